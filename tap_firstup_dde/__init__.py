@@ -1,0 +1,1 @@
+"""Singer tap for Firstup Direct Data Export v2."""

@@ -1,0 +1,410 @@
+"""Firstup's Data Exports API as a transport of export files."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin, urlsplit
+
+import requests
+from requests.auth import AuthBase
+
+from tap_firstup_dde.exportlib.checksum import Checksum
+from tap_firstup_dde.exportlib.exceptions import (
+    AuthenticationError,
+    ExpiredURLError,
+    FileGoneError,
+    FormatError,
+    TransportError,
+)
+from tap_firstup_dde.exportlib.http import (
+    GONE_HINT,
+    bare_session,
+    is_secure,
+    json_object,
+    open_range,
+    send,
+    with_retries,
+)
+from tap_firstup_dde.exportlib.models import Body, ExportFile, parse_generation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Firstup's developer portal, "Servers" and "Authentication methods".
+REGIONS = {
+    "us1": ("https://partner.socialchorus.com", "https://auth.socialchorus.com"),
+    "us2": ("https://partner.us2.onfirstup.com", "https://auth.us2.onfirstup.com"),
+    "eu": ("https://partner.onfirstup.eu", "https://auth.onfirstup.eu"),
+}
+SCOPE = "data_exports.read"
+TOKEN_LIFETIME = 6600.0  # seconds; documented are two hours
+_TOKEN_MARGIN = 60.0  # seconds
+_URL_LIFETIME = 900.0  # seconds; "typically", by the documents
+_CREDENTIALS_HINT = "check client_id, client_secret, region and auth_url"
+_SHAPE_HINT = "report it: the documented answer looks different"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach one program's exports.
+
+    Attributes:
+        api_url: Base of the API, without ``/v2``.
+        auth_url: Base of the authorisation server.
+        client_id: OAuth client; empty with a ready token.
+        client_secret: Its secret.
+        scope: Sent with the token request unless empty.
+        access_token: A ready token; empty to ask for tokens.
+        timeout: Seconds that one socket operation may take.
+        retries: How often one request is tried again.
+    """
+
+    api_url: str
+    auth_url: str
+    client_id: str = ""
+    client_secret: str = ""
+    scope: str = ""
+    access_token: str = ""
+    timeout: float = 60.0
+    retries: int = 5
+
+    def __repr__(self) -> str:
+        """Without the secrets."""
+        return f"Connection({self.api_url!r})"
+
+
+def connect(config: Mapping[str, Any]) -> FirstupTransport:
+    """The transport that the tap's settings ask for; settings are taken as validated."""
+    api_url, auth_url = REGIONS[config.get("region") or "us1"]
+    return FirstupTransport(
+        Connection(
+            api_url=(config.get("api_url") or api_url).rstrip("/"),
+            auth_url=(config.get("auth_url") or auth_url).rstrip("/"),
+            client_id=config.get("client_id") or "",
+            client_secret=config.get("client_secret") or "",
+            scope=config.get("scope") or "",
+            access_token=config.get("access_token") or "",
+            timeout=float(config.get("request_timeout", 60)),
+            retries=int(config.get("max_retries", 5)),
+        )
+    )
+
+
+class _Bearer(AuthBase):
+    """Sends the token, and nothing that a ``.netrc`` file says."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """A presigned URL and what was promised of the file behind it.
+
+    Attributes:
+        url: Its query is a credential.
+        until: When to ask for a fresh one, in `time.monotonic` seconds.
+        size: Bytes as stored; None if not stated.
+        checksum: Of the stored bytes; None if not stated.
+    """
+
+    url: str
+    until: float
+    size: int | None
+    checksum: Checksum | None
+
+
+class FirstupTransport:
+    """Lists and fetches one program's export files through the API."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Nothing is asked before the first listing."""
+        self._to = connection
+        self._api = bare_session()
+        # Presigned URLs get a session of their own, which never carries the token.
+        self._storage = bare_session()
+        self._token = connection.access_token
+        self._token_until = 0.0
+        self._signed: tuple[str, _Signed] | None = None
+        self._program_id: str | None = None
+
+    @property
+    def program_id(self) -> str | None:
+        """The program that the token belongs to, as the API's answers say."""
+        return self._program_id
+
+    def list_files(self, stream: str) -> list[ExportFile]:
+        """Every available file of *stream*, in the order of the answer, pages followed.
+
+        Raises:
+            TransportError: The list cannot be had, or is not known to be whole.
+            FormatError: The answer is not a list of files.
+        """
+        what = f"the list of {stream} files"
+        url = f"{self._to.api_url}/v2/data_exports/type/{stream}"
+        files: list[ExportFile] = []
+        seen: set[str] = set()
+        while url:
+            if url in seen:
+                msg = f"{what}: its pages lead round in a circle"
+                raise TransportError(msg, _SHAPE_HINT)
+            seen.add(url)
+            answer = self._get(url, what)
+            # No files yet, by the documents, is an empty payload or 404.
+            if answer.status_code in {204, 404}:
+                break
+            content = json_object(answer, what)
+            files += [_listed(stream, item) for item in _file_items(content, what)]
+            url = self._next_page(content, answer, url, (len(seen), len(files)), what)
+        return files
+
+    @contextmanager
+    def fetch(self, file: ExportFile, offset: int = 0, version: str = "") -> Iterator[Body]:
+        """Open *file*'s stored bytes from *offset*, behind a URL asked for just before.
+
+        Raises:
+            ExpiredURLError: The URL was refused; the next call asks for a fresh one.
+            FileGoneError: The file expired since it was listed.
+            TransportError: Anything else, of the passing kind or not.
+        """
+        signed = self._sign(file, reuse=offset > 0)
+        try:
+            with open_range(
+                self._storage,
+                signed.url,
+                str(file),
+                offset=offset,
+                version=version,
+                size=signed.size,
+                checksum=signed.checksum,
+                timeout=self._to.timeout,
+            ) as body:
+                yield body
+        except ExpiredURLError:
+            self._signed = None
+            raise
+
+    def _sign(self, file: ExportFile, *, reuse: bool) -> _Signed:
+        """A presigned URL of *file*: the one in use if it still lives and *reuse*, or fresh."""
+        if reuse and self._signed and self._signed[0] == file.id:
+            signed = self._signed[1]
+            if time.monotonic() < signed.until:
+                return signed
+        url = f"{self._to.api_url}/v2/data_exports/type/{file.stream}/files/"
+        answer = self._get(url + quote(file.id, safe=""), str(file))
+        if answer.status_code == 404:
+            msg = f"{file}: the file expired between list and download"
+            raise FileGoneError(msg, GONE_HINT)
+        signed = _signed(json_object(answer, str(file)), file)
+        self._signed = (file.id, signed)
+        return signed
+
+    def _get(self, url: str, what: str) -> requests.Response:
+        """An answer of the API: 200, 204 or 404; one new token when the first is refused."""
+
+        def ask() -> requests.Response:
+            return send(
+                self._api,
+                "GET",
+                url,
+                what,
+                auth=_Bearer(self._bearer()),
+                headers={"Accept": "application/json"},
+                timeout=self._to.timeout,
+            )
+
+        answer = with_retries(ask, self._to.retries)
+        if answer.status_code == 401 and not self._to.access_token:
+            self._token = ""
+            answer = with_retries(ask, self._to.retries)
+        _check(answer, what)
+        self._program_id = answer.headers.get("X-Program-Id") or self._program_id
+        return answer
+
+    def _bearer(self) -> str:
+        """The token in use, or a new one when it is about to expire."""
+        if self._to.access_token or (self._token and time.monotonic() < self._token_until):
+            return self._token
+        what = "the access token"
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._to.client_id,
+            "client_secret": self._to.client_secret,
+        }
+        if self._to.scope:
+            form["scope"] = self._to.scope
+        answer = send(
+            self._api,
+            "POST",
+            f"{self._to.auth_url}/oauth/token",
+            what,
+            data=form,
+            headers={"Accept": "application/json"},
+            timeout=self._to.timeout,
+        )
+        if answer.status_code != 200:
+            msg = f"{what}: {urlsplit(self._to.auth_url).hostname} answered {answer.status_code}"
+            raise AuthenticationError(msg, _CREDENTIALS_HINT)
+        content = json_object(answer, what)
+        token = content.get("access_token")
+        if not isinstance(token, str) or not token:
+            msg = f"{what}: the answer holds no access_token"
+            raise FormatError(msg, _CREDENTIALS_HINT)
+        lifetime = content.get("expires_in")
+        try:
+            seconds = TOKEN_LIFETIME if lifetime is None else float(str(lifetime))
+        except ValueError:
+            seconds = TOKEN_LIFETIME
+        self._token = token
+        self._token_until = time.monotonic() + max(seconds - _TOKEN_MARGIN, seconds / 2)
+        return token
+
+    def _next_page(
+        self,
+        content: Mapping[str, Any],
+        answer: requests.Response,
+        url: str,
+        had: tuple[int, int],
+        what: str,
+    ) -> str:
+        """The URL of the list's next page; empty at the end.
+
+        No paging is documented for this list, but a general ``meta`` block is. So a link is
+        followed, and any other sign of more is an error: a list cut short loses files.
+        """
+        links = [answer.links["next"]["url"]] if "next" in answer.links else []
+        for path, value in _scalars({k: v for k, v in content.items() if k != "data"}):
+            words = path.lower().replace("-", "_")
+            name = words.rpartition(".")[2]
+            if "next" in words and value:
+                links.append(str(value))
+            elif "more" in name and value is True:
+                links.append("")
+            elif name.startswith("total") and isinstance(value, int):
+                pages, files = had
+                if value > (pages if "page" in name else files):
+                    links.append("")
+        if not links:
+            return ""
+        usable = [link for link in links if link.startswith(("http://", "https://", "/", "?"))]
+        if not usable:
+            msg = f"{what}: it has more pages, and no link to them that is understood"
+            raise TransportError(msg, _SHAPE_HINT)
+        following = urljoin(url, usable[0])
+        if urlsplit(following)[:2] != urlsplit(self._to.api_url)[:2]:
+            msg = f"{what}: its next page is on another host ({urlsplit(following).hostname})"
+            raise TransportError(msg, "check api_url; the token is sent to no other host")
+        return following
+
+
+def _check(answer: requests.Response, what: str) -> None:
+    """Turn the documented error answers into errors.
+
+    Raises:
+        AuthenticationError: 401 or 403.
+        TransportError: Any other answer that is not 200, 204 or 404.
+    """
+    status = answer.status_code
+    if status in {200, 204, 404}:
+        return
+    if status == 401:
+        msg = f"{what}: the access token is missing, invalid or expired (401)"
+        raise AuthenticationError(msg, f"use a new access_token, or {_CREDENTIALS_HINT}")
+    if status == 403:
+        msg = f"{what}: the access token lacks a scope (403)"
+        raise AuthenticationError(msg, f"ask Firstup for a client with the scope {SCOPE}")
+    if status == 400:
+        msg = f"{what}: the API refused the request (400)"
+        raise TransportError(msg, "check api_url; the documents know 400 for unknown types only")
+    host = urlsplit(answer.url).hostname
+    msg = f"{what}: {host} answered {status}"
+    raise TransportError(msg, "check region and api_url")
+
+
+def _file_items(content: Mapping[str, Any], what: str) -> list[Any]:
+    """The entries of a list answer: ``{"data": {"files": […]}}``, or nothing in it.
+
+    Raises:
+        FormatError: The answer has another shape.
+    """
+    data = content.get("data")
+    files = data.get("files") if isinstance(data, dict) else data
+    if not files and (not content or "data" in content):
+        return []
+    if not isinstance(files, list):
+        msg = f"{what}: the answer holds no list of files"
+        raise FormatError(msg, _SHAPE_HINT)
+    return files
+
+
+def _listed(stream: str, item: Any) -> ExportFile:  # noqa: ANN401 - anything JSON can hold
+    """One entry of a list answer; fields that are not documented are ignored.
+
+    Raises:
+        FormatError: The entry lacks its id, or its time is not one.
+    """
+    if not isinstance(item, dict) or not item.get("id"):
+        msg = f"the list of {stream} files: an entry has no id"
+        raise FormatError(msg, _SHAPE_HINT)
+    name = str(item.get("file_name") or "")
+    generation = item.get("generated_at")
+    try:
+        moment = parse_generation(generation if isinstance(generation, str) else "")
+    except (ValueError, OverflowError):
+        msg = f"{stream} file {name}: generated_at {generation!r} is not YYYY-MM-DD-HH"
+        raise FormatError(msg, _SHAPE_HINT) from None
+    return ExportFile(stream, str(item["id"]), name, str(generation), moment)
+
+
+def _signed(content: Mapping[str, Any], file: ExportFile) -> _Signed:
+    """What the answer of the file endpoint promises of *file*.
+
+    Raises:
+        FormatError: The answer has another shape, or speaks of several files.
+        TransportError: The download would not be encrypted.
+    """
+    data = content.get("data")
+    entries = data if isinstance(data, list) else [data]
+    if len(entries) > 1:
+        entries = [e for e in entries if isinstance(e, dict) and e.get("id") == file.id]
+    if len(entries) != 1 or not isinstance(entries[0], dict):
+        msg = f"{file}: the answer does not speak of one file"
+        raise FormatError(msg, _SHAPE_HINT)
+    (entry,) = entries
+    url = entry.get("presigned_url")
+    if not isinstance(url, str) or not url:
+        msg = f"{file}: the answer holds no presigned_url"
+        raise FormatError(msg, _SHAPE_HINT)
+    if not is_secure(url):
+        msg = f"{file}: the download URL is not https"
+        raise TransportError(msg, "report it to Firstup; nothing was downloaded")
+    size, value = entry.get("size_bytes"), entry.get("checksum")
+    lifetime = entry.get("presigned_url_ttl_seconds")
+    seconds = float(lifetime) if isinstance(lifetime, int | float) else _URL_LIFETIME
+    return _Signed(
+        url=url,
+        until=time.monotonic() + seconds * 0.9,
+        size=size if isinstance(size, int) else None,
+        checksum=Checksum(str(entry.get("checksum_function")), value)
+        if isinstance(value, str) and value
+        else None,
+    )
+
+
+def _scalars(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON
+    """Every value inside JSON that is no object, with its dotted path."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _scalars(inner, f"{path}.{name}" if path else str(name))
+    elif not isinstance(value, list):
+        yield path, value

@@ -1,0 +1,253 @@
+"""From a listed export file to proven bytes on the local disk, one file ahead."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
+
+from tap_firstup_dde.exportlib.exceptions import (
+    ExpiredURLError,
+    IntegrityError,
+    RangeRefusedError,
+    RetriableTransportError,
+    SpoolError,
+)
+from tap_firstup_dde.exportlib.formats import Gunzip, decompress
+from tap_firstup_dde.exportlib.http import delay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tap_firstup_dde.exportlib.checksum import Checksum, Hasher
+    from tap_firstup_dde.exportlib.models import Body, ExportFile, Transport
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+HEAD = 1 << 20  # bytes of a large file that a look reads
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """An export file whose bytes are on the local disk and proven.
+
+    Attributes:
+        file: What was downloaded.
+        stored: The bytes as stored. The file has no name: the system removes it when it is
+            closed, and also when the process is killed.
+        size: Bytes as stored.
+        whole: Whether this is the whole file; if not, it is the begin of one too large to
+            look at, and nothing is proven.
+    """
+
+    file: ExportFile
+    stored: IO[bytes]
+    size: int
+    whole: bool = True
+
+    def pieces(self) -> Iterator[bytes]:
+        """The decompressed bytes, from the begin."""
+        self.stored.seek(0)
+        return decompress(self.stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """Where downloads are kept while they are read.
+
+    Attributes:
+        folder: Existing folder; None for the system's temporary one.
+        retries: How often one request is tried again; bytes that arrive start the count anew.
+        pause: Waits that many seconds.
+    """
+
+    folder: Path | None = None
+    retries: int = 5
+    pause: Callable[[float], object] = time.sleep
+
+    def download(
+        self, transport: Transport, file: ExportFile, largest: int | None = None
+    ) -> Spooled:
+        """Fetch *file* and prove every byte: length, checksum, gzip's own check.
+
+        A mismatch is downloaded afresh once.
+
+        Args:
+            transport: Where the file comes from.
+            file: What to fetch.
+            largest: Bytes; of a file that is larger, or does not say, only the begin comes.
+
+        Raises:
+            IntegrityError: The second download differs from what was promised, too.
+            TransportError: The file cannot be fetched.
+            SpoolError: The local disk refused it.
+        """
+        try:
+            return self._attempt(transport, file, largest)
+        except IntegrityError as error:
+            logger.warning("%s; downloading it afresh", error.message)
+            return self._attempt(transport, file, largest)
+
+    def _attempt(self, transport: Transport, file: ExportFile, largest: int | None) -> Spooled:
+        """Download once, going on after broken connections and lapsed URLs."""
+        try:
+            stored = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - handed on
+        except OSError as error:
+            msg = f"{file}: no download can be kept in the spool folder ({error.strerror})"
+            raise SpoolError(msg, "check spool_dir") from None
+        try:
+            return self._fill(transport, file, stored, largest)
+        except BaseException:
+            stored.close()
+            raise
+
+    def _fill(
+        self, transport: Transport, file: ExportFile, stored: IO[bytes], largest: int | None
+    ) -> Spooled:
+        """Write *file*'s bytes to *stored*."""
+        proof = _Proof(file)
+        version = ""
+        furthest = failures = 0
+        while not proof.complete:
+            try:
+                with transport.fetch(file, proof.size, version) as body:
+                    if body.offset != proof.size or not proof.agrees(body):
+                        stored.seek(0)
+                        stored.truncate()
+                        proof = _Proof(file)
+                    if body.offset != proof.size:
+                        msg = f"{file}: the file changed during the download"
+                        raise RangeRefusedError(msg)
+                    version = body.version
+                    proof.expect(body)
+                    whole = largest is None or (body.size or largest + 1) <= largest
+                    for chunk in body.chunks:
+                        _write(stored, chunk, file)
+                        proof.update(chunk)
+                        if not whole and proof.size >= HEAD:
+                            return Spooled(file, stored, proof.size, whole=False)
+                break
+            except (RetriableTransportError, ExpiredURLError) as error:
+                # Bytes further than ever before are progress: only failures in a row count.
+                failures = 1 if proof.size > furthest else failures + 1
+                furthest = max(furthest, proof.size)
+                if failures > self.retries:
+                    raise
+                if isinstance(error, RangeRefusedError):
+                    stored.seek(0)
+                    stored.truncate()
+                    proof = _Proof(file)
+                if isinstance(error, RetriableTransportError):
+                    self.pause(delay(error, failures, self.retries))
+        proof.verify()
+        return Spooled(file, stored, proof.size)
+
+
+class _Proof:
+    """Holds the bytes of one download against what was promised, as they arrive."""
+
+    def __init__(self, file: ExportFile) -> None:
+        self.size = 0
+        self._file = file
+        self._promised_size: int | None = None
+        self._checksum: Checksum | None = None
+        self._hasher: Hasher | None = None
+        self._gunzip = Gunzip()
+
+    @property
+    def complete(self) -> bool:
+        """Whether as many bytes are here as were promised; False without a promise."""
+        return self._promised_size is not None and self.size == self._promised_size > 0
+
+    def agrees(self, body: Body) -> bool:
+        """Whether *body* promises the same file as the one begun."""
+        promised = (self._promised_size, self._checksum)
+        return self.size == 0 or (body.size, body.checksum) == promised
+
+    def expect(self, body: Body) -> None:
+        """Take the promises; says so once when there is none to hold the bytes against."""
+        if self.size:
+            return
+        self._promised_size, self._checksum = body.size, body.checksum
+        self._hasher = self._checksum.hasher() if self._checksum else None
+        if self._hasher is None:
+            name = self._checksum.algorithm if self._checksum else "none"
+            logger.warning(
+                "%s: checksum function %r is not known; the checksum is not verified",
+                self._file,
+                name,
+            )
+
+    def update(self, chunk: bytes) -> None:
+        """Take the next bytes as stored."""
+        self.size += len(chunk)
+        if self._hasher:
+            self._hasher.update(chunk)
+        self._gunzip.check(chunk)
+
+    def verify(self) -> None:
+        """Compare once, at the end of the bytes.
+
+        Raises:
+            IntegrityError: Something differs.
+        """
+        wrong = ""
+        if self._promised_size is not None and self.size != self._promised_size:
+            wrong = f"{self.size} bytes instead of {self._promised_size}"
+        elif self._checksum and self._hasher:
+            digest = self._hasher.digest()
+            if not self._checksum.matches(digest):
+                wrong = f"its {self._checksum.algorithm} checksum is not {self._checksum.value}"
+        if wrong := wrong or self._gunzip.fault:
+            msg = f"{self._file}: the downloaded file is damaged: {wrong}"
+            raise IntegrityError(msg, "run again; if it stays, report the file to Firstup")
+
+
+def _write(stored: IO[bytes], chunk: bytes, file: ExportFile) -> None:
+    """Append to the spool, or say that the disk is full."""
+    try:
+        stored.write(chunk)
+        stored.flush()
+    except OSError as error:
+        msg = f"{file}: the download cannot be kept on disk ({error.strerror})"
+        raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
+
+
+def one_ahead(items: list[T], work: Callable[[T], R]) -> Iterator[tuple[T, R]]:
+    """Each item with its result, in order; while one is used the next is worked on.
+
+    Args:
+        items: What to work on.
+        work: Called in a thread of its own, for one item at a time.
+
+    Yields:
+        Item and result. An error of *work* is raised when its item's turn comes.
+    """
+    following: Future[R] | None = None
+    for index, item in enumerate(items):
+        current = following or _in_background(work, item)
+        result = current.result()
+        following = _in_background(work, items[index + 1]) if index + 1 < len(items) else None
+        yield item, result
+
+
+def _in_background(work: Callable[[T], R], item: T) -> Future[R]:
+    """Start *work*; its thread never keeps the process from ending."""
+    future: Future[R] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(item))
+        except BaseException as error:  # noqa: BLE001 - raised again by result()
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future

@@ -1,0 +1,441 @@
+"""From stored bytes to batches of text columns: gzip, then CSV, each proven as it is read.
+
+Polars parses CSV at the speed of the machine, but it is lenient where a row is short or a
+quote stands in the wrong place. So the bytes are cut into blocks of whole rows here, each
+block is parsed by polars, and cheap counts prove that the result is what the bytes say. A
+block that polars refuses, or whose counts differ, is read again by a careful reader, which
+is slow and names the row.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from isal import isal_zlib
+
+from tap_firstup_dde.exportlib.exceptions import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    _Spans = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+PIECE = 1 << 20  # bytes of decompressed data handed on at a time
+BLOCK = 4 << 20  # bytes of CSV parsed at a time
+LONGEST_ROW = 256 << 20  # bytes
+_BOM = b"\xef\xbb\xbf"
+_QUOTE, _COMMA, _LF, _CR = b'",\n\r'
+
+
+class Gunzip:
+    """Decompresses gzip as it arrives, all its members; other bytes pass unchanged.
+
+    Attributes:
+        fault: What is wrong with the gzip data; empty when nothing is. Complete only once
+            all bytes were given.
+    """
+
+    def __init__(self) -> None:
+        """Start before the first byte."""
+        self._head = b""
+        self._member: isal_zlib.Decompress | None = None
+        self._plain = False
+        self._error = ""
+        self._members = 0
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the data so far, taken as the whole."""
+        if self._error or self._member is None:
+            return self._error
+        return "the gzip data end too early"
+
+    def check(self, chunk: bytes) -> None:
+        """Take the next bytes only to learn of a `fault`."""
+        for _ in self.feed(chunk):
+            pass
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The decompressed bytes that the next stored bytes give, in small pieces."""
+        if self._plain:
+            yield chunk
+            return
+        data = self._head + chunk
+        self._head = b""
+        while data and not self._error:
+            if self._member is None:
+                if self._members:
+                    # As gzip does it: zeros may follow the last member, nothing else.
+                    data = data.lstrip(b"\0")
+                if len(data) < 2:
+                    self._head = data
+                    return
+                if not is_gzip(data):
+                    if self._members:
+                        self._error = "other bytes follow the gzip data"
+                        return
+                    self._plain = True
+                    yield data
+                    return
+                self._member = isal_zlib.decompressobj(wbits=31)
+            try:
+                piece = self._member.decompress(data, PIECE)
+            except isal_zlib.error as error:
+                self._error = f"the gzip data are broken ({error})"
+                return
+            if piece:
+                yield piece
+            data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            if self._member.eof:
+                self._member = None
+                self._members += 1
+
+    def end(self) -> bytes:
+        """What is left at the end of data too short to tell; one byte or none."""
+        return b"" if self._members else self._head
+
+
+def is_gzip(data: bytes) -> bool:
+    """Whether *data* begins like gzip."""
+    return data[:2] == b"\x1f\x8b"
+
+
+def decompress(stored: IO[bytes], piece: int = PIECE) -> Iterator[bytes]:
+    """The decompressed bytes of a proven file, from its current position.
+
+    Args:
+        stored: Bytes as stored: gzip, or plain.
+        piece: Stored bytes read at a time.
+
+    Yields:
+        Pieces of at most `PIECE` bytes when compressed.
+    """
+    gunzip = Gunzip()
+    while chunk := stored.read(piece):
+        yield from gunzip.feed(chunk)
+    yield gunzip.end()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of a CSV file, as text.
+
+    Attributes:
+        first: Number of the first row in the file, from 1; blank lines are not counted.
+        frame: Text columns in the file's order; an unquoted empty cell is null, a quoted
+            one is ``""``.
+    """
+
+    first: int
+    frame: pl.DataFrame
+
+
+def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
+    """Snake case names of CSV columns, each different from the others and from *reserved*.
+
+    Firstup's documents list labels (``User ID``), attributes in snake case, and no header
+    row; so every spelling becomes the same name.
+
+    Returns:
+        A name for each column: lower-cased, runs of other characters than letters and
+        digits as one ``_``; ``column_<position>`` (from 1) for an empty one; ``_`` before a
+        leading digit; ``_2``, ``_3``, … after a name that is taken.
+    """
+    taken = set(reserved)
+    names = []
+    for position, label in enumerate(header, start=1):
+        text = "".join(c if c.isalnum() else "_" for c in label.lower())
+        name = re.sub("__+", "_", text).strip("_") or f"column_{position}"
+        if name[0].isdigit():
+            name = f"_{name}"
+        stem, number = name, 2
+        while name in taken:
+            name, number = f"{stem}_{number}", number + 1
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+class CSVReader:
+    """Reads one CSV file's decompressed bytes in batches of whole rows.
+
+    Args:
+        pieces: The file's bytes, decompressed.
+        what: The file, as messages name it.
+        reserved: Column names that the file's own columns may not take.
+        block: Bytes parsed at a time.
+    """
+
+    def __init__(
+        self,
+        pieces: Iterable[bytes],
+        what: str,
+        reserved: Iterable[str] = (),
+        block: int = BLOCK,
+    ) -> None:
+        """Read the header row.
+
+        Raises:
+            FormatError: The header row cannot be read.
+        """
+        self._pieces = iter(pieces)
+        self._what = what
+        self._block = block
+        self._buffer = b""
+        self._ended = False
+        self._rows = 0
+        self.columns = column_names(self._header(), reserved)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Each batch, in order; a file without rows has none.
+
+        Raises:
+            FormatError: A row cannot be read; the message names it.
+        """
+        wanted = self._block
+        while self._fill(wanted):
+            used = len(self._buffer) if self._ended else _last_row_end(self._buffer)
+            if not used and len(self._buffer) < 4 * self._block:
+                wanted = 2 * len(self._buffer)
+                continue
+            frame = self._parse(self._buffer[:used]) if used else None
+            if frame is None:
+                frame, used = self._read_carefully()
+            # Nothing used: the row is longer than what is at hand.
+            wanted = self._block if used else 2 * len(self._buffer)
+            self._buffer = self._buffer[used:]
+            if frame.height:
+                yield Batch(self._rows + 1, frame)
+                self._rows += frame.height
+
+    def _fill(self, size: int) -> bool:
+        """Have *size* bytes at hand, or all that are left; whether there are any."""
+        if size > LONGEST_ROW:
+            msg = f"{self._what}: row {self._rows + 1} is longer than {LONGEST_ROW} bytes"
+            raise FormatError(msg, "look for a quote that is never closed")
+        parts, have = [self._buffer], len(self._buffer)
+        while have < size and not self._ended:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self._ended = True
+            else:
+                parts.append(piece)
+                have += len(piece)
+        self._buffer = b"".join(parts)
+        return bool(self._buffer)
+
+    def _header(self) -> list[str]:
+        """The cells of the first row that is not blank; none when there is no row."""
+        wanted = 1 << 16
+        while self._fill(wanted):
+            if self._buffer.startswith(_BOM):
+                self._buffer = self._buffer[len(_BOM) :]
+            for row in careful_rows(self._buffer, ended=self._ended):
+                if row.fault:
+                    msg = f"{self._what}: the header row cannot be read: {row.fault}"
+                    raise FormatError(msg, "look at the first line of the file")
+                self._buffer = self._buffer[row.end :]
+                return [cell or "" for cell in row.cells]
+            if self._ended:
+                self._buffer = b""
+            wanted = 2 * len(self._buffer)
+        return []
+
+    def _parse(self, block: bytes) -> pl.DataFrame | None:
+        """A block's rows by polars; None when they need the careful reader."""
+        if block.startswith(_BOM) or block.count(b"\r") != block.count(b"\r\n"):
+            return None
+        spans = _quoted_spans(block)
+        if spans is None:
+            return None
+        try:
+            frame = pl.read_csv(
+                block,
+                has_header=False,
+                schema=dict.fromkeys(self.columns, pl.String),
+                quote_char='"',
+            )
+        except pl.exceptions.PolarsError:
+            return None
+        return frame if _is_faithful(frame, block, spans) else None
+
+    def _read_carefully(self) -> tuple[pl.DataFrame, int]:
+        """A block's worth of the buffer's rows, one by one, and how many bytes they took.
+
+        Raises:
+            FormatError: A row cannot be read.
+        """
+        width, used = len(self.columns), 0
+        rows: list[Sequence[str | None]] = []
+        for row in careful_rows(self._buffer, ended=self._ended, width=width):
+            if row.fault:
+                msg = f"{self._what}: row {self._rows + len(rows) + 1}: {row.fault}"
+                raise FormatError(msg, MALFORMED_HINT)
+            rows.append(row.cells)
+            used = row.end
+            if used >= self._block:
+                break
+        else:
+            used = len(self._buffer) if self._ended else used
+        schema = dict.fromkeys(self.columns, pl.String)
+        return pl.DataFrame(rows, schema=schema, orient="row"), used
+
+
+MALFORMED_HINT = "nothing of the file is marked finished; report the file to Firstup"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as the careful reader sees it.
+
+    Attributes:
+        cells: Its cells; null where empty and unquoted. Empty when there is a fault.
+        start: First byte.
+        end: First byte after its line end.
+        fault: Why it cannot be read; empty when it can.
+    """
+
+    cells: Sequence[str | None]
+    start: int
+    end: int
+    fault: str
+
+
+_FIELD = re.compile(rb'"((?>[^"]*(?:""[^"]*)*+))"|([^,\r\n"][^,\r\n]*)?')
+_UNCLOSED = "a quote is never closed"
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+def careful_rows(data: bytes, *, ended: bool, width: int | None = None) -> Iterator[Row]:
+    """Rows of CSV one by one, blank lines left out.
+
+    Lines end with LF, CRLF or CR. A quote opens a quoted cell only at the cell's begin;
+    elsewhere it is a character like any other. Where quotes are broken, the row is what
+    stands up to the next line end.
+
+    Args:
+        data: Bytes that begin with a row.
+        ended: Whether the file ends with *data*; if not, the last row is left out unless
+            a further one proves it whole.
+        width: Cells a row must have; None for any number.
+
+    Yields:
+        Each row, also those with a fault.
+    """
+    position, size = 0, len(data)
+    while position < size:
+        start = position
+        cells: list[bytes | None] = []
+        fault = ""
+        while True:
+            field = _FIELD.match(data, position)
+            assert field is not None  # noqa: S101 - it matches the empty cell
+            position = field.end()
+            following = data[position] if position < size else -1
+            if following == _QUOTE:
+                fault = _UNCLOSED
+                break
+            if following not in (_COMMA, _LF, _CR, -1):
+                fault = "text follows a closing quote"
+                break
+            quoted, plain = field.groups()
+            cells.append(plain if quoted is None else quoted.replace(b'""', b'"'))
+            if following != _COMMA:
+                break
+            position += 1
+        line_end = _LINE_END.search(data, start if fault else position)
+        # CR at the very end of what is at hand may be half of CRLF.
+        if not ended and (line_end is None or line_end.end() == size or fault == _UNCLOSED):
+            return
+        position = line_end.end() if line_end else size
+        if not fault and cells == [None]:
+            continue
+        yield _row(cells, start, position, fault, width)
+
+
+def _row(
+    cells: Sequence[bytes | None], start: int, end: int, fault: str, width: int | None
+) -> Row:
+    """Decode a row's cells and count them."""
+    if not fault and width is not None and len(cells) != width:
+        fault = f"{len(cells)} cells instead of {width}"
+    texts: list[str | None] = []
+    if not fault:
+        try:
+            texts = [None if cell is None else cell.decode() for cell in cells]
+        except UnicodeDecodeError as error:
+            fault = f"bytes that are not UTF-8 in cell {len(texts) + 1} ({error.reason})"
+    return Row([] if fault else texts, start, end, fault)
+
+
+def _last_row_end(data: bytes) -> int:
+    """Where the last whole row of *data* ends, taking every quote for a real one; 0 if none."""
+    end = len(data)
+    odd = data.count(b'"') % 2 == 1
+    while (newline := data.rfind(b"\n", 0, end)) >= 0:
+        odd ^= data.count(b'"', newline, end) % 2 == 1
+        if not odd:
+            return newline + 1
+        end = newline
+    return 0
+
+
+def _quoted_spans(block: bytes) -> _Spans | None:
+    """Where quotes open and close in a block of whole rows.
+
+    Returns:
+        Positions of opening and of closing quotes, pairwise, a doubled quote being a closing
+        and an opening one; None unless every one stands at the edge of its cell.
+    """
+    if b'"' not in block:
+        none = np.empty(0, np.intp)
+        return none, none
+    data = np.frombuffer(block, np.uint8)
+    quotes = np.flatnonzero(data == _QUOTE)
+    if len(quotes) % 2:
+        return None
+    opening, closing = quotes[::2], quotes[1::2]
+    before = data[np.maximum(opening - 1, 0)]
+    opens = (before == _COMMA) | (before == _LF) | (before == _CR) | (opening == 0)
+    opens[1:] |= opening[1:] == closing[:-1] + 1
+    after = data[np.minimum(closing + 1, len(data) - 1)]
+    closes = (after == _COMMA) | (after == _LF) | (after == _CR) | (closing == len(data) - 1)
+    closes[:-1] |= opening[1:] == closing[:-1] + 1
+    return (opening, closing) if opens.all() and closes.all() else None
+
+
+def _is_faithful(
+    frame: pl.DataFrame, block: bytes, spans: _Spans
+) -> bool:
+    """Whether polars read no short row and no blank line: it fills both with nulls.
+
+    Too wide a row it refuses; so no row is short when there are as many commas between
+    cells as the rows need.
+    """
+    last = frame.get_columns()[-1]
+    if not last.null_count():
+        return True
+    if frame.width == 1 or frame.select(pl.all_horizontal(pl.all().is_null()).any()).item():
+        return False
+    return _commas_between(block, spans) == frame.height * (frame.width - 1)
+
+
+def _commas_between(block: bytes, spans: _Spans) -> int:
+    """How many commas of *block* stand outside quotes."""
+    opening, closing = spans
+    commas = block.count(b",")
+    if not len(opening):
+        return commas
+    data = np.frombuffer(block, np.uint8)
+    edges = np.zeros(len(data) + 1, np.int8)
+    edges[opening] = 1
+    edges[closing] = -1
+    inside = np.cumsum(edges[:-1], dtype=np.int8).view(np.bool_)
+    return commas - int(np.count_nonzero((data == _COMMA) & inside))

@@ -1,0 +1,301 @@
+"""HTTP for any vendor: retries, errors without secrets, and resumable downloads."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from tap_firstup_dde.exportlib.exceptions import (
+    ExpiredURLError,
+    FileGoneError,
+    FormatError,
+    RangeRefusedError,
+    RetriableTransportError,
+    TransportError,
+)
+from tap_firstup_dde.exportlib.models import Body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tap_firstup_dde.exportlib.checksum import Checksum
+
+T = TypeVar("T")
+
+CHUNK = 1 << 18  # bytes
+LONGEST_WAIT = 900.0  # seconds; a server that asks for more is left to the next run
+_FIRST_PAUSE = 0.5  # seconds
+_LONGEST_PAUSE = 60.0  # seconds
+
+logger = logging.getLogger(__name__)
+
+
+class _NoAuth(AuthBase):
+    """Sends no credentials, not even those of a ``.netrc`` file."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def bare_session() -> requests.Session:
+    """A session that never retries by itself and sends no credentials by itself."""
+    # urllib3 logs whole URLs at DEBUG; the query of a presigned one is a credential.
+    logging.getLogger("urllib3").setLevel(logging.INFO)
+    session = requests.Session()
+    session.auth = _NoAuth()
+    session.mount("https://", HTTPAdapter(max_retries=0))
+    session.mount("http://", HTTPAdapter(max_retries=0))
+    return session
+
+
+def is_secure(url: str) -> bool:
+    """Whether *url* is https, or http on a loopback host."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https":
+        return bool(host)
+    if parts.scheme != "http":
+        return False
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def without_query(url: str) -> str:
+    """*url* as it may be shown: without query, fragment and user."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+
+def with_retries(
+    action: Callable[[], T], retries: int, pause: Callable[[float], object] = time.sleep
+) -> T:
+    """What *action* returns, tried again while its errors are of the passing kind.
+
+    Args:
+        action: Called at most ``retries + 1`` times.
+        retries: How many times to try again.
+        pause: Waits that many seconds: what the server asked for, else half a second,
+            doubled each time up to a minute, less up to half of it at random.
+
+    Raises:
+        RetriableTransportError: The last try failed as well.
+        TransportError: The server asked to wait longer than a run should.
+    """
+    attempt = 0
+    while True:
+        try:
+            return action()
+        except RetriableTransportError as error:
+            if attempt >= retries:
+                raise
+            attempt += 1
+            pause(delay(error, attempt, retries))
+
+
+def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
+    """Seconds to wait before try again number *attempt* (from 1); says so in the log.
+
+    Raises:
+        TransportError: The server asked to wait longer than a run should.
+    """
+    seconds = error.retry_after
+    if seconds is None:
+        ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1))
+        seconds = ceiling * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+    elif seconds > LONGEST_WAIT:
+        msg = f"{error.message}, and asks to wait {seconds:.0f} seconds"
+        raise TransportError(msg, "run again later: the state is kept")
+    logger.warning("%s; trying again in %.1f s (%d of %d)", error, seconds, attempt, retries)
+    return seconds
+
+
+def send(
+    session: requests.Session, method: str, url: str, what: str, **options: object
+) -> requests.Response:
+    """One request, its failures told without the URL's query.
+
+    Args:
+        session: Session to send with.
+        method: HTTP method.
+        url: Whole URL.
+        what: What the request is for, as messages name it.
+        options: As of `requests.Session.request`.
+
+    Returns:
+        The answer, whatever its status below 500, except 429.
+
+    Raises:
+        RetriableTransportError: No connection, a time-out, a broken answer, 429 or 5xx.
+        TransportError: The URL or the server's certificate is not usable.
+    """
+    host = urlsplit(url).hostname
+    try:
+        answer = session.request(method, url, allow_redirects=False, **options)  # type: ignore[arg-type]
+    except requests.exceptions.SSLError:
+        msg = f"{what}: the certificate of {host} cannot be verified"
+        raise TransportError(msg, "check the host and the local certificate store") from None
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        msg = f"{what}: {describe(error)} ({host})"
+        raise RetriableTransportError(msg, "check region, api_url, auth_url and the network") from None
+    except requests.RequestException as error:
+        msg = f"{what}: {type(error).__name__} ({host})"
+        raise TransportError(msg, "check region, api_url and auth_url") from None
+    if answer.status_code == 429 or answer.status_code >= 500:
+        answer.close()
+        msg = f"{what}: {host} answered {answer.status_code}"
+        raise RetriableTransportError(
+            msg, "run again later: the state is kept", retry_after=_retry_after(answer)
+        )
+    return answer
+
+
+@contextmanager
+def open_range(  # noqa: PLR0913 - each says something about the one download
+    session: requests.Session,
+    url: str,
+    what: str,
+    *,
+    offset: int,
+    version: str,
+    size: int | None,
+    checksum: Checksum | None,
+    timeout: float,
+) -> Iterator[Body]:
+    """Open the stored bytes behind a presigned URL from *offset*, never decompressed.
+
+    Args:
+        session: A session that sends no credentials.
+        url: Presigned URL; its query is shown nowhere.
+        what: The file, as messages name it.
+        offset: First byte to ask for, from 0.
+        version: ETag that the bytes before *offset* belong to; empty if not known.
+        size: Promised length of the whole file in bytes; None if not promised.
+        checksum: Promised checksum of the whole file; None if not promised.
+        timeout: Seconds that one socket operation may take.
+
+    Yields:
+        The bytes; from 0 when the server would not go on from *offset*.
+
+    Raises:
+        ExpiredURLError: The URL is no longer accepted.
+        FileGoneError: The file is no longer there.
+        RetriableTransportError: Anything that passes, also in the middle of the bytes.
+        TransportError: Any other answer.
+    """
+    # Stored bytes, not decoded ones: the checksum covers what S3 holds.
+    headers = {"Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if version:
+            headers["If-Range"] = version
+    with send(
+        session, "GET", url, what, headers=headers, stream=True, timeout=timeout
+    ) as answer:
+        status = answer.status_code
+        # S3 answers 400 when the token that signed the URL lapsed before the URL did.
+        if status in {400, 401, 403}:
+            msg = f"{what}: the download URL was refused ({status})"
+            raise ExpiredURLError(msg, "check that the clock and the network path are right")
+        if status == 404:
+            msg = f"{what}: the stored file is no longer there"
+            raise FileGoneError(msg, GONE_HINT)
+        if status == 416:
+            msg = f"{what}: the stored file is shorter than the part already read"
+            raise RangeRefusedError(msg)
+        if status not in {200, 206}:
+            msg = f"{what}: {urlsplit(url).hostname} answered {status} to a download"
+            raise TransportError(msg, "report the status: it is not a documented one")
+        start = _start_of(answer.headers.get("Content-Range", "")) if status == 206 else 0
+        if start not in {0, offset}:
+            msg = f"{what}: the server sent another range than asked for"
+            raise RangeRefusedError(msg)
+        etag = answer.headers.get("ETag", "")
+        if start and version and etag and etag != version:
+            msg = f"{what}: the stored file changed during the download"
+            raise RangeRefusedError(msg)
+        yield Body(_chunks(answer, what), start, size, checksum, etag)
+
+
+GONE_HINT = (
+    "Firstup keeps files for about seven days: run more often, or request a historical "
+    "export in Creator Studio; start_date skips what can no longer be read"
+)
+
+
+def _chunks(answer: requests.Response, what: str) -> Iterator[bytes]:
+    """The body as sent, in pieces of at most `CHUNK` bytes."""
+    try:
+        yield from answer.raw.stream(CHUNK, decode_content=False)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        msg = f"{what}: the download broke off ({type(error).__name__})"
+        raise RetriableTransportError(msg, "run again: the state is kept") from None
+
+
+def _start_of(content_range: str) -> int:
+    """The first byte that ``Content-Range: bytes 5-9/10`` names; -1 when it names none."""
+    unit, _, span = content_range.partition(" ")
+    first = span.partition("-")[0]
+    return int(first) if unit == "bytes" and first.isdecimal() else -1
+
+
+def _retry_after(answer: requests.Response) -> float | None:
+    """Seconds of a ``Retry-After``, given as seconds or as a date; None without one."""
+    value = answer.headers.get("Retry-After", "").strip()
+    if not value:
+        return None
+    if value.isdecimal():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def describe(error: Exception) -> str:
+    """What went wrong with a connection, in words without a URL."""
+    text = str(error)
+    for sign, words in (
+        ("NameResolutionError", "the host name cannot be resolved"),
+        ("refused", "the connection was refused"),
+        ("timed out", "no answer in time"),
+        ("Read timed out", "no answer in time"),
+        ("reset by peer", "the connection was reset"),
+    ):
+        if sign in text:
+            return words
+    return "the connection broke off"
+
+
+def json_object(answer: requests.Response, what: str) -> dict[str, object]:
+    """The JSON object in an answer's body.
+
+    Raises:
+        FormatError: The body is not a JSON object.
+    """
+    try:
+        content = answer.json()
+    except requests.exceptions.JSONDecodeError:
+        content = None
+    if not isinstance(content, dict):
+        kind = answer.headers.get("Content-Type", "no content type")
+        msg = f"{what}: the answer is not a JSON object ({kind}, {len(answer.content)} bytes)"
+        raise FormatError(msg, "check api_url, auth_url and any proxy in between")
+    return content

@@ -1,0 +1,219 @@
+"""What an export file is, where it comes from, and how far a stream has been read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tap_firstup_dde.exportlib.checksum import Checksum
+from tap_firstup_dde.exportlib.exceptions import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_HOURLY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})-([0-9]{2})", re.ASCII)
+
+
+def parse_generation(text: str) -> datetime:
+    """When a file was generated, from the text in a listing.
+
+    Firstup documents ``YYYY-MM-DD-HH`` by example and no time zone; UTC fits the samples.
+    ISO 8601 is accepted as well; without an offset it is UTC.
+
+    Returns:
+        An aware time in UTC.
+
+    Raises:
+        ValueError: The text is neither.
+    """
+    if match := _HOURLY.fullmatch(text):
+        year, month, day, hour = map(int, match.groups())
+        return datetime(year, month, day, hour, tzinfo=UTC)
+    parsed = datetime.fromisoformat(text)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the second, or to the microsecond where there are any."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFile:
+    """One export file that a vendor has made available.
+
+    Plain data: no URL, no credential. It can be logged, stored or pickled.
+
+    Attributes:
+        stream: Singer stream the file belongs to, for example ``"users"``.
+        id: The vendor's name for the file, opaque, unique within the stream.
+        file_name: The name people see; not unique.
+        generation: When it was generated, as listed.
+        generated_at: The same, as an aware time in UTC.
+    """
+
+    stream: str
+    id: str
+    file_name: str
+    generation: str
+    generated_at: datetime
+
+    @property
+    def key(self) -> str:
+        """Twelve hex digits that stand for the id in state and records."""
+        return hashlib.sha256(self.id.encode()).hexdigest()[:12]
+
+    @property
+    def source(self) -> str:
+        """The value of ``_sdc_source_file``."""
+        return f"{self.generation}/{self.file_name}/{self.key}"
+
+    def __str__(self) -> str:
+        """The name that messages use."""
+        return f"{self.stream} {self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An export file's bytes on their way.
+
+    Attributes:
+        chunks: The bytes as stored, never decompressed.
+        offset: First byte that *chunks* holds; 0 if the sender restarted the file.
+        size: Length of the whole file in bytes; None if not stated.
+        checksum: Of the whole file; None if not stated.
+        version: Changes when the stored file changes (an HTTP ETag); empty if not stated.
+    """
+
+    chunks: Iterator[bytes]
+    offset: int
+    size: int | None
+    checksum: Checksum | None
+    version: str = ""
+
+
+class Transport(Protocol):
+    """Where export files come from."""
+
+    def list_files(self, stream: str) -> Iterable[ExportFile]:
+        """The files that are available now, in any order."""
+
+    def fetch(
+        self, file: ExportFile, offset: int = 0, version: str = ""
+    ) -> AbstractContextManager[Body]:
+        """Open the file from *offset* (bytes), or from 0 if it is no longer *version*."""
+
+    @property
+    def program_id(self) -> str | None:
+        """The program that the files belong to, once known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """How far a stream has been read.
+
+    Attributes:
+        generated_at: The newest generation that was finished; None before the first.
+        finished: Key of each finished file → when it was generated.
+        closed: Whether every file up to *generated_at* counts as finished, because the
+            state was written by a tap that keeps no list of files.
+        in_progress: Key of the file that was cut off → rows already emitted; 0 if none.
+    """
+
+    generated_at: datetime | None = None
+    finished: Mapping[str, datetime] = field(default_factory=dict)
+    closed: bool = False
+    in_progress: tuple[str, int] = ("", 0)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Bookmark:
+        """Read a stream's part of the Singer state.
+
+        Raises:
+            StateError: A value is not what a state holds.
+        """
+        try:
+            value = state.get("replication_key_value")
+            newest = None if value is None else parse_generation(value)
+            times = {k: parse_generation(v) for k, v in state.get("finished_at", {}).items()}
+            keys = state.get("finished")
+            progress = state.get("in_progress") or {"file": "", "rows": 0}
+            in_progress = (str(progress["file"]), int(progress["rows"]))
+            finished = {str(key): times.get(key, newest) for key in keys or ()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            msg = f"the state cannot be read: {error!r}"
+            raise StateError(msg, "give the last STATE as it was written, or none") from None
+        return cls(
+            generated_at=newest,
+            finished={key: moment for key, moment in finished.items() if moment},
+            closed=newest is not None and keys is None,
+            in_progress=in_progress,
+        )
+
+    def to_state(self) -> dict[str, Any]:
+        """A stream's part of the Singer state: what `from_state` reads."""
+        ordered = sorted(self.finished.items(), key=lambda item: (item[1], item[0]))
+        state: dict[str, Any] = {
+            "finished": [key for key, _ in ordered],
+            "finished_at": {key: format_time(moment) for key, moment in ordered},
+        }
+        if self.generated_at:
+            state["replication_key"] = "generated_at"
+            state["replication_key_value"] = format_time(self.generated_at)
+        if self.in_progress[0]:
+            state["in_progress"] = {"file": self.in_progress[0], "rows": self.in_progress[1]}
+        return state
+
+    def settle(self, files: Iterable[ExportFile]) -> Bookmark:
+        """Take a state without a list of files over: what is listed up to it is finished."""
+        if not self.closed or self.generated_at is None:
+            return self
+        done = {f.key: f.generated_at for f in files if f.generated_at <= self.generated_at}
+        return replace(self, finished=done, closed=False)
+
+    def pending(
+        self, files: Iterable[ExportFile], lookback: timedelta, start: datetime | None = None
+    ) -> list[ExportFile]:
+        """Files still to read, each once, ordered by (generated_at, id).
+
+        A file is read when it is not finished, not older than *start*, and not older than
+        the bookmark by more than *lookback*.
+        """
+        floor = None if self.generated_at is None else _earlier(self.generated_at, lookback)
+        unique = {
+            file.id: file
+            for file in files
+            if file.key not in self.finished
+            and not (start and file.generated_at < start)
+            and not (floor and file.generated_at < floor)
+        }
+        return sorted(unique.values(), key=lambda file: (file.generated_at, file.id))
+
+    def reach(self, file: ExportFile, rows: int) -> Bookmark:
+        """The bookmark inside *file*, after its first *rows* rows."""
+        return replace(self, in_progress=(file.key, rows))
+
+    def finish(self, file: ExportFile, lookback: timedelta) -> Bookmark:
+        """The bookmark after *file*.
+
+        Keys generated more than *lookback* before the newest generation are let go: such
+        files are no longer read.
+        """
+        newest = max(file.generated_at, self.generated_at or file.generated_at)
+        floor = _earlier(newest, lookback)
+        finished = {**self.finished, file.key: file.generated_at}
+        return Bookmark(
+            generated_at=newest,
+            finished={key: moment for key, moment in finished.items() if moment >= floor},
+            in_progress=("", 0) if self.in_progress[0] == file.key else self.in_progress,
+        )
+
+
+def _earlier(moment: datetime, span: timedelta) -> datetime:
+    """*moment* less *span*, or the first moment there is."""
+    first = datetime.min.replace(tzinfo=UTC)
+    return first if moment - first < span else moment - span

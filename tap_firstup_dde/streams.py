@@ -1,0 +1,454 @@
+"""Export files as Singer streams: which are pending, which types, which messages."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from singer_sdk import Stream
+from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.mapper import SameRecordTransform
+
+from tap_firstup_dde.documented import (
+    ADDED,
+    DOCUMENTED,
+    GENERATED_AT,
+    KEYS,
+    ROW_KEY,
+    SOURCE_FILE,
+    SOURCE_LINE,
+)
+from tap_firstup_dde.exportlib.encoding import record_lines
+from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError, StateError
+from tap_firstup_dde.exportlib.extract import one_ahead
+from tap_firstup_dde.exportlib.formats import CSVReader
+from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
+from tap_firstup_dde.exportlib.schema import (
+    MISFIT_SUFFIX,
+    NO_EVIDENCE,
+    Evidence,
+    fit,
+    infer,
+    json_schema,
+    observe,
+    to_values,
+    type_of,
+)
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.singerlib import Catalog
+
+    from tap_firstup_dde.exportlib.extract import Spooled
+    from tap_firstup_dde.exportlib.models import ExportFile
+    from tap_firstup_dde.tap import TapFirstupDDE
+
+LOOK_WHOLE = 16 << 20  # bytes as stored; larger files are looked into at their begin only
+LOOK_KEPT = 256 << 20  # bytes as stored that a look keeps on disk until their turn comes
+SLICE = 100_000  # rows that leave as one block at most; STATE goes out after that many
+
+_ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
+    GENERATED_AT: {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "When Firstup generated the file (UTC)",
+    },
+    SOURCE_FILE: {"type": ["string", "null"], "description": "Generation, name and key of the file"},
+    SOURCE_LINE: {"type": ["integer", "null"], "description": "Row number in the file, from 1"},
+}
+_ADDED_TYPES = {SOURCE_LINE: "integer"}
+
+
+class ExportStream(Stream):
+    """One type of export files, each read exactly once, oldest first."""
+
+    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # types are final before records are made
+
+    def __init__(self, tap: TapFirstupDDE, name: str) -> None:
+        """Start from the documented columns; nothing is asked before the first SCHEMA."""
+        super().__init__(tap, name=name)
+        self._exports = tap
+        self._documented = DOCUMENTED[name]
+        self._lookback = timedelta(days=self.config["lookback_days"])
+        self._start = (
+            parse_generation(self.config["start_date"]) if self.config.get("start_date") else None
+        )
+        self._overrides: Mapping[str, str] = (self.config.get("column_types") or {}).get(name, {})
+        self._own_keys = tuple((self.config.get("primary_keys") or {}).get(name) or ())
+        self._types: dict[str, str] = dict(self._documented.columns)
+        self._pending: list[ExportFile] = []
+        self._kept: dict[str, Spooled] = {}
+        self._bookmark = Bookmark()
+        self.primary_keys = self._own_keys or KEYS[name]
+        self.replication_key = GENERATED_AT
+        # The SDK's line about any error would stand before the one that says what to do.
+        self.logger.addFilter(lambda record: "unhandled error" not in str(record.msg))
+
+    # What the SDK asks of a stream
+
+    @property
+    @override
+    def schema(self) -> dict[str, Any]:
+        return _schema(self._types, ADDED)
+
+    @property
+    @override
+    def effective_schema(self) -> dict[str, Any]:
+        # The input catalog's columns are among the types; others join them in the run.
+        return self.schema
+
+    @property
+    @override
+    def emit_activate_version_messages(self) -> bool:
+        # Firstup keeps files for days: a new version would delete a warehouse's history.
+        return False
+
+    @property
+    @override
+    def partitions(self) -> None:
+        return None
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        super().apply_catalog(catalog)
+        self.replication_key = self.replication_key or GENERATED_AT
+        if self._own_keys or not self.primary_keys:
+            self.primary_keys = self._own_keys or KEYS[self.name]
+        if catalog_types := self._catalog_types():
+            self._types = catalog_types
+
+    @override
+    def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        return None
+
+    @override
+    def _write_starting_replication_value(self, context: Context | None) -> None:
+        """Nothing: the bookmark moves by file, and only when a file is finished."""
+
+    @override
+    def _increment_stream_state(
+        self, latest_record: Record, *, context: Context | None = None
+    ) -> None:
+        """Nothing: the bookmark moves by file, never by record."""
+
+    @override
+    def _write_schema_message(self) -> None:
+        self._prepare()
+        super()._write_schema_message()
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        for frame in self._frames():
+            types = {**self._types, **_ADDED_TYPES}
+            yield from to_values(frame, types).iter_rows(named=True)
+
+    @override
+    def _sync_records(
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Iterator[dict[str, Any]]:
+        """Write whole blocks when records leave unchanged; otherwise let the SDK."""
+        if not (write_messages and self._columnar):
+            yield from super()._sync_records(context, write_messages=write_messages)
+            return
+        with self.get_record_counter() as counter, self.get_sync_timer():
+            for frame in self._frames():
+                types = {**self._types, **_ADDED_TYPES}
+                now = format_time(datetime.now(UTC))
+                self._tap.write_message(record_lines(frame, types, self.name, now))
+                counter.increment(frame.height)
+        self._finalize_state(self.stream_state)
+        self._write_state_message()
+
+    @property
+    def _columnar(self) -> bool:
+        """Whether records leave as they are: no map, no flattening, no limit, no child."""
+        maps = self.stream_maps
+        return (
+            len(maps) == 1
+            and type(maps[0]) is SameRecordTransform
+            and not maps[0].flattening_enabled
+            and self.ABORT_AT_RECORD_COUNT is None
+            and not self.child_streams
+        )
+
+    # Before the first SCHEMA
+
+    def discover(self) -> None:
+        """Take the columns and types of the files that are available now, if there are any."""
+        files = self._exports.transport.list_files(self.name)
+        self._pending = Bookmark().pending(files, self._lookback, self._start)
+        self._settle_types(*self._look())
+        self._close()
+
+    def _prepare(self) -> None:
+        """List, decide what is pending, look into it, and settle columns, types and key."""
+        self._bookmark = Bookmark.from_state(self.stream_state)
+        files = list(self._exports.transport.list_files(self.name))
+        self._check_program()
+        self._bookmark = self._bookmark.settle(files)
+        full = self.replication_method != "INCREMENTAL"
+        since = Bookmark() if full else self._bookmark
+        self._pending = since.pending(files, self._lookback, self._start)
+        self.logger.info("%s: %d of %d files to read", self.name, len(self._pending), len(files))
+        self._settle_types(*self._look())
+        self._announce()
+
+    def _check_program(self) -> None:
+        """Refuse to go on from another program's state.
+
+        Raises:
+            StateError: The state names another program than the API's answers.
+        """
+        now = self._exports.transport.program_id
+        before = self.stream_state.get("program_id")
+        if now and before and now != before:
+            msg = f"{self.name}: the state is of program {before}, the credentials of {now}"
+            raise StateError(msg, "use one state per program, or start without a state")
+        if now:
+            self.stream_state["program_id"] = now
+
+    def _look(self) -> tuple[dict[str, None], Evidence]:
+        """Read what is pending before its turn: small files whole, large ones' begin.
+
+        Small files are kept on disk, up to `LOOK_KEPT` bytes beside the first file.
+
+        Returns:
+            The columns of all files in order of first sight, and what their values show.
+
+        Raises:
+            ExportError: Not even the first file can be read. A later one's error waits for
+                its turn, so that the files before it go out.
+        """
+        columns: dict[str, None] = {}
+        evidence = NO_EVIDENCE
+        kept = 0
+        for position, file in enumerate(self._pending):
+            largest = min(LOOK_WHOLE, LOOK_KEPT - kept) if position else None
+            try:
+                spooled = self._exports.spool.download(self._exports.transport, file, largest)
+                names, shown = self._evidence(spooled)
+            except ExportError as error:
+                if position == 0:
+                    raise
+                self.logger.debug("%s: not looked into: %s", file, error)
+                break
+            columns.update(dict.fromkeys(names))
+            evidence |= shown
+            if spooled.whole:
+                self._kept[file.key] = spooled
+                kept += spooled.size if position else 0
+            else:
+                spooled.stored.close()
+        return columns, evidence
+
+    def _evidence(self, spooled: Spooled) -> tuple[Sequence[str], Evidence]:
+        """The columns of a file, and what the values of those without a type show."""
+        reader = CSVReader(spooled.pieces(), str(spooled.file), ADDED)
+        known = self._settled()
+        evidence = NO_EVIDENCE
+        if all(name in known or name in self._documented.text for name in reader.columns):
+            return reader.columns, evidence
+        try:
+            for batch in reader:
+                evidence |= observe(batch.frame, known, self._documented)
+        except FormatError:
+            # The cut end of a begin; or a bad row, which its own turn will tell of.
+            pass
+        return reader.columns, evidence
+
+    def _settled(self) -> Mapping[str, str]:
+        """Column → type, as settings, state and input catalog have it; the first wins."""
+        return {**self._catalog_types(), **self._pinned(), **self._overrides}
+
+    def _pinned(self) -> dict[str, str]:
+        """Column → type of the columns that have gone out, as the state has it."""
+        return dict(self.stream_state.get("types") or {})
+
+    def _catalog_types(self) -> dict[str, str]:
+        """Column → type of the input catalog's columns."""
+        properties = (self._input_schema or {}).get("properties", {})
+        return {name: type_of(p) for name, p in properties.items() if name not in ADDED}
+
+    def _settle_types(self, columns: Collection[str], evidence: Evidence) -> None:
+        """Settle every column's type and the key, from all that is known of them."""
+        settled = self._settled()
+        base = {**self._catalog_types(), **self._pinned()}
+        if not base and not columns:
+            base = dict(self._documented.columns)
+        keys = self._own_keys or KEYS[self.name]
+        types: dict[str, str] = {}
+        for name in dict.fromkeys([*base, *columns]):
+            kind = settled.get(name) or infer(name, evidence, self._documented)
+            types[name] = "string" if name in keys and name not in self._pinned() else kind
+        self._warn_of_new(set(types) - set(base))
+        self._types = types
+        readable = {*(columns or types), *ADDED}
+        if missing := [key for key in self.primary_keys if key not in readable]:
+            self.logger.warning(
+                "%s: the files have no column %s; the key is %s instead (primary_keys changes it)",
+                self.name,
+                ", ".join(missing),
+                ", ".join(ROW_KEY),
+            )
+            self.primary_keys = ROW_KEY
+
+    def _warn_of_new(self, names: Collection[str]) -> None:
+        """Say which columns the input catalog does not know."""
+        if self._input_schema and names:
+            self.logger.warning(
+                "%s: columns that the catalog does not know are added: %s",
+                self.name,
+                ", ".join(sorted(names)),
+            )
+
+    def _announce(self) -> None:
+        """Make the SDK's next SCHEMA the one of the types as they are, and pin them."""
+        selected = {name: kind for name, kind in self._types.items() if self._selected(name)}
+        schema = _schema(selected, [name for name in ADDED if self._has(name)])
+        self._exports.mapper.register_raw_stream_schema(self.name, schema, self.primary_keys)
+        self._stream_maps = None
+        self.stream_state["types"] = {**self._pinned(), **selected}
+        self._state_changed()
+
+    def _selected(self, name: str) -> bool:
+        """Whether a column goes out; a misfit column does with the column it belongs to."""
+        origin = name.removesuffix(MISFIT_SUFFIX)
+        return self.mask[("properties", name)] and self.mask[("properties", origin)]
+
+    def _has(self, added: str) -> bool:
+        """Whether an added column goes out: a catalog may deselect it unless it is needed."""
+        needed = {*self.primary_keys, self.replication_key}
+        return added in needed or self.mask[("properties", added)]
+
+    # Files to batches
+
+    def _frames(self) -> Iterator[pl.DataFrame]:
+        """Fitted batches of the pending files, with the added columns; STATE goes out between.
+
+        A batch is over when the next one is asked for: only then the bookmark moves.
+        """
+        waiting = {file.key for file in self._pending}
+        try:
+            for file, spooled in one_ahead(self._pending, self._fetch):
+                with spooled.stored:
+                    yield from self._file_frames(spooled, waiting)
+                waiting.discard(file.key)
+                self._bookmark = self._bookmark.finish(file, self._lookback)
+                self._write_bookmark()
+        finally:
+            self._close()
+
+    def _fetch(self, file: ExportFile) -> Spooled:
+        """The proven bytes of *file*: kept by the look, or downloaded now."""
+        return self._kept.pop(file.key, None) or self._exports.spool.download(
+            self._exports.transport, file
+        )
+
+    def _close(self) -> None:
+        """Let go of what the look kept."""
+        for spooled in self._kept.values():
+            spooled.stored.close()
+        self._kept.clear()
+
+    def _file_frames(self, spooled: Spooled, waiting: Collection[str]) -> Iterator[pl.DataFrame]:
+        """One file's fitted batches, from where an earlier run was cut off."""
+        file = spooled.file
+        reader = CSVReader(spooled.pieces(), str(file), ADDED)
+        if any(name not in self._types for name in reader.columns):
+            columns, evidence = self._evidence(spooled)
+            self._settle_types(dict.fromkeys([*self._types, *columns]), evidence)
+            self._write_schema_again()
+            reader = CSVReader(spooled.pieces(), str(file), ADDED)
+        cut_off, done = self._bookmark.in_progress
+        incremental = self.replication_method == "INCREMENTAL"
+        skip = done if incremental and cut_off == file.key else 0
+        # Another cut-off file that is still to come keeps its place in the state.
+        resumable = incremental and (cut_off == file.key or cut_off not in waiting)
+        misfits: Counter[str] = Counter()
+        rows = since_state = 0
+        for batch in reader:
+            rows = batch.first - 1
+            for part in batch.frame.iter_slices(SLICE):
+                first, rows = rows + 1, rows + part.height
+                if rows <= skip:
+                    continue
+                fresh = part[max(0, skip - first + 1) :]
+                fitted, counts = self._fit(fresh)
+                misfits.update(counts)
+                yield self._with_added(fitted, file, rows - fresh.height + 1)
+                since_state += fresh.height
+                if resumable and since_state >= SLICE:
+                    self._bookmark = self._bookmark.reach(file, rows)
+                    self._write_bookmark()
+                    since_state = 0
+        self._report(file, rows, misfits)
+
+    def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
+        """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""
+        wanted = {name: kind for name, kind in self._types.items() if self._selected(name)}
+        fitted = fit(frame, wanted, self._documented)
+        if added := [c for c in fitted.frame.columns if c not in self._types]:
+            self._types.update(dict.fromkeys(added, "string"))
+            self._write_schema_again()
+        return fitted.frame, fitted.misfits
+
+    def _with_added(self, frame: pl.DataFrame, file: ExportFile, first: int) -> pl.DataFrame:
+        """*frame* with the columns that say where its rows are from, as text."""
+        numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64).cast(pl.String)
+        values = {
+            GENERATED_AT: pl.lit(format_time(file.generated_at)),
+            SOURCE_FILE: pl.lit(file.source),
+            SOURCE_LINE: numbers,
+        }
+        return frame.with_columns(
+            value.alias(name) for name, value in values.items() if self._has(name)
+        )
+
+    def _report(self, file: ExportFile, rows: int, misfits: Mapping[str, int]) -> None:
+        """Say that a file is read, and which values stand in another column."""
+        self.logger.info("%s: %d rows", file, rows)
+        for name, count in misfits.items():
+            self.logger.warning(
+                "%s: %d values of %s are not %s and stand in %s%s",
+                file,
+                count,
+                name,
+                self._types[name],
+                name,
+                MISFIT_SUFFIX,
+            )
+
+    # State
+
+    def _write_schema_again(self) -> None:
+        """Send a SCHEMA in the middle of a run, before the first record that needs it."""
+        self._announce()
+        super()._write_schema_message()
+
+    def _write_bookmark(self) -> None:
+        """Send STATE with the bookmark as it is."""
+        self.stream_state.pop("in_progress", None)
+        self.stream_state.update(self._bookmark.to_state())
+        self._state_changed()
+        self._write_state_message()
+
+    def _state_changed(self) -> None:
+        """Have the SDK send STATE when it is next asked to."""
+        self.state_manager.is_flushed = False
+
+
+def _schema(types: Mapping[str, str], added: Collection[str]) -> dict[str, Any]:
+    """The JSON Schema of a record with these columns and these added ones."""
+    properties = {name: json_schema(kind) for name, kind in types.items()}
+    properties |= {name: dict(_ADDED_SCHEMA[name]) for name in added}
+    return {"type": "object", "properties": properties}
