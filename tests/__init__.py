@@ -1,0 +1,1 @@
+"""Tests of the tap; one file per module."""
