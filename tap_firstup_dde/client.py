@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
 
-import requests
 from requests.auth import AuthBase
 
 from tap_firstup_dde.exportlib.checksum import Checksum
@@ -33,6 +32,8 @@ from tap_firstup_dde.exportlib.models import Body, ExportFile, parse_generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import requests
 
 # Firstup's developer portal, "Servers" and "Authentication methods".
 REGIONS = {
@@ -347,7 +348,7 @@ def _file_items(content: Mapping[str, Any], what: str) -> list[Any]:
     return files
 
 
-def _listed(stream: str, item: Any) -> ExportFile:  # noqa: ANN401 - anything JSON can hold
+def _listed(stream: str, item: Any) -> ExportFile:
     """One entry of a list answer; fields that are not documented are ignored.
 
     Raises:
@@ -377,10 +378,10 @@ def _signed(content: Mapping[str, Any], file: ExportFile) -> _Signed:
     entries = data if isinstance(data, list) else [data]
     if len(entries) > 1:
         entries = [e for e in entries if isinstance(e, dict) and e.get("id") == file.id]
-    if len(entries) != 1 or not isinstance(entries[0], dict):
+    entry = entries[0] if len(entries) == 1 else None
+    if not isinstance(entry, dict):
         msg = f"{file}: the answer does not speak of one file"
         raise FormatError(msg, _SHAPE_HINT)
-    (entry,) = entries
     url = entry.get("presigned_url")
     if not isinstance(url, str) or not url:
         msg = f"{file}: the answer holds no presigned_url"
@@ -401,7 +402,7 @@ def _signed(content: Mapping[str, Any], file: ExportFile) -> _Signed:
     )
 
 
-def _scalars(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON
+def _scalars(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value inside JSON that is no object, with its dotted path."""
     if isinstance(value, dict):
         for name, inner in value.items():

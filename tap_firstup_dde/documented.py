@@ -75,8 +75,7 @@ _TEXT = frozenset(
 ) | {
     name
     for name in _USERS
-    if name.startswith("attribute_")
-    and name not in {"attribute_hire_date", "attribute_start_date"}
+    if name.startswith("attribute_") and name not in {"attribute_hire_date", "attribute_start_date"}
 }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from singer_sdk import Stream
+from singer_sdk.batch import Batcher
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 
@@ -23,7 +24,7 @@ from tap_firstup_dde.documented import (
 )
 from tap_firstup_dde.exportlib.encoding import record_lines
 from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError, StateError
-from tap_firstup_dde.exportlib.extract import one_ahead
+from tap_firstup_dde.exportlib.extract import HEAD, one_ahead
 from tap_firstup_dde.exportlib.formats import CSVReader
 from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import (
@@ -44,8 +45,9 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
+    from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog
 
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from tap_firstup_dde.exportlib.models import ExportFile
     from tap_firstup_dde.tap import TapFirstupDDE
 
-LOOK_WHOLE = 16 << 20  # bytes as stored; larger files are looked into at their begin only
+LOOK_WHOLE = 4 << 20  # bytes as stored; of larger files a look reads the begin only
 LOOK_KEPT = 256 << 20  # bytes as stored that a look keeps on disk until their turn comes
 SLICE = 100_000  # rows that leave as one block at most; STATE goes out after that many
 
@@ -63,7 +65,10 @@ _ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
         "format": "date-time",
         "description": "When Firstup generated the file (UTC)",
     },
-    SOURCE_FILE: {"type": ["string", "null"], "description": "Generation, name and key of the file"},
+    SOURCE_FILE: {
+        "type": ["string", "null"],
+        "description": "Generation, name and key of the file",
+    },
     SOURCE_LINE: {"type": ["integer", "null"], "description": "Row number in the file, from 1"},
 }
 _ADDED_TYPES = {SOURCE_LINE: "integer"}
@@ -149,13 +154,16 @@ class ExportStream(Stream):
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         for frame in self._frames():
-            types = {**self._types, **_ADDED_TYPES}
-            yield from to_values(frame, types).iter_rows(named=True)
+            yield from self._records(frame)
+
+    def _records(self, frame: pl.DataFrame) -> Iterator[Record]:
+        """A fitted batch's rows with their values as JSON has them."""
+        return to_values(frame, {**self._types, **_ADDED_TYPES}).iter_rows(named=True)
 
     @override
     def _sync_records(
         self, context: Context | None = None, *, write_messages: bool = True
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], Any, Any]:
         """Write whole blocks when records leave unchanged; otherwise let the SDK."""
         if not (write_messages and self._columnar):
             yield from super()._sync_records(context, write_messages=write_messages)
@@ -168,6 +176,16 @@ class ExportStream(Stream):
                 counter.increment(frame.height)
         self._finalize_state(self.stream_state)
         self._write_state_message()
+
+    @override
+    def get_batches(
+        self, batch_config: BatchConfig, context: Context | None = None
+    ) -> Iterator[tuple[BaseBatchFileEncoding, list[str]]]:
+        # Frame by frame: the bookmark must not pass rows that still wait for their file.
+        batcher = Batcher(self.tap_name, self.name, batch_config)
+        for frame in self._frames():
+            for manifest in batcher.get_batches(self._records(frame)):
+                yield batch_config.encoding, manifest
 
     @property
     def _columnar(self) -> bool:
@@ -253,14 +271,14 @@ class ExportStream(Stream):
 
     def _evidence(self, spooled: Spooled) -> tuple[Sequence[str], Evidence]:
         """The columns of a file, and what the values of those without a type show."""
-        reader = CSVReader(spooled.pieces(), str(spooled.file), ADDED)
-        known = self._settled()
+        most = None if spooled.size <= LOOK_WHOLE else HEAD
+        reader = CSVReader(spooled.pieces(most), str(spooled.file), ADDED)
+        known = {*self._settled(), *self._documented.text}
+        unknown = [name for name in reader.columns if name not in known]
         evidence = NO_EVIDENCE
-        if all(name in known or name in self._documented.text for name in reader.columns):
-            return reader.columns, evidence
         try:
-            for batch in reader:
-                evidence |= observe(batch.frame, known, self._documented)
+            for batch in reader if unknown else ():
+                evidence = observe(batch.frame, unknown, self._documented, evidence)
         except FormatError:
             # The cut end of a begin; or a bad row, which its own turn will tell of.
             pass

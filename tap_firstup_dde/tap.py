@@ -248,9 +248,7 @@ class TapFirstupDDE(Tap):
 
     @classmethod
     @override
-    def cb_config(
-        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
-    ) -> Any:
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
         # Without a file the environment is all there is.
         try:
             return super().cb_config(ctx, param, value or ("ENV",))
@@ -280,32 +278,37 @@ def _faults(config: Mapping[str, Any]) -> list[str]:
         faults.append(
             "no credentials: set client_id and client_secret (or access_token) as Firstup gave them"
         )
-    for name in ("api_url", "auth_url"):
-        url = config.get(name)
-        try:
-            secure = not url or is_secure(url)
-        except ValueError:
-            secure = False
-        if not secure:
-            faults.append(f"{name} is not an https URL (http is for loopback hosts only)")
-    if start := config.get("start_date"):
-        try:
-            parse_generation(start)
-        except ValueError:
-            faults.append(f"start_date {start!r} is not a date; write it like 2026-05-14T00:00:00Z")
-    folder = config.get("spool_dir")
+    faults += [
+        f"{name} is not an https URL (http is for loopback hosts only)"
+        for name in ("api_url", "auth_url")
+        if config.get(name) and not is_secure(config[name])
+    ]
+    start, folder = config.get("start_date"), config.get("spool_dir")
+    if start and not _is_time(start):
+        faults.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
     if folder and not Path(folder).is_dir():
         faults.append(f"spool_dir {folder!r} is not a folder; create it or unset it")
-    if config.get("batch_config") and (config.get("stream_maps") or config.get("flattening_enabled")):
+    maps = config.get("stream_maps") or config.get("flattening_enabled")
+    if maps and config.get("batch_config"):
         faults.append(
             "batch_config cannot be used with stream_maps or flattening: "
             "batch files would hold unmapped rows; unset one of them"
         )
-    reserved = set(ADDED)
-    for stream, types in (config.get("column_types") or {}).items():
-        if taken := reserved & set(types):
-            faults.append(f"column_types.{stream}: {min(taken)} is added by the tap; leave it out")
-    return faults
+    return faults + [
+        f"column_types.{stream}: {name} is added by the tap; leave it out"
+        for stream, types in (config.get("column_types") or {}).items()
+        for name in types
+        if name in ADDED
+    ]
+
+
+def _is_time(text: str) -> bool:
+    """Whether *text* is a time as settings take it."""
+    try:
+        parse_generation(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _without_secrets(message: str, config: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from tap_firstup_dde.exportlib.exceptions import (
@@ -23,6 +22,7 @@ from tap_firstup_dde.exportlib.http import delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tap_firstup_dde.exportlib.checksum import Checksum, Hasher
     from tap_firstup_dde.exportlib.models import Body, ExportFile, Transport
@@ -53,10 +53,14 @@ class Spooled:
     size: int
     whole: bool = True
 
-    def pieces(self) -> Iterator[bytes]:
-        """The decompressed bytes, from the begin."""
+    def pieces(self, most: int | None = None) -> Iterator[bytes]:
+        """The decompressed bytes, from the begin.
+
+        Args:
+            most: How many of the stored bytes to read; None for all.
+        """
         self.stored.seek(0)
-        return decompress(self.stored)
+        return decompress(self.stored, most)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,9 @@ is slow and names the row.
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -31,6 +30,7 @@ PIECE = 1 << 20  # bytes of decompressed data handed on at a time
 BLOCK = 4 << 20  # bytes of CSV parsed at a time
 LONGEST_ROW = 256 << 20  # bytes
 _BOM = b"\xef\xbb\xbf"
+_GARBAGE = "other bytes follow the gzip data"
 _QUOTE, _COMMA, _LF, _CR = b'",\n\r'
 
 
@@ -45,7 +45,7 @@ class Gunzip:
     def __init__(self) -> None:
         """Start before the first byte."""
         self._head = b""
-        self._member: isal_zlib.Decompress | None = None
+        self._member: Any = None
         self._plain = False
         self._error = ""
         self._members = 0
@@ -53,9 +53,11 @@ class Gunzip:
     @property
     def fault(self) -> str:
         """What is wrong with the data so far, taken as the whole."""
-        if self._error or self._member is None:
+        if self._error:
             return self._error
-        return "the gzip data end too early"
+        if self._members and self._head:
+            return _GARBAGE
+        return "the gzip data end too early" if self._member else ""
 
     def check(self, chunk: bytes) -> None:
         """Take the next bytes only to learn of a `fault`."""
@@ -64,38 +66,47 @@ class Gunzip:
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The decompressed bytes that the next stored bytes give, in small pieces."""
-        if self._plain:
-            yield chunk
-            return
-        data = self._head + chunk
-        self._head = b""
+        data, self._head = self._head + chunk, b""
         while data and not self._error:
-            if self._member is None:
-                if self._members:
-                    # As gzip does it: zeros may follow the last member, nothing else.
-                    data = data.lstrip(b"\0")
-                if len(data) < 2:
-                    self._head = data
-                    return
-                if not is_gzip(data):
-                    if self._members:
-                        self._error = "other bytes follow the gzip data"
-                        return
-                    self._plain = True
-                    yield data
-                    return
-                self._member = isal_zlib.decompressobj(wbits=31)
-            try:
-                piece = self._member.decompress(data, PIECE)
-            except isal_zlib.error as error:
-                self._error = f"the gzip data are broken ({error})"
+            if self._member is None and not self._plain:
+                data = self._begin(data)
+            elif self._plain:
+                yield data
                 return
-            if piece:
-                yield piece
-            data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-            if self._member.eof:
-                self._member = None
-                self._members += 1
+            else:
+                piece, data = self._inflate(data)
+                if piece:
+                    yield piece
+
+    def _begin(self, data: bytes) -> bytes:
+        """Tell by its first bytes what *data* is; returns what to go on with."""
+        if self._members:
+            # As gzip does it: zeros may follow the last member, nothing else.
+            data = data.lstrip(b"\0")
+        if len(data) < 2:
+            self._head = data
+            return b""
+        if is_gzip(data):
+            self._member = isal_zlib.decompressobj(wbits=31)
+        elif self._members:
+            self._error = _GARBAGE
+        else:
+            self._plain = True
+        return data
+
+    def _inflate(self, data: bytes) -> tuple[bytes, bytes]:
+        """A piece decompressed from *data*, and what of *data* is left."""
+        member = self._member
+        try:
+            piece = member.decompress(data, PIECE)
+        except isal_zlib.error as error:  # type: ignore[misc]  # an instance, by the stub
+            self._error = f"the gzip data are broken ({error})"
+            return b"", b""
+        if not member.eof:
+            return piece, member.unconsumed_tail
+        self._member = None
+        self._members += 1
+        return piece, member.unused_data
 
     def end(self) -> bytes:
         """What is left at the end of data too short to tell; one byte or none."""
@@ -107,19 +118,21 @@ def is_gzip(data: bytes) -> bool:
     return data[:2] == b"\x1f\x8b"
 
 
-def decompress(stored: IO[bytes], piece: int = PIECE) -> Iterator[bytes]:
+def decompress(stored: IO[bytes], most: int | None = None) -> Iterator[bytes]:
     """The decompressed bytes of a proven file, from its current position.
 
     Args:
         stored: Bytes as stored: gzip, or plain.
-        piece: Stored bytes read at a time.
+        most: How many of the stored bytes to read; None for all.
 
     Yields:
-        Pieces of at most `PIECE` bytes when compressed.
+        Pieces of at most `PIECE` bytes.
     """
     gunzip = Gunzip()
-    while chunk := stored.read(piece):
+    left = PIECE if most is None else most
+    while chunk := stored.read(min(PIECE, left)):
         yield from gunzip.feed(chunk)
+        left -= 0 if most is None else len(chunk)
     yield gunzip.end()
 
 
@@ -235,8 +248,10 @@ class CSVReader:
         """The cells of the first row that is not blank; none when there is no row."""
         wanted = 1 << 16
         while self._fill(wanted):
-            if self._buffer.startswith(_BOM):
-                self._buffer = self._buffer[len(_BOM) :]
+            self._buffer = self._buffer.removeprefix(_BOM)
+            if self._buffer.startswith(b"PK\x03\x04"):
+                msg = f"{self._what}: the file is a zip archive or a workbook, not CSV"
+                raise FormatError(msg, "ask Firstup for exports as CSV")
             for row in careful_rows(self._buffer, ended=self._ended):
                 if row.fault:
                     msg = f"{self._what}: the header row cannot be read: {row.fault}"
@@ -360,9 +375,7 @@ def careful_rows(data: bytes, *, ended: bool, width: int | None = None) -> Itera
         yield _row(cells, start, position, fault, width)
 
 
-def _row(
-    cells: Sequence[bytes | None], start: int, end: int, fault: str, width: int | None
-) -> Row:
+def _row(cells: Sequence[bytes | None], start: int, end: int, fault: str, width: int | None) -> Row:
     """Decode a row's cells and count them."""
     if not fault and width is not None and len(cells) != width:
         fault = f"{len(cells)} cells instead of {width}"
@@ -411,9 +424,7 @@ def _quoted_spans(block: bytes) -> _Spans | None:
     return (opening, closing) if opens.all() and closes.all() else None
 
 
-def _is_faithful(
-    frame: pl.DataFrame, block: bytes, spans: _Spans
-) -> bool:
+def _is_faithful(frame: pl.DataFrame, block: bytes, spans: _Spans) -> bool:
     """Whether polars read no short row and no blank line: it fills both with nulls.
 
     Too wide a row it refuses; so no row is short when there are as many commas between

@@ -62,7 +62,10 @@ def bare_session() -> requests.Session:
 
 def is_secure(url: str) -> bool:
     """Whether *url* is https, or http on a loopback host."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     host = parts.hostname or ""
     if parts.scheme == "https":
         return bool(host)
@@ -72,13 +75,6 @@ def is_secure(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def without_query(url: str) -> str:
-    """*url* as it may be shown: without query, fragment and user."""
-    parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
 
 
 def with_retries(
@@ -149,9 +145,15 @@ def send(
     except requests.exceptions.SSLError:
         msg = f"{what}: the certificate of {host} cannot be verified"
         raise TransportError(msg, "check the host and the local certificate store") from None
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+    except (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+    ) as error:
         msg = f"{what}: {describe(error)} ({host})"
-        raise RetriableTransportError(msg, "check region, api_url, auth_url and the network") from None
+        raise RetriableTransportError(
+            msg, "check region, api_url, auth_url and the network"
+        ) from None
     except requests.RequestException as error:
         msg = f"{what}: {type(error).__name__} ({host})"
         raise TransportError(msg, "check region, api_url and auth_url") from None
@@ -203,9 +205,7 @@ def open_range(  # noqa: PLR0913 - each says something about the one download
         headers["Range"] = f"bytes={offset}-"
         if version:
             headers["If-Range"] = version
-    with send(
-        session, "GET", url, what, headers=headers, stream=True, timeout=timeout
-    ) as answer:
+    with send(session, "GET", url, what, headers=headers, stream=True, timeout=timeout) as answer:
         status = answer.status_code
         # S3 answers 400 when the token that signed the URL lapsed before the URL did.
         if status in {400, 401, 403}:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tap_firstup_dde.exportlib.checksum import Checksum
 from tap_firstup_dde.exportlib.exceptions import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from tap_firstup_dde.exportlib.checksum import Checksum
 
 _HOURLY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})-([0-9]{2})", re.ASCII)
 

@@ -8,34 +8,70 @@ back; so fitted columns stay text here, and a value that is written out is the v
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 TYPES = ("string", "integer", "number", "boolean", "date", "date-time")
 MISFIT_SUFFIX = "__text"
 
-# Patterns are Rust's: \d and \w would take every script's digits and letters.
-_INTEGER = r"^(?:0|-?[1-9][0-9]{0,18})$"
-# No exponent, no trailing zero, nothing that would print with an exponent again.
-_NUMBER = (
-    r"^(?:0|-?[1-9][0-9]*|-?[1-9][0-9]*\.[0-9]*[1-9]|-?0\.0{0,3}[1-9](?:[0-9]*[1-9])?)$"
+
+def _up_to(limit: str) -> str:
+    """A pattern of the whole numbers from 1 to *limit* without leading zeros."""
+    shorter = f"[1-9][0-9]{{0,{len(limit) - 2}}}"
+    smaller = [
+        f"{limit[:i]}[{'0' if i else '1'}-{int(digit) - 1}][0-9]{{{len(limit) - i - 1}}}"
+        for i, digit in enumerate(limit)
+        if int(digit) > (0 if i else 1)
+    ]
+    return "|".join((shorter, *smaller, limit))
+
+
+def _day(years: str, leap_years: str) -> str:
+    """A pattern of the days of the calendar in some years."""
+    return (
+        rf"(?:(?:{years})-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
+        r"|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+        rf"|(?:{leap_years})-02-29)"
+    )
+
+
+# One pattern a type, for Rust's regular expressions: \d and \w would take every script's
+# digits and letters. Integers are those of 64 bits. Numbers have at most 15 significant
+# digits, which a double keeps, no trailing zero, and nothing that prints with an exponent.
+_INTEGER = rf"0|{_up_to(str(2**63 - 1))}|-(?:{_up_to(str(2**63))})"
+_NUMBER = "|".join(
+    (
+        r"0|-?[1-9][0-9]{0,14}|-?0\.0{0,3}[1-9](?:[0-9]{0,13}[1-9])?",
+        *(rf"-?[1-9][0-9]{{{n - 1}}}\.[0-9]{{0,{14 - n}}}[1-9]" for n in range(1, 15)),
+    )
 )
-_NUMBER_DIGITS = 15  # significant ones, which a double keeps
-_BOOLEAN = r"^(?i:true|false)$"
+_BOOLEAN = r"(?i:true|false)"
+_YES_NO = r"(?i:true|false|t|f|yes|no|1|0)"
 _TRUE = r"^(?i:true|t|yes|1)$"
-_YES_NO = r"^(?i:true|false|t|f|yes|no|1|0)$"
-_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_TIME = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]"
-    r"(?::[0-5][0-9](?:\.[0-9]{1,6})?)?(?:Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?$"
+# The first and the last year are left out where an offset might lead out of them.
+_LEAP = r"[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00"
+_DATE = _day(r"[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9]", _LEAP)
+_INNER_DATE = _day(
+    r"[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8]|0[1-9][0-9]{2}|00[1-9][0-9]|000[2-9]",
+    _LEAP,
 )
-_UTC = r"(?:Z|[+-]00(?::?00)?)$"
-_OFFSET = r"[+-][0-9]{2}(?::?[0-9]{2})?$"
+_CLOCK = r"[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
+_OFFSET = r"[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?"
+_UTC = r"(?:Z|[+-]00(?::?00)?)"
+_DATE_TIME = rf"{_DATE}{_CLOCK}{_UTC}?|{_INNER_DATE}{_CLOCK}{_OFFSET}"
+_PLAIN_TIME = r"^(?:|[0-9-]{10}.[0-9:]{8}(?:\.[0-9]+)?)$"
+
+_PATTERNS = {
+    "integer": _INTEGER,
+    "number": _NUMBER,
+    "boolean": _BOOLEAN,
+    "date": _DATE,
+    "date-time": _DATE_TIME,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,61 +90,42 @@ class Documented:
 
 
 def fits(kind: str, text: pl.Expr, *, yes_no: bool = False) -> pl.Expr:
-    """Whether each text fits a type, as a boolean expression; null for null.
+    """Whether each text is empty or fits a type, as a boolean expression; null for null.
 
     Args:
         kind: One of `TYPES`.
         text: Text expression.
         yes_no: Whether t/f, yes/no and 1/0 are booleans too.
     """
-    match kind:
-        case "integer":
-            short = text.str.len_bytes() <= 18
-            in_range = short | text.cast(pl.Int64, strict=False).is_not_null()
-            return text.str.contains(_INTEGER) & in_range
-        case "number":
-            digits = text.str.replace_all(r"[-.]", "").str.strip_chars_start("0")
-            return text.str.contains(_NUMBER) & (digits.str.len_bytes() <= _NUMBER_DIGITS)
-        case "boolean":
-            return text.str.contains(_YES_NO if yes_no else _BOOLEAN)
-        case "date":
-            return text.str.contains(_DATE) & _is_day(text)
-        case "date-time":
-            return text.str.contains(_TIME) & _is_day(text.str.slice(0, 10)) & _stays(text)
-        case _:
-            return text.is_not_null()
+    if kind == "string":
+        return text.is_not_null()
+    pattern = _YES_NO if yes_no and kind == "boolean" else _PATTERNS[kind]
+    return text.str.contains(f"^(?:|{pattern})$")
 
 
-def _is_day(text: pl.Expr) -> pl.Expr:
-    """Whether a text of a date's shape is a day of the calendar, from year 1."""
-    day = text.str.to_date("%Y-%m-%d", strict=False)
-    return day.is_not_null() & ~text.str.starts_with("0000")
-
-
-def _stays(text: pl.Expr) -> pl.Expr:
-    """Whether a time keeps within the years 1 to 9999 when its offset is taken off."""
-    edge = text.str.contains(r"^(?:0001-01-01|9999-12-31)")
-    return ~(edge & text.str.contains(_OFFSET) & ~text.str.contains(_UTC))
-
-
-def canonical(kind: str, text: pl.Expr) -> pl.Expr:
+def canonical(kind: str, text: pl.Expr, *, plain: bool = False) -> pl.Expr:
     """How fitting texts are written out: booleans in JSON's words, times in RFC 3339, UTC.
 
     Everything else is written as it was read.
+
+    Args:
+        kind: One of `TYPES`.
+        text: Text expression; its values fit, none is empty.
+        plain: Whether every time has seconds and no offset.
     """
     if kind == "boolean":
         words = pl.when(text.str.contains(_TRUE)).then(pl.lit("true")).otherwise(pl.lit("false"))
         return pl.when(text.is_not_null()).then(words)
-    if kind == "date-time":
-        # Parsing and printing costs more than all else: only other offsets need it.
-        bare = text.str.replace(_UTC, "")
-        moved = pl.when(bare.str.slice(16).str.contains(r"[+-]")).then(_in_utc(bare))
-        bare = moved.otherwise(bare)
+    if kind != "date-time":
+        return text
+    bare = text
+    if not plain:
+        bare = text.str.replace(f"{_UTC}$", "")
+        bare = pl.when(bare.str.slice(16).str.contains(r"[+-]")).then(_in_utc(bare)).otherwise(bare)
         seconds = pl.when(bare.str.len_bytes() == 16).then(pl.lit(":00")).otherwise(pl.lit(""))
-        return pl.concat_str(
-            bare.str.slice(0, 10), pl.lit("T"), bare.str.slice(11), seconds, pl.lit("Z")
-        )
-    return text
+        bare = bare + seconds
+    # Parsing and printing would cost more than all else.
+    return pl.concat_str(bare.str.slice(0, 10), pl.lit("T"), bare.str.slice(11), pl.lit("Z"))
 
 
 def _in_utc(text: pl.Expr) -> pl.Expr:
@@ -138,53 +155,52 @@ class Evidence:
     def __or__(self, other: Evidence) -> Evidence:
         """The evidence of both together; columns keep the order of first sight."""
         names = dict.fromkeys([*self.candidates, *other.candidates])
-        every = frozenset(TYPES)
         return Evidence(
-            {c: self.candidates.get(c, every) & other.candidates.get(c, every) for c in names},
+            {c: self.candidates.get(c, _ALL) & other.candidates.get(c, _ALL) for c in names},
             self.valued | other.valued,
         )
 
 
+_ALL = frozenset(TYPES)
+_FIRST_ROWS = 256  # enough to rule most types out before every value is looked at
 NO_EVIDENCE = Evidence({}, frozenset())
 
 
-def observe(frame: pl.DataFrame, known: Collection[str], documented: Documented) -> Evidence:
-    """Look at every value of the columns whose type is not *known* yet.
+def observe(
+    frame: pl.DataFrame, columns: Collection[str], documented: Documented, before: Evidence
+) -> Evidence:
+    """Look at every value of *columns*, and add it to what was seen *before*.
 
     Args:
         frame: Text columns.
-        known: Columns that need no look.
-        documented: For the columns that are text, and those that are yes or no.
+        columns: Those of its columns whose type is open.
+        documented: For the columns that are yes or no.
+        before: Types that it rules out are not looked for again.
     """
-    open_columns = [c for c in frame.columns if c not in known and c not in documented.text]
-    kinds = [kind for kind in TYPES if kind != "string"]
-    seen = {
-        column: frame.select(
-            *(
-                fits(kind, _value(column), yes_no=column in documented.yes_no)
-                .all()
-                .alias(kind)
-                for kind in kinds
-            ),
-            _value(column).is_not_null().any().alias("valued"),
-        ).row(0, named=True)
-        for column in open_columns
-    }
-    every = frozenset(TYPES)
-    return Evidence(
-        {
-            column: frozenset({"string", *(k for k in kinds if seen[column][k])})
-            if column in seen
-            else every
-            for column in frame.columns
-        },
-        frozenset(column for column in open_columns if seen[column]["valued"]),
+    first = _narrow(frame.head(_FIRST_ROWS), columns, documented, before)
+    return _narrow(frame, columns, documented, first)
+
+
+def _narrow(
+    frame: pl.DataFrame, columns: Collection[str], documented: Documented, before: Evidence
+) -> Evidence:
+    """Rule out the types that a value of *frame* does not fit."""
+    checks = {}
+    for column in columns:
+        text = pl.col(column)
+        open_kinds = before.candidates.get(column, _ALL) - {"string"}
+        for kind in open_kinds:
+            checks[column, kind] = fits(kind, text, yes_no=column in documented.yes_no).all()
+        checks[column, "valued"] = (text != "").any()
+    names = {pair: str(number) for number, pair in enumerate(checks)}
+    seen = frame.select(check.alias(names[pair]) for pair, check in checks.items()).row(
+        0, named=True
     )
-
-
-def _value(column: str) -> pl.Expr:
-    """A column's texts, empty ones as null: outside string columns they mean nothing."""
-    return pl.when(pl.col(column) != "").then(pl.col(column))
+    held = {pair for pair in checks if seen[names[pair]]}
+    return before | Evidence(
+        {c: frozenset({"string", *(k for k in TYPES if (c, k) in held)}) for c in columns},
+        frozenset(c for c in columns if (c, "valued") in held),
+    )
 
 
 def infer(column: str, evidence: Evidence, documented: Documented) -> str:
@@ -229,18 +245,24 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
     wanted = {c: t for c, t in types.items() if c in frame.columns}
     typed = {c: t for c, t in wanted.items() if t != "string"}
     checks = frame.select(
-        fits(t, _value(c), yes_no=c in documented.yes_no).alias(c) for c, t in typed.items()
+        fits(t, pl.col(c), yes_no=c in documented.yes_no).alias(c) for c, t in typed.items()
     )
     counts = checks.select((~pl.all()).sum()).row(0, named=True) if typed else {}
     misfits = {c: n for c, n in counts.items() if n}
+    empty = _which(frame, {c: pl.col(c) == "" for c in typed})
+    times = [c for c, t in typed.items() if t == "date-time"]
+    odd_times = _which(frame, {c: ~pl.col(c).str.contains(_PLAIN_TIME) for c in times})
     columns: list[pl.Expr] = []
     for name in dict.fromkeys([*types, *(c + MISFIT_SUFFIX for c in misfits)]):
         origin = name.removesuffix(MISFIT_SUFFIX)
         if name in typed:
-            good = _value(name)
+            good = pl.col(name)
             if name in misfits:
                 good = pl.when(checks[name]).then(good)
-            columns.append(canonical(typed[name], good).alias(name))
+            if name in empty:
+                good = pl.when(good != "").then(good)
+            good = canonical(typed[name], good, plain=name not in odd_times)
+            columns.append(good.alias(name))
         elif name in wanted:
             columns.append(pl.col(name))
         elif name != origin and origin in misfits:
@@ -248,6 +270,14 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
         else:
             columns.append(pl.lit(None, pl.String).alias(name))
     return Fitted(frame.select(columns), misfits)
+
+
+def _which(frame: pl.DataFrame, tests: Mapping[str, pl.Expr]) -> frozenset[str]:
+    """The columns for which a test is true of any row."""
+    if not tests:
+        return frozenset()
+    found = frame.select(test.any().alias(name) for name, test in tests.items())
+    return frozenset(name for name in found.columns if found[name][0])
 
 
 _POLARS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
@@ -282,8 +312,3 @@ def type_of(schema: Mapping[str, Any]) -> str:
     if word == "string" and schema.get("format") in {"date", "date-time"}:
         return str(schema["format"])
     return word if word in TYPES else "string"
-
-
-def merge(looks: Iterable[Evidence]) -> Evidence:
-    """The evidence of all looks together."""
-    return reduce(Evidence.__or__, looks, NO_EVIDENCE)
