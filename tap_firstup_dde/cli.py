@@ -75,8 +75,8 @@ def emulate(  # noqa: PLR0913  # one per option
     import signal  # noqa: PLC0415
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from .emulator import Emulator  # noqa: PLC0415
-    from .sample_data import INTERVAL  # noqa: PLC0415
+    from tap_firstup_dde.emulator import Emulator  # noqa: PLC0415
+    from tap_firstup_dde.sample_data import INTERVAL  # noqa: PLC0415
 
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put() may interrupt its get()
     for number in (signal.SIGINT, signal.SIGTERM):

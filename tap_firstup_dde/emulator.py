@@ -28,7 +28,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from awscrt.checksums import crc64nvme
 
-from . import sample_data
+from tap_firstup_dde import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from tap_firstup_dde.documented import (
 )
 from tap_firstup_dde.exportlib.encoding import record_lines
 from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError, StateError
-from tap_firstup_dde.exportlib.extract import HEAD, one_ahead
+from tap_firstup_dde.exportlib.extract import HEAD, Spooled, one_ahead
 from tap_firstup_dde.exportlib.formats import CSVReader
 from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import (
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog
 
-    from tap_firstup_dde.exportlib.extract import Spooled
     from tap_firstup_dde.exportlib.models import ExportFile
     from tap_firstup_dde.tap import TapFirstupDDE
 
@@ -254,19 +254,20 @@ class ExportStream(Stream):
             largest = min(LOOK_WHOLE, LOOK_KEPT - kept) if position else None
             try:
                 spooled = self._exports.spool.download(self._exports.transport, file, largest)
+                if spooled.whole:
+                    self._kept[file.key] = spooled
+                    kept += spooled.size if position else 0
                 names, shown = self._evidence(spooled)
+                if not spooled.whole:
+                    spooled.close()
             except ExportError as error:
                 if position == 0:
+                    self._close()
                     raise
                 self.logger.debug("%s: not looked into: %s", file, error)
                 break
             columns.update(dict.fromkeys(names))
             evidence |= shown
-            if spooled.whole:
-                self._kept[file.key] = spooled
-                kept += spooled.size if position else 0
-            else:
-                spooled.stored.close()
         return columns, evidence
 
     def _evidence(self, spooled: Spooled) -> tuple[Sequence[str], Evidence]:
@@ -356,14 +357,16 @@ class ExportStream(Stream):
         A batch is over when the next one is asked for: only then the bookmark moves.
         """
         waiting = {file.key for file in self._pending}
+        files = one_ahead(self._pending, self._fetch, Spooled.close)
         try:
-            for file, spooled in one_ahead(self._pending, self._fetch):
-                with spooled.stored:
+            for file, spooled in files:
+                with closing(spooled):
                     yield from self._file_frames(spooled, waiting)
                 waiting.discard(file.key)
                 self._bookmark = self._bookmark.finish(file, self._lookback)
                 self._write_bookmark()
         finally:
+            files.close()
             self._close()
 
     def _fetch(self, file: ExportFile) -> Spooled:
@@ -375,7 +378,7 @@ class ExportStream(Stream):
     def _close(self) -> None:
         """Let go of what the look kept."""
         for spooled in self._kept.values():
-            spooled.stored.close()
+            spooled.close()
         self._kept.clear()
 
     def _file_frames(self, spooled: Spooled, waiting: Collection[str]) -> Iterator[pl.DataFrame]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from functools import cached_property
@@ -60,8 +59,11 @@ class TapCommand(SingerCommand):
             message = "settings: " + "; ".join(error.errors)
         except ExportError as error:
             message = str(error)
-        except json.JSONDecodeError as error:
-            message = f"a file given to the tap is not JSON: {error}"
+        except ValueError as error:
+            # The SDK reads JSON by json or by simplejson; both tell which document.
+            if not hasattr(error, "doc"):
+                raise
+            message = f"a settings, state or catalog file is not JSON: {error}"
         self.logger.error(message)
         sys.exit(1)
 
@@ -315,5 +317,5 @@ def _without_secrets(message: str, config: Mapping[str, Any]) -> str:
     """*message* with every secret setting's value struck out."""
     for name in ("client_id", "client_secret", "access_token"):
         if config.get(name):
-            message = message.replace(str(config[name]), "***")
+            message = message.replace(repr(config[name]), "***")
     return message

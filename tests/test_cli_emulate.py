@@ -28,7 +28,7 @@ COMMAND = (sys.executable, "-W", "error", "-c", "from tap_firstup_dde.cli import
 @contextmanager
 def emulate(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """Run the command and give its process and its settings."""
-    with subprocess.Popen(  # noqa: S603  # our own command
+    with subprocess.Popen(  # our own command
         [*COMMAND, "emulate", "--rows", "20", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -139,7 +139,7 @@ def test_help_is_light() -> None:
         "heavy = {'singer_sdk', 'polars', 'awscrt', 'requests'} & set(sys.modules);"
         "sys.exit(' '.join(heavy) or 0)"
     )
-    run = subprocess.run(  # noqa: S603  # our own command
+    run = subprocess.run(  # our own command
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert (run.returncode, run.stderr) == (0, "")

@@ -21,7 +21,7 @@ from tap_firstup_dde.exportlib.formats import Gunzip, decompress
 from tap_firstup_dde.exportlib.http import delay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     from tap_firstup_dde.exportlib.checksum import Checksum, Hasher
@@ -52,6 +52,10 @@ class Spooled:
     stored: IO[bytes]
     size: int
     whole: bool = True
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self.stored.close()
 
     def pieces(self, most: int | None = None) -> Iterator[bytes]:
         """The decompressed bytes, from the begin.
@@ -225,22 +229,32 @@ def _write(stored: IO[bytes], chunk: bytes, file: ExportFile) -> None:
         raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
 
 
-def one_ahead(items: list[T], work: Callable[[T], R]) -> Iterator[tuple[T, R]]:
+def one_ahead(
+    items: Sequence[T], work: Callable[[T], R], discard: Callable[[R], object]
+) -> Generator[tuple[T, R], None, None]:
     """Each item with its result, in order; while one is used the next is worked on.
 
     Args:
         items: What to work on.
         work: Called in a thread of its own, for one item at a time.
+        discard: Called with a result that is not asked for any more.
 
     Yields:
         Item and result. An error of *work* is raised when its item's turn comes.
     """
     following: Future[R] | None = None
-    for index, item in enumerate(items):
-        current = following or _in_background(work, item)
-        result = current.result()
-        following = _in_background(work, items[index + 1]) if index + 1 < len(items) else None
-        yield item, result
+    try:
+        for index, item in enumerate(items):
+            current, following = following or _in_background(work, item), None
+            result = current.result()
+            if index + 1 < len(items):
+                following = _in_background(work, items[index + 1])
+            yield item, result
+    finally:
+        if following:
+            following.add_done_callback(
+                lambda done: None if done.exception() else discard(done.result())
+            )
 
 
 def _in_background(work: Callable[[T], R], item: T) -> Future[R]:

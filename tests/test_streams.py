@@ -1,0 +1,445 @@
+"""Streams: each file exactly once, oldest first, with types that never change."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_firstup_dde import streams
+from tap_firstup_dde.exportlib.exceptions import (
+    AuthenticationError,
+    FileGoneError,
+    FormatError,
+    IntegrityError,
+    StateError,
+)
+from tests.singer import Run, discover, run, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_firstup_dde.emulator import Emulator
+
+STREAMS = ("activities", "campaigns", "users")
+
+
+@pytest.fixture
+def filled(emulator: Emulator) -> Iterator[Emulator]:
+    """Six generations of two files a stream."""
+    for _ in range(6):
+        emulator.add_generation(rows=40, parts=2)
+    return emulator
+
+
+def users_csv(*rows: str, header: str = "User ID,Tenure") -> str:
+    """A small users file."""
+    return "\n".join((header, *rows, ""))
+
+
+def test_every_row_of_every_file_once(filled: Emulator) -> None:
+    """A first run brings every data row of every file, in the files' order, numbered from 1."""
+    done = run(settings(filled))
+    for stream in STREAMS:
+        expected = []
+        files = [f for f in filled.files if f.stream == stream]
+        for file in sorted(files, key=lambda f: (f.generated_at, f.id)):
+            text = gzip.decompress(file.body).decode()
+            rows = list(csv.DictReader(io.StringIO(text, newline="")))
+            expected += [(file.generated_at, file.file_name, i + 1) for i in range(len(rows))]
+        got = [(*source.split("/")[:2], line) for source, line in done.rows(stream)]
+        assert got == expected
+
+
+def test_second_run_reads_nothing(filled: Emulator) -> None:
+    """Nothing new: no record, three lists, no file; a new generation brings just its rows."""
+    first = run(settings(filled))
+    filled.forget()
+    second = run(settings(filled), first.state)
+    assert second.of("RECORD") == []
+    assert {r: filled.count(r) for r in ("list", "show", "download", "latest")} == {
+        "list": 3,
+        "show": 0,
+        "download": 0,
+        "latest": 0,
+    }
+    assert second.state == first.state
+    rows = filled.add_generation(rows=40, parts=2)
+    third = run(settings(filled), second.state)
+    assert {stream: len(third.records(stream)) for stream in STREAMS} == rows
+
+
+def test_nothing_new_with_catalog(filled: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under an input catalog, too, a run with nothing new asks for one list per stream."""
+    catalog = discover(settings(filled), capsys)
+    state = run(settings(filled), catalog=catalog).state
+    filled.forget()
+    assert run(settings(filled), state, catalog).of("RECORD") == []
+    assert [r.route for r in filled.requests] == ["token", "list", "list", "list"]
+
+
+def test_deselected_stream_is_not_asked_for(
+    filled: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A deselected stream costs no request and writes nothing."""
+    catalog = discover(settings(filled), capsys)
+    for entry in catalog["streams"]:
+        for item in entry["metadata"]:
+            if not item["breadcrumb"]:
+                item["metadata"]["selected"] = entry["tap_stream_id"] == "users"
+    filled.forget()
+    done = run(settings(filled), catalog=catalog)
+    assert {m["stream"] for m in done.of("RECORD") + done.of("SCHEMA")} == {"users"}
+    assert filled.count("list") == 1
+
+
+def test_state_after_each_file(filled: Emulator) -> None:
+    """STATE follows the last record of each file and never calls a later one finished."""
+    seen: set[str] = set()
+    finished: set[str] = set()
+    for message in run(settings(filled)).messages:
+        if message["type"] == "RECORD":
+            seen.add(message["record"]["_sdc_source_file"].rsplit("/", 1)[1])
+        elif message["type"] == "STATE":
+            bookmarks = message["value"]["bookmarks"].values()
+            now = {key for b in bookmarks for key in b.get("finished", [])}
+            assert now <= seen
+            assert len(now - finished) <= 1
+            finished = now
+    assert len(finished) == 36
+
+
+def test_state_shape(filled: Emulator) -> None:
+    """The state is as documented: bookmark, finished keys, types, program."""
+    bookmark = run(settings(filled)).state["bookmarks"]["users"]
+    assert bookmark["replication_key"] == "generated_at"
+    assert bookmark["replication_key_value"] == "2026-05-15T12:00:00Z"
+    assert len(bookmark["finished"]) == 12
+    assert all(len(key) == 12 for key in bookmark["finished"])
+    assert bookmark["types"]["user_id"] == "string"
+    assert bookmark["program_id"] == "23552"
+    assert "in_progress" not in bookmark
+
+
+def test_late_file_and_second_part(emulator: Emulator) -> None:
+    """A file that shows up late, or as another part of a finished generation, is still read."""
+    emulator.add("users", "2026-05-14-16", users_csv("1,1"), file_name="000.csv")
+    state = run(settings(emulator)).state
+    emulator.add("users", "2026-05-14-16", users_csv("2,1"), file_name="001.csv")
+    emulator.add("users", "2026-05-10-16", users_csv("3,1"))
+    emulator.add("users", "2026-04-01-16", users_csv("4,1"))
+    late = run(settings(emulator), state)
+    assert [r["user_id"] for r in late.records("users")] == ["3", "2"]
+    assert late.state["bookmarks"]["users"]["replication_key_value"] == "2026-05-14T16:00:00Z"
+    assert run(settings(emulator), late.state).of("RECORD") == []
+
+
+def test_foreign_state(emulator: Emulator) -> None:
+    """A state with only replication_key_value counts files up to and including it as read."""
+    for hour in ("12", "16", "20"):
+        emulator.add("users", f"2026-05-14-{hour}", users_csv(f"{hour},1"))
+    state: dict[str, Any] = {
+        "bookmarks": {
+            "users": {
+                "replication_key": "generated_at",
+                "replication_key_value": "2026-05-14T16:00:00+00:00",
+            }
+        }
+    }
+    done = run(settings(emulator), state)
+    assert [r["user_id"] for r in done.records("users")] == ["20"]
+    assert run(settings(emulator), done.state).of("RECORD") == []
+
+
+def test_start_date(emulator: Emulator) -> None:
+    """Files generated before start_date are never read."""
+    for day in ("10", "12", "14"):
+        emulator.add("users", f"2026-05-{day}-00", users_csv(f"{day},1"))
+    done = run(settings(emulator, start_date="2026-05-12T00:00:00Z"))
+    assert [r["user_id"] for r in done.records("users")] == ["12", "14"]
+
+
+def test_full_table(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """Full-table reads every file again and activates no version."""
+    emulator.add("users", "2026-05-14-16", users_csv("1,1", "2,2"))
+    catalog = discover(settings(emulator), capsys)
+    for entry in catalog["streams"]:
+        entry["replication_method"] = "FULL_TABLE"
+    state = run(settings(emulator)).state
+    again = run(settings(emulator, emit_activate_version_messages=True), state, catalog)
+    assert len(again.records("users")) == 2
+    assert again.of("ACTIVATE_VERSION") == []
+    assert all("version" not in m for m in again.of("RECORD"))
+
+
+def test_in_progress(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside a long file STATE says how far it got, and the next run goes on after it."""
+    monkeypatch.setattr(streams, "SLICE", 100)
+    emulator.add("users", "2026-05-14-16", users_csv(*(f"{i},1" for i in range(1, 1051))))
+    done = run(settings(emulator))
+    states = [m["value"]["bookmarks"].get("users") for m in done.of("STATE")]
+    seen = [users.get("in_progress") for users in states if users]
+    key = done.rows("users")[0][0].rsplit("/", 1)[1]
+    assert seen[:3] == [{"file": key, "rows": n} for n in (100, 200, 300)]
+    assert seen[-1] is None
+    for number, message in enumerate(done.messages):
+        if message["type"] != "STATE" or "users" not in message["value"]["bookmarks"]:
+            continue
+        progress = message["value"]["bookmarks"]["users"].get("in_progress")
+        before = sum(m["type"] == "RECORD" for m in done.messages[:number])
+        assert before == (progress["rows"] if progress else 1050)
+        if progress and progress["rows"] in {300, 1000}:
+            rest = run(settings(emulator), message["value"])
+            assert [n for _, n in rest.rows("users")] == list(range(progress["rows"] + 1, 1051))
+
+
+def test_in_progress_survives_another_file(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late file that comes before the cut-off one does not make its rows come twice."""
+    monkeypatch.setattr(streams, "SLICE", 10)
+    emulator.add("users", "2026-05-14-16", users_csv(*(f"{i},1" for i in range(30))))
+    states = [m["value"] for m in run(settings(emulator)).of("STATE")]
+    state = next(s for s in states if "in_progress" in s["bookmarks"].get("users", {}))
+    emulator.add("users", "2026-05-14-12", users_csv(*(f"{i},1" for i in range(100, 130))))
+    rest = run(settings(emulator), state)
+    assert [r["user_id"] for r in rest.records("users")] == [
+        *(str(i) for i in range(100, 130)),
+        *(str(i) for i in range(10, 30)),
+    ]
+
+
+def _paths(emulator: Emulator, **more: Any) -> tuple[Run, Run]:
+    """The same run by blocks and through the SDK's records."""
+    blocks = run(settings(emulator, **more))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams.ExportStream, "_columnar", property(lambda _: False))
+        records = run(settings(emulator, **more))
+    for message in blocks.messages + records.messages:
+        message.pop("time_extracted", None)
+    return blocks, records
+
+
+def test_both_paths_agree(filled: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks and the SDK's record path write the same messages, SCHEMA and STATE included."""
+    monkeypatch.setattr(streams, "SLICE", 16)
+    filled.add(
+        "users",
+        "2026-05-20-00",
+        users_csv("1,A1", '2,""', "3,7", header="user_id,priority_number,new")
+        .replace("1,A1", "1,1.5,x")
+        .replace('2,""', '2,"",')
+        .replace("3,7", "3,-0.25,y"),
+    )
+    blocks, records = _paths(filled)
+    assert blocks.messages == records.messages
+    assert len(blocks.of("RECORD")) > 600
+
+
+def test_flattening_and_maps_use_the_sdk(filled: Emulator) -> None:
+    """With a stream map records are mapped, renamed and counted as before."""
+    maps = {"users": {"who": "user_id", "user_id": "user_id", "__else__": None}}
+    done = run(settings(filled, stream_maps=maps))
+    assert {tuple(sorted(r)) for r in done.records("users")} == {("user_id", "who")}
+    assert len(done.records("users")) == len(run(settings(filled)).records("users"))
+
+
+def test_added_columns(emulator: Emulator) -> None:
+    """Every record says when its file was generated, which file it is, and which row."""
+    emulator.add("users", "2026-05-14-16", users_csv("1,5"), file_id="opaque/id=")
+    (record,) = run(settings(emulator)).records("users")
+    key = hashlib.sha256(b"opaque/id=").hexdigest()[:12]
+    assert record == {
+        "user_id": "1",
+        "tenure": 5,
+        "generated_at": "2026-05-14T16:00:00Z",
+        "_sdc_source_file": f"2026-05-14-16/000.csv/{key}",
+        "_sdc_source_lineno": 1,
+    }
+
+
+def test_types_are_pinned(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A value that does not fit a type that has gone out moves to an added text column."""
+    emulator.add("users", "2026-05-14-16", users_csv("1,5", "2,7"))
+    first = run(settings(emulator))
+    assert first.state["bookmarks"]["users"]["types"] == {"user_id": "string", "tenure": "integer"}
+    emulator.add("users", "2026-05-14-20", users_csv("3,00123", "4,A123", "5,9", "6,"))
+    with caplog.at_level(logging.WARNING):
+        second = run(settings(emulator), first.state)
+    assert [(r["tenure"], r["tenure__text"]) for r in second.records("users")] == [
+        (None, "00123"),
+        (None, "A123"),
+        (9, None),
+        (None, None),
+    ]
+    assert second.schema("users")["schema"]["properties"]["tenure"]["type"] == ["integer", "null"]
+    assert second.state["bookmarks"]["users"]["types"]["tenure__text"] == "string"
+    assert "2 values of tenure are not integer" in caplog.text
+    # The misfit column stays, null, and the SCHEMA holds it from the begin of the next run.
+    emulator.add("users", "2026-05-15-00", users_csv("7,1"))
+    third = run(settings(emulator), second.state)
+    assert len([m for m in third.of("SCHEMA") if m["stream"] == "users"]) == 1
+    assert third.records("users")[0]["tenure__text"] is None
+
+
+def test_one_schema_for_all_pending_files(emulator: Emulator) -> None:
+    """Columns and types are settled over all pending files before the first SCHEMA."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    emulator.add("users", "2026-05-14-16", users_csv("2,A,x", header="User ID,Tenure,Shoe Size"))
+    done = run(settings(emulator))
+    (schema,) = [m for m in done.of("SCHEMA") if m["stream"] == "users"]
+    assert schema["schema"]["properties"]["tenure"]["type"] == ["string", "null"]
+    assert [r["shoe_size"] for r in done.records("users")] == [None, "x"]
+
+
+def test_catalog_that_lacks_a_column(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Under a cached catalog a new column is added with a warning; a deselected one is not."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    catalog = discover(settings(emulator), capsys)
+    state = run(settings(emulator), catalog=catalog).state
+    (users,) = [e for e in catalog["streams"] if e["tap_stream_id"] == "users"]
+    users["metadata"].append(
+        {"breadcrumb": ["properties", "secret"], "metadata": {"selected": False}}
+    )
+    header = "User ID,Tenure,Shoe,Secret"
+    emulator.add("users", "2026-05-14-16", users_csv("2,6,43,s", header=header))
+    with caplog.at_level(logging.WARNING):
+        done = run(settings(emulator), state, catalog)
+    (record,) = done.records("users")
+    assert record["shoe"] == 43
+    assert "secret" not in record
+    assert set(done.schema("users")["schema"]["properties"]) == set(record)
+    assert "catalog does not know" in caplog.text
+    assert "shoe" in caplog.text
+
+
+def test_deselected_column(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """A deselected column is in neither SCHEMA nor RECORD; keys stay."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    catalog = discover(settings(emulator), capsys)
+    for entry in catalog["streams"]:
+        for item in entry["metadata"]:
+            if item["breadcrumb"] and item["breadcrumb"][1] in {"tenure", "user_id"}:
+                item["metadata"]["selected"] = False
+    done = run(settings(emulator), catalog=catalog)
+    (record,) = done.records("users")
+    assert "tenure" not in record
+    assert record["user_id"] == "1"
+    assert "tenure" not in done.schema("users")["schema"]["properties"]
+
+
+def test_column_types_and_keys_from_settings(emulator: Emulator) -> None:
+    """column_types wins over inference; primary_keys replaces the key, which stays text."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5,7", header="User ID,Tenure,Badge"))
+    done = run(
+        settings(
+            emulator,
+            column_types={"users": {"tenure": "string"}},
+            primary_keys={"users": ["badge", "user_id"]},
+        )
+    )
+    assert done.records("users")[0]["tenure"] == "5"
+    assert done.records("users")[0]["badge"] == "7"
+    assert done.schema("users")["key_properties"] == ["badge", "user_id"]
+
+
+def test_key_fallback(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """Without the key's column the row's place is the key, with a warning."""
+    emulator.add("users", "2026-05-14-12", "name,tenure\nA,1\n")
+    with caplog.at_level(logging.WARNING):
+        done = run(settings(emulator))
+    assert done.schema("users")["key_properties"] == ["_sdc_source_file", "_sdc_source_lineno"]
+    assert "no column user_id" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "User ID,Tenure\n", "User ID,Tenure"])
+def test_file_without_rows(emulator: Emulator, content: str) -> None:
+    """A header-only, empty or zero-byte file is a finished file without rows."""
+    emulator.add("users", "2026-05-14-12", content, gzip=bool(content))
+    done = run(settings(emulator))
+    assert done.of("RECORD") == []
+    assert len(done.state["bookmarks"]["users"]["finished"]) == 1
+    assert run(settings(emulator), done.state).of("RECORD") == []
+
+
+def test_empty_account(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """No files is no error: discovery gives the documented columns, a run their SCHEMA."""
+    catalog = discover(settings(emulator), capsys)
+    assert sorted(e["tap_stream_id"] for e in catalog["streams"]) == sorted(STREAMS)
+    (users,) = [e for e in catalog["streams"] if e["tap_stream_id"] == "users"]
+    properties = users["schema"]["properties"]
+    assert properties["attribute_hire_date"]["format"] == "date-time"
+    assert properties["profile_zip"]["type"] == ["string", "null"]
+    done = run(settings(emulator))
+    assert done.of("RECORD") == []
+    assert len(done.of("SCHEMA")) == 3
+
+
+def test_good_files_go_out_before_a_bad_one(emulator: Emulator) -> None:
+    """A file that cannot be read stops the run at its turn, not before; rerun goes on there."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    emulator.add("users", "2026-05-14-16", users_csv("2,5", "3"))
+    emulator.add("users", "2026-05-14-20", users_csv("4,5"))
+    with pytest.raises(FormatError, match=r"2026-05-14-16/000\.csv/\w+: row 2: 1 cells") as caught:
+        run(settings(emulator))
+    done: Run = caught.value.run  # type: ignore[attr-defined]
+    assert next(r["user_id"] for r in done.records("users")) == "1"
+    assert len(done.state["bookmarks"]["users"]["finished"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("break_it", "error", "says"),
+    [
+        (lambda e, f: setattr(f, "gone", True), FileGoneError, "expired between list and download"),
+        (lambda e, f: setattr(f, "size_bytes", 7), IntegrityError, "instead of 7"),
+        (lambda e, f: setattr(f, "checksum", "AAAAAAAAAAA="), IntegrityError, "CRC64NVME"),
+        (lambda e, f: setattr(e, "scope", ""), AuthenticationError, "data_exports.read"),
+        (lambda e, f: setattr(e, "client_secret", "other"), AuthenticationError, "client_secret"),
+    ],
+)
+def test_nothing_unproven_goes_out(
+    emulator: Emulator, break_it: Any, error: type[Exception], says: str
+) -> None:
+    """A file that is gone, damaged or refused is an error that says so, and no record."""
+    file = emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    config = settings(emulator)
+    break_it(emulator, file)
+    with pytest.raises(error, match=says) as caught:
+        run(config)
+    done: Run = caught.value.run  # type: ignore[attr-defined]
+    assert done.of("RECORD") == []
+    assert "finished" not in json.dumps(done.state)
+
+
+def test_another_program_is_refused(emulator: Emulator) -> None:
+    """A state of one program is not gone on from with another's credentials."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    state = run(settings(emulator)).state
+    emulator.program_id = "7"
+    with pytest.raises(StateError, match="program 23552, the credentials of 7"):
+        run(settings(emulator), state)
+
+
+def test_batch_rows_equal_records(filled: Emulator, tmp_path: Any) -> None:
+    """BATCH files hold the same rows as RECORD, and STATE follows the files."""
+    batch = {
+        "encoding": {"format": "jsonl", "compression": "gzip"},
+        "storage": {"root": tmp_path.as_uri()},
+    }
+    done = run(settings(filled, batch_config=batch))
+    rows = {stream: [] for stream in STREAMS}  # type: dict[str, list[Any]]
+    for message in done.of("BATCH"):
+        for url in message["manifest"]:
+            with gzip.open(url.removeprefix("file://")) as lines:
+                rows[message["stream"]] += [json.loads(line) for line in lines]
+    plain = run(settings(filled))
+    assert rows == {stream: plain.records(stream) for stream in STREAMS}
+    assert done.state == plain.state
