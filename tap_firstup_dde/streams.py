@@ -202,10 +202,15 @@ class ExportStream(Stream):
     # Before the first SCHEMA
 
     def discover(self) -> None:
-        """Take the columns and types of the files that are available now, if there are any."""
+        """Take the columns and types of the newest generation's files, if there are any.
+
+        Raises:
+            ExportError: The list or the first of the files cannot be read.
+        """
         files = self._exports.transport.list_files(self.name)
-        self._pending = Bookmark().pending(files, self._lookback, self._start)
-        self._settle_types(*self._look())
+        newest = max((file.generated_at for file in files), default=None)
+        self._pending = [file for file in files if file.generated_at == newest]
+        self._settle_types(*self._look(whole_first=False))
         self._close()
 
     def _prepare(self) -> None:
@@ -235,10 +240,13 @@ class ExportStream(Stream):
         if now:
             self.stream_state["program_id"] = now
 
-    def _look(self) -> tuple[dict[str, None], Evidence]:
+    def _look(self, *, whole_first: bool = True) -> tuple[dict[str, None], Evidence]:
         """Read what is pending before its turn: small files whole, large ones' begin.
 
         Small files are kept on disk, up to `LOOK_KEPT` bytes beside the first file.
+
+        Args:
+            whole_first: Whether the first file, whose turn is next, comes whole if it is large.
 
         Returns:
             The columns of all files in order of first sight, and what their values show.
@@ -251,12 +259,13 @@ class ExportStream(Stream):
         evidence = NO_EVIDENCE
         kept = 0
         for position, file in enumerate(self._pending):
-            largest = min(LOOK_WHOLE, LOOK_KEPT - kept) if position else None
+            first = whole_first and position == 0
+            largest = None if first else min(LOOK_WHOLE, LOOK_KEPT - kept)
             try:
                 spooled = self._exports.spool.download(self._exports.transport, file, largest)
                 if spooled.whole:
                     self._kept[file.key] = spooled
-                    kept += spooled.size if position else 0
+                    kept += 0 if first else spooled.size
                 names, shown = self._evidence(spooled)
                 if not spooled.whole:
                     spooled.close()

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tap_firstup_dde.emulator import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# A slow machine is no fault of the code.
+settings.register_profile("tap", deadline=None)
+settings.load_profile("tap")
 
 
 @pytest.fixture

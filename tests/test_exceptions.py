@@ -40,7 +40,8 @@ def test_tree() -> None:
 def test_drawn_tree() -> None:
     """The tree drawn in the module's docstring is the tree of the classes."""
     drawn, path = {}, ["Exception"]
-    for indent, name in re.findall(r"^( *)[*x+-] (\w+Error)", exceptions.__doc__ or "", re.M):
+    lines = re.findall(r"^( *)[*x+-] (\w+Error)", exceptions.__doc__ or "", re.MULTILINE)
+    for indent, name in lines:
         del path[len(indent) // 2 + 1 :]
         drawn[name] = path[-1]
         path.append(name)

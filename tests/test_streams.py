@@ -23,15 +23,13 @@ from tap_firstup_dde.exportlib.exceptions import (
 from tests.singer import Run, discover, run, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tap_firstup_dde.emulator import Emulator
 
 STREAMS = ("activities", "campaigns", "users")
 
 
 @pytest.fixture
-def filled(emulator: Emulator) -> Iterator[Emulator]:
+def filled(emulator: Emulator) -> Emulator:
     """Six generations of two files a stream."""
     for _ in range(6):
         emulator.add_generation(rows=40, parts=2)
