@@ -9,7 +9,7 @@ DEMO := .demo
 MELTANO := meltano==4.4.1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo clean python
+.PHONY: help setup test lint demo bench clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -28,6 +28,9 @@ lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
 
 demo: $(DEMO)/.stamp ## Firstup (emulated) to PostgreSQL through Meltano, all on this machine
 	@$(DEMO)/venv/bin/python demo/demo.py $(ARGS)
+
+bench: $(VENV)/.stamp ## Measure the tap against the SDK's record path, side by side
+	$(VENV)/bin/python benchmarks/record_path.py $(ARGS)
 
 clean: ## Remove what the other targets made; .meltano, where a pipeline's state is, stays
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

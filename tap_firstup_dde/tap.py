@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import FrameType
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.singerlib.encoding.simple import Message
@@ -247,6 +249,13 @@ class TapFirstupDDE(Tap):
             msg = "the settings cannot be used"
             raise ConfigValidationError(msg, errors=errors, schema=self.config_jsonschema)
         return errors
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        # The SDK writes STATE, perhaps into the middle of a line, and exits with 0: a run that
+        # was cut off would look finished. The last STATE that went out stands as it is.
+        self.logger.error("stopped by %s; run again to go on", signal.Signals(signum).name)
+        sys.exit(128 + signum)
 
     @classmethod
     @override

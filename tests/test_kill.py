@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -61,3 +62,26 @@ def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, seed: int) -> None:
     assert max((covered + rest).values()) == 1
     assert set(uncovered) <= set(rest)
     assert sum((covered + rest).values()) == 5000 + 2 * 2 * (60 + 15 + 3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals(emulator: Emulator, tmp_path: Path, number: signal.Signals) -> None:
+    """A run that is told to stop does not look finished, and what it wrote is whole lines."""
+    emulator.add("users", "2026-05-16-00", "user_id\n1\n")
+    stalled = "a" * 300
+    emulator.add("users", "2026-05-16-04", f"user_id\n{stalled}\n", gzip=False)
+    emulator.fail("download", skip=3, stall=30, drop_after=100, times=None)
+    config = write(tmp_path, "config.json", settings(emulator))
+    with subprocess.Popen(
+        [sys.executable, "-m", "tap_firstup_dde", "--config", config],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as tap:
+        assert tap.stdout
+        tap.stdout.readline()
+        tap.send_signal(number)
+        out, log = tap.communicate(timeout=30)
+    assert tap.returncode == 128 + number
+    assert number.name in log.decode()
+    assert b"Traceback" not in log
+    assert all(json.loads(line) for line in out.splitlines())
