@@ -27,10 +27,11 @@ from tap_firstup_dde.exportlib.encoding import record_lines
 from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError, StateError
 from tap_firstup_dde.exportlib.extract import HEAD, Spooled, one_ahead
 from tap_firstup_dde.exportlib.formats import CSVReader
-from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
+from tap_firstup_dde.exportlib.models import STATE_HINT, Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import (
     MISFIT_SUFFIX,
     NO_EVIDENCE,
+    TYPES,
     Evidence,
     fit,
     infer,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 LOOK_WHOLE = 4 << 20  # bytes as stored; of larger files a look reads the begin only
 LOOK_KEPT = 256 << 20  # bytes as stored that a look keeps on disk until their turn comes
+LOOK_FILES = 200  # files that a look keeps at most: each holds a file descriptor
 SLICE = 100_000  # rows that leave as one block at most; STATE goes out after that many
 
 _ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
@@ -78,6 +80,7 @@ class ExportStream(Stream):
     """One type of export files, each read exactly once, oldest first."""
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # types are final before records are made
+    STATE_MSG_FREQUENCY = sys.maxsize  # STATE goes out where the bookmark moves, nowhere else
 
     def __init__(self, tap: TapFirstupDDE, name: str) -> None:
         """Start from the documented columns; nothing is asked before the first SCHEMA."""
@@ -243,7 +246,8 @@ class ExportStream(Stream):
     def _look(self, *, whole_first: bool = True) -> tuple[dict[str, None], Evidence]:
         """Read what is pending before its turn: small files whole, large ones' begin.
 
-        Small files are kept on disk, up to `LOOK_KEPT` bytes beside the first file.
+        Small files are kept on disk, up to `LOOK_KEPT` bytes and `LOOK_FILES` files beside
+        the first one.
 
         Args:
             whole_first: Whether the first file, whose turn is next, comes whole if it is large.
@@ -260,7 +264,8 @@ class ExportStream(Stream):
         kept = 0
         for position, file in enumerate(self._pending):
             first = whole_first and position == 0
-            largest = None if first else min(LOOK_WHOLE, LOOK_KEPT - kept)
+            room = LOOK_KEPT - kept if len(self._kept) < LOOK_FILES else 0
+            largest = None if first else min(LOOK_WHOLE, room)
             try:
                 spooled = self._exports.spool.download(self._exports.transport, file, largest)
                 if spooled.whole:
@@ -299,8 +304,16 @@ class ExportStream(Stream):
         return {**self._catalog_types(), **self._pinned(), **self._overrides}
 
     def _pinned(self) -> dict[str, str]:
-        """Column → type of the columns that have gone out, as the state has it."""
-        return dict(self.stream_state.get("types") or {})
+        """Column → type of the columns that have gone out, as the state has it.
+
+        Raises:
+            StateError: The state's types are none.
+        """
+        types = self.stream_state.get("types") or {}
+        if not isinstance(types, dict) or not set(types.values()) <= set(TYPES):
+            msg = f"{self.name}: the state's types cannot be read"
+            raise StateError(msg, STATE_HINT)
+        return dict(types)
 
     def _catalog_types(self) -> dict[str, str]:
         """Column → type of the input catalog's columns."""
@@ -313,7 +326,7 @@ class ExportStream(Stream):
         base = {**self._catalog_types(), **self._pinned()}
         if not base and not columns:
             base = dict(self._documented.columns)
-        keys = self._own_keys or KEYS[self.name]
+        keys = {*KEYS[self.name], *self.primary_keys}
         types: dict[str, str] = {}
         for name in dict.fromkeys([*base, *columns]):
             kind = settled.get(name) or infer(name, evidence, self._documented)

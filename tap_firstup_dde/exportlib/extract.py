@@ -112,59 +112,58 @@ class Spool:
             msg = f"{file}: no download can be kept in the spool folder ({error.strerror})"
             raise SpoolError(msg, "check spool_dir") from None
         try:
-            return self._fill(transport, file, stored, largest)
+            return self._fill(transport, _Download(file, stored), largest)
         except BaseException:
             stored.close()
             raise
 
-    def _fill(
-        self, transport: Transport, file: ExportFile, stored: IO[bytes], largest: int | None
-    ) -> Spooled:
-        """Write *file*'s bytes to *stored*."""
-        proof = _Proof(file)
-        version = ""
+    def _fill(self, transport: Transport, download: _Download, largest: int | None) -> Spooled:
+        """Fetch until all bytes are there, or those that a look at a large file needs."""
+        file = download.file
         furthest = failures = 0
-        while not proof.complete:
+        while not download.complete:
             try:
-                with transport.fetch(file, proof.size, version) as body:
-                    if body.offset != proof.size or not proof.agrees(body):
-                        stored.seek(0)
-                        stored.truncate()
-                        proof = _Proof(file)
-                    if body.offset != proof.size:
-                        msg = f"{file}: the file changed during the download"
-                        raise RangeRefusedError(msg)
-                    version = body.version
-                    proof.expect(body)
-                    whole = largest is None or (body.size or largest + 1) <= largest
-                    for chunk in body.chunks:
-                        _write(stored, chunk, file)
-                        proof.update(chunk)
-                        if not whole and proof.size >= HEAD:
-                            return Spooled(file, stored, proof.size, whole=False)
+                with transport.fetch(file, download.size, download.version) as body:
+                    download.receive(body, largest)
                 break
             except (RetriableTransportError, ExpiredURLError) as error:
                 # Bytes further than ever before are progress: only failures in a row count.
-                failures = 1 if proof.size > furthest else failures + 1
-                furthest = max(furthest, proof.size)
+                failures = 1 if download.size > furthest else failures + 1
+                furthest = max(furthest, download.size)
                 if failures > self.retries:
                     raise
                 if isinstance(error, RangeRefusedError):
-                    stored.seek(0)
-                    stored.truncate()
-                    proof = _Proof(file)
+                    download.restart()
                 if isinstance(error, RetriableTransportError):
                     self.pause(delay(error, failures, self.retries))
-        proof.verify()
-        return Spooled(file, stored, proof.size)
+        if download.whole:
+            download.verify()
+        return Spooled(file, download.stored, download.size, download.whole)
 
 
-class _Proof:
-    """Holds the bytes of one download against what was promised, as they arrive."""
+class _Download:
+    """Bytes on their way to the disk, held against what was promised as they arrive.
 
-    def __init__(self, file: ExportFile) -> None:
+    Attributes:
+        file: What is downloaded.
+        stored: Where its bytes go.
+        size: Bytes so far.
+        version: What the server calls the content the bytes belong to.
+        whole: Whether all bytes are wanted, not only the begin.
+    """
+
+    def __init__(self, file: ExportFile, stored: IO[bytes]) -> None:
+        self.file = file
+        self.stored = stored
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all bytes."""
+        self.stored.seek(0)
+        self.stored.truncate()
         self.size = 0
-        self._file = file
+        self.version = ""
+        self.whole = True
         self._promised_size: int | None = None
         self._checksum: Checksum | None = None
         self._hasher: Hasher | None = None
@@ -175,27 +174,50 @@ class _Proof:
         """Whether as many bytes are here as were promised; False without a promise."""
         return self._promised_size is not None and self.size == self._promised_size > 0
 
-    def agrees(self, body: Body) -> bool:
-        """Whether *body* promises the same file as the one begun."""
-        promised = (self._promised_size, self._checksum)
-        return self.size == 0 or (body.size, body.checksum) == promised
+    def receive(self, body: Body, largest: int | None) -> None:
+        """Take what *body* brings: all, or `HEAD` bytes of a file larger than *largest*.
 
-    def expect(self, body: Body) -> None:
-        """Take the promises; says so once when there is none to hold the bytes against."""
-        if self.size:
-            return
+        Raises:
+            RangeRefusedError: It goes on from where these bytes do not end.
+            SpoolError: The disk refused it.
+        """
+        promised = (body.size, body.checksum)
+        if body.offset != self.size or (
+            self.size and promised != (self._promised_size, self._checksum)
+        ):
+            self.restart()
+        if body.offset != self.size:
+            msg = f"{self.file}: the file changed during the download"
+            raise RangeRefusedError(msg)
+        self.version = body.version
+        self.whole = largest is None or (body.size is not None and body.size <= largest)
+        if not self.size:
+            self._expect(body)
+        for chunk in body.chunks:
+            self._update(chunk)
+            if not self.whole and self.size >= HEAD:
+                break
+
+    def _expect(self, body: Body) -> None:
+        """Take the promises; says so when there is none to hold the bytes against."""
         self._promised_size, self._checksum = body.size, body.checksum
         self._hasher = self._checksum.hasher() if self._checksum else None
-        if self._hasher is None:
+        if self._hasher is None and self.whole:
             name = self._checksum.algorithm if self._checksum else "none"
             logger.warning(
                 "%s: checksum function %r is not known; the checksum is not verified",
-                self._file,
+                self.file,
                 name,
             )
 
-    def update(self, chunk: bytes) -> None:
+    def _update(self, chunk: bytes) -> None:
         """Take the next bytes as stored."""
+        try:
+            self.stored.write(chunk)
+            self.stored.flush()
+        except OSError as error:
+            msg = f"{self.file}: the download cannot be kept on disk ({error.strerror})"
+            raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
         self.size += len(chunk)
         if self._hasher:
             self._hasher.update(chunk)
@@ -215,18 +237,8 @@ class _Proof:
             if not self._checksum.matches(digest):
                 wrong = f"its {self._checksum.algorithm} checksum is not {self._checksum.value}"
         if wrong := wrong or self._gunzip.fault:
-            msg = f"{self._file}: the downloaded file is damaged: {wrong}"
+            msg = f"{self.file}: the downloaded file is damaged: {wrong}"
             raise IntegrityError(msg, "run again; if it stays, report the file to Firstup")
-
-
-def _write(stored: IO[bytes], chunk: bytes, file: ExportFile) -> None:
-    """Append to the spool, or say that the disk is full."""
-    try:
-        stored.write(chunk)
-        stored.flush()
-    except OSError as error:
-        msg = f"{file}: the download cannot be kept on disk ({error.strerror})"
-        raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
 
 
 def one_ahead(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tap_firstup_dde.exportlib.checksum import Checksum
 
+STATE_HINT = "give the last STATE as it was written, or none"
 _HOURLY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})-([0-9]{2})", re.ASCII)
 
 
@@ -147,7 +148,7 @@ class Bookmark:
             finished = {str(key): times.get(key, newest) for key in keys or ()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"the state cannot be read: {error!r}"
-            raise StateError(msg, "give the last STATE as it was written, or none") from None
+            raise StateError(msg, STATE_HINT) from None
         return cls(
             generated_at=newest,
             finished={key: moment for key, moment in finished.items() if moment},

@@ -1,0 +1,101 @@
+"""RECORD lines hold exactly the rows they are made of."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tap_firstup_dde.exportlib.encoding import record_lines
+
+WHEN = "2026-05-14T16:20:00.123456+00:00"
+TEXT = st.text(
+    st.characters(codec="utf-8") | st.sampled_from('"\\\n\r\t\0\x1f\x7f,{}\u2028é😀'), max_size=8
+)
+NUMBERS = ("0", "-1", "9223372036854775807", "-9223372036854775808")
+CELLS = {
+    "string": TEXT,
+    "integer": st.sampled_from(NUMBERS) | st.integers(-(2**63), 2**63 - 1).map(str),
+    "number": st.sampled_from(["0", "1.5", "-0.5", "0.0001", "12345678.9012345"]),
+    "boolean": st.sampled_from(["true", "false"]),
+    "date": st.dates().map(str),
+    "date-time": st.datetimes().map(lambda moment: f"{moment.isoformat()}Z"),
+}
+
+
+@st.composite
+def _batches(draw: st.DrawFn) -> tuple[dict[str, list[str | None]], dict[str, str]]:
+    """Draw columns in canonical text, and their types."""
+    types = draw(st.dictionaries(TEXT, st.sampled_from([*CELLS]), min_size=1, max_size=5))
+    rows = draw(st.integers(0, 4))
+    columns: dict[str, list[str | None]] = {}
+    for name, kind in types.items():
+        cell: st.SearchStrategy[str | None] = CELLS[kind]
+        if draw(st.booleans()):
+            cell |= st.none()
+        columns[name] = draw(st.lists(cell, min_size=rows, max_size=rows))
+    return columns, types
+
+
+def value_of(kind: str, text: str | None) -> Any:
+    """Give the JSON value that a canonical text stands for."""
+    if text is None or kind in {"string", "date", "date-time"}:
+        return text
+    return json.loads(text)
+
+
+def lines_of(columns: dict[str, list[str | None]], types: dict[str, str], stream: str) -> bytes:
+    """Encode columns of text."""
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    return record_lines(frame, types, stream, WHEN)
+
+
+@settings(max_examples=300)
+@given(_batches(), TEXT)
+@example(({"a": ['"}', "}", '"', None, '\\"}']}, {"a": "string"}), "users")
+@example(({"a": [None, None], "b": [None, None]}, {"a": "string", "b": "integer"}), "users")
+@example(({"a": [""], "b": [","]}, {"a": "string", "b": "string"}), 'us"ers\\\n,é')
+def test_rows(batch: tuple[dict[str, list[str | None]], dict[str, str]], stream: str) -> None:
+    """Each line is one RECORD message with one row, its members in order, nothing changed."""
+    columns, types = batch
+    lines = lines_of(columns, types, stream)
+    rows = list(zip(*columns.values(), strict=True))
+    assert lines.count(b"\n") == len(rows)
+    assert lines.endswith(b"\n") is bool(rows)
+    for line, row in zip(lines.split(b"\n")[:-1], rows, strict=True):
+        message = json.loads(line)
+        expected = {n: value_of(types[n], v) for n, v in zip(columns, row, strict=True)}
+        assert message == {
+            "type": "RECORD",
+            "stream": stream,
+            "record": expected,
+            "time_extracted": WHEN,
+        }
+        assert list(message["record"]) == list(columns)
+        assert [*map(type, message["record"].values())] == [*map(type, expected.values())]
+
+
+@pytest.mark.parametrize("kind", ["integer", "number"])
+@pytest.mark.parametrize("text", ["9223372036854775807", "0.0001", "100"])
+def test_numbers_as_read(kind: str, text: str) -> None:
+    """Digits are copied, never parsed and printed again."""
+    lines = lines_of({"a": [text]}, {"a": kind}, "users")
+    assert f'"record":{{"a":{text}}}'.encode() in lines
+
+
+def test_unknown_type() -> None:
+    """A column without a type is text."""
+    assert json.loads(lines_of({"a": ["1"]}, {}, "users"))["record"] == {"a": "1"}
+
+
+@pytest.mark.parametrize("odd", ["plain", 'a "quoted" one', "two\nlines"])
+def test_many_rows(odd: str) -> None:
+    """One awkward value among many does not change the others."""
+    values: list[str | None] = [f"value {n}" for n in range(5000)]
+    values[2500] = odd
+    lines = lines_of({"a": values}, {"a": "string"}, "users").splitlines()
+    assert [json.loads(line)["record"]["a"] for line in lines] == values

@@ -1,0 +1,517 @@
+"""Every byte is on the local disk and proven before it is used, and fetched once if possible."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import resource
+import stat
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_firstup_dde.client import FirstupTransport, connect
+from tap_firstup_dde.exportlib.exceptions import (
+    ExpiredURLError,
+    ExportError,
+    FileGoneError,
+    IntegrityError,
+    RetriableTransportError,
+    SpoolError,
+    TransportError,
+)
+from tap_firstup_dde.exportlib.extract import HEAD, Spool, one_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tap_firstup_dde.emulator import EmulatedFile, Emulator
+    from tap_firstup_dde.exportlib.models import ExportFile
+
+NOISE = random.Random(0).randbytes(700_000)  # does not compress: bytes sent are bytes stored
+CSV = b"user_id,name\n" + b"".join(b"%d,Zo\xc3\xab\n" % n for n in range(5000))
+
+
+class Desk:
+    """An emulator, a transport and a spool, and what happened at the pauses."""
+
+    def __init__(self, emulator: Emulator, folder: Path) -> None:
+        """Begin with nothing to do at pauses."""
+        self.emulator, self.folder = emulator, folder
+        self.transport: FirstupTransport = connect({**emulator.settings, "max_retries": 0})
+        self.pauses: list[float] = []
+        self.at_pause: Callable[[], object] = lambda: None
+        self.spool = Spool(folder, 3, self.pause)
+
+    def pause(self, seconds: float) -> None:
+        """Do at once what the test wants done while the tap waits."""
+        self.pauses.append(seconds)
+        self.at_pause()
+
+    def listed(self) -> ExportFile:
+        """Give the only file in the list."""
+        (file,) = self.transport.list_files("users")
+        return file
+
+    def download(self, largest: int | None = None) -> tuple[bytes, bool]:
+        """Download the only file; give its bytes as stored and whether they are all."""
+        with closing(self.spool.download(self.transport, self.listed(), largest)) as spooled:
+            spooled.stored.seek(0)
+            stored = spooled.stored.read()
+            assert spooled.size == len(stored)
+            return stored, spooled.whole
+
+    def ranges(self) -> list[str]:
+        """Give the Range header of each download, empty without one."""
+        return [r.headers.get("range", "") for r in self.emulator.requests if r.route == "download"]
+
+    def fetched(self) -> int:
+        """Count the bytes that S3 sent."""
+        return sum(r.sent for r in self.emulator.requests if r.route == "download")
+
+
+@pytest.fixture
+def desk(emulator: Emulator, tmp_path: Path) -> Iterator[Desk]:
+    """Give an emulator without files and all that downloads from it."""
+    yield Desk(emulator, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def noise(emulator: Emulator) -> EmulatedFile:
+    """Add a file of known bytes, stored as they are."""
+    return emulator.add("users", "2026-05-14-16", NOISE, gzip=False)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("content", [CSV, NOISE, b"a", b""], ids=["csv", "noise", "byte", "none"])
+def test_good(desk: Desk, content: bytes, zipped: bool) -> None:  # noqa: FBT001 - two tables
+    """A good file is downloaded once, and gives its decompressed bytes as often as wanted."""
+    stored = desk.emulator.add("users", "2026-05-14-16", content, gzip=zipped)
+    with closing(desk.spool.download(desk.transport, desk.listed())) as spooled:
+        assert spooled.whole
+        assert spooled.size == len(stored.body)
+        for _ in range(2):
+            assert b"".join(spooled.pieces()) == content
+    assert desk.ranges() == [""]
+    assert spooled.stored.closed
+
+
+def test_pieces_of_the_begin(desk: Desk) -> None:
+    """A look at the first stored bytes decompresses no more than those."""
+    stored = desk.emulator.add("users", "2026-05-14-16", NOISE)
+    with closing(desk.spool.download(desk.transport, desk.listed())) as spooled:
+        begin = b"".join(spooled.pieces(100_000))
+        assert NOISE.startswith(begin)
+        assert 50_000 < len(begin) <= 100_000
+        assert b"".join(spooled.pieces(len(stored.body))) == NOISE
+
+
+@pytest.mark.parametrize("after", [1, 1000, 262_144, 300_000, 699_999, 700_000])
+@pytest.mark.usefixtures("noise")
+def test_drop(desk: Desk, after: int) -> None:
+    """After a dropped connection the download goes on, and no byte is fetched twice."""
+    desk.emulator.fail("download", drop_after=after)
+    assert desk.download() == (NOISE, True)
+    assert desk.ranges() == ["", f"bytes={after}-"][: 1 + (after < len(NOISE))]
+    assert desk.fetched() == len(NOISE)
+    assert desk.emulator.count("show") == 1
+
+
+@pytest.mark.usefixtures("noise")
+def test_many_drops(desk: Desk) -> None:
+    """Bytes that arrive start the count of tries anew: any number of drops is survived."""
+    desk.emulator.fail("download", drop_after=50_000, times=None)
+    assert desk.download() == (NOISE, True)
+    assert len(desk.ranges()) == 14
+    assert desk.fetched() == len(NOISE)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"drop_after": 0},
+        {"drop_after": -1},
+        {"drop_after": 1000, "ignore_range": True},
+        {"drop_after": 1000, "content_range": "bytes 7-9/10"},
+        {"status": 503},
+        {"status": 416},
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("noise")
+def test_no_progress(desk: Desk, fault: dict[str, Any]) -> None:
+    """A download that gets no further ends after the retries."""
+    desk.emulator.fail("download", times=None, **fault)
+    with pytest.raises(RetriableTransportError, match="users 2026-05-14-16/000"):
+        desk.download()
+    first = 1 if fault.get("drop_after", 0) > 0 else 0
+    assert len(desk.pauses) == 3
+    assert first + 3 <= desk.emulator.count("download") <= first + 4
+
+
+@pytest.mark.usefixtures("noise")
+def test_wait(desk: Desk) -> None:
+    """The wait that S3 asks for is obeyed."""
+    desk.emulator.fail("download", status=503, headers={"Retry-After": "7"}, times=2)
+    assert desk.download() == (NOISE, True)
+    assert desk.pauses == [7.0, 7.0]
+
+
+@pytest.mark.usefixtures("noise")
+def test_wait_too_long(desk: Desk) -> None:
+    """A wait longer than a run should last ends the download."""
+    desk.emulator.fail("download", status=503, headers={"Retry-After": "9999"})
+    with pytest.raises(TransportError, match="9999 seconds"):
+        desk.download()
+
+
+@pytest.mark.usefixtures("noise")
+def test_expired_midway(desk: Desk) -> None:
+    """When the URL lapses midway, a fresh one goes on from the byte reached."""
+    desk.emulator.fail("download", drop_after=300_000)
+    desk.at_pause = desk.emulator.expire_urls
+    assert desk.download() == (NOISE, True)
+    assert desk.ranges() == ["", "bytes=300000-", "bytes=300000-"]
+    assert desk.emulator.count("show") == 2
+    assert desk.fetched() - len(NOISE) < 1000  # S3's answer that the URL has expired
+
+
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.usefixtures("noise")
+def test_always_expired(desk: Desk, status: int) -> None:
+    """URLs that are always refused end the download after as many fresh ones as retries."""
+    desk.emulator.fail("download", status=status, times=None)
+    with pytest.raises(ExpiredURLError, match=str(status)):
+        desk.download()
+    assert desk.emulator.count("show") == desk.emulator.count("download") == 4
+
+
+def test_gone_midway(desk: Desk, noise: EmulatedFile) -> None:
+    """A file that goes away midway is an error, not a short file."""
+    desk.emulator.fail("download", drop_after=1000)
+    desk.at_pause = lambda: setattr(noise, "gone", True)
+    with pytest.raises(FileGoneError, match="users 2026-05-14-16/000"):
+        desk.download()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size_bytes": 699_999}, "700000 bytes instead of 699999"),
+        ({"size_bytes": 700_001}, "700000 bytes instead of 700001"),
+        ({"checksum": "AAAAAAAAAAA="}, "its CRC64NVME checksum is not AAAAAAAAAAA="),
+        ({"checksum": "no base64"}, "checksum"),
+        ({"checksum": "não"}, "checksum"),
+        ({"body": NOISE[:-1]}, "699999 bytes instead of 700000"),
+        ({"body": NOISE[:-1] + b"?"}, "checksum"),
+    ],
+)
+def test_damaged(
+    desk: Desk,
+    noise: EmulatedFile,
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, Any],
+    words: str,
+) -> None:
+    """Bytes that differ from the promise are fetched afresh once; then it is an error."""
+    for name, value in change.items():
+        setattr(noise, name, value)
+    with pytest.raises(
+        IntegrityError, match=r"users 2026-05-14-16/000\.csv/[0-9a-f]{12}"
+    ) as caught:
+        desk.download()
+    assert words in str(caught.value)
+    assert desk.ranges() == ["", ""]
+    assert "downloading it afresh" in caplog.text
+
+
+@pytest.mark.parametrize("at", [0, 350_000, 699_999])
+@pytest.mark.usefixtures("noise")
+def test_flipped_bit(desk: Desk, at: int) -> None:
+    """A bit that flips on the way is found, and the file fetched afresh."""
+    desk.emulator.fail("download", corrupt_at=at)
+    assert desk.download() == (NOISE, True)
+    assert desk.ranges() == ["", ""]
+
+
+@pytest.mark.usefixtures("noise")
+def test_flipped_bit_after_drop(desk: Desk) -> None:
+    """The proof covers all parts of a download that was put together."""
+    desk.emulator.fail("download", drop_after=300_000, corrupt_at=5)
+    assert desk.download() == (NOISE, True)
+    assert desk.ranges() == ["", "bytes=300000-", ""]
+
+
+@pytest.mark.usefixtures("noise")
+def test_flipped_bit_always(desk: Desk) -> None:
+    """A bit that always flips is an error, after two downloads."""
+    desk.emulator.fail("download", corrupt_at=5, times=None)
+    with pytest.raises(IntegrityError, match="checksum"):
+        desk.download()
+    assert desk.ranges() == ["", ""]
+
+
+def _twice(data: bytes) -> bytes:
+    """Flip the last bit of the CRC that gzip keeps of its data."""
+    return data[:-8] + bytes([data[-8] ^ 1]) + data[-7:]
+
+
+GZIP = gzip.compress(CSV)
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        (GZIP[:-1], "end too early"),
+        (GZIP[:-8], "end too early"),
+        (GZIP[:1000], "end too early"),
+        (GZIP + GZIP[:20], "end too early"),
+        (GZIP[:2], "end too early"),
+        (GZIP + b"garbage", "other bytes follow"),
+        (GZIP + b"\0\0x", "other bytes follow"),
+        (GZIP + b"\x1f", "other bytes follow"),
+        (_twice(GZIP), "broken"),
+        (GZIP[:500] + b"\xff" * 50 + GZIP[550:], "broken"),
+    ],
+)
+def test_damaged_gzip(desk: Desk, stored: bytes, words: str) -> None:
+    """Gzip is held against its own check, even where length and checksum are as promised."""
+    desk.emulator.add("users", "2026-05-14-16", stored, gzip=False)
+    with pytest.raises(IntegrityError, match=words):
+        desk.download()
+    assert desk.ranges() == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("stored", "content"),
+    [
+        (GZIP + GZIP, CSV + CSV),
+        (GZIP + b"\0" * 1000, CSV),
+        (GZIP + b"\0" + GZIP + b"\0", CSV + CSV),
+        (gzip.compress(b"") + GZIP, CSV),
+    ],
+)
+def test_odd_gzip(desk: Desk, stored: bytes, content: bytes) -> None:
+    """Several members, and zeros after them, are good gzip."""
+    desk.emulator.add("users", "2026-05-14-16", stored, gzip=False)
+    with closing(desk.spool.download(desk.transport, desk.listed())) as spooled:
+        assert b"".join(spooled.pieces()) == content
+    assert desk.ranges() == [""]
+
+
+@pytest.mark.parametrize("function", ["SHA999", "", None])
+def test_unknown_checksum(
+    desk: Desk, noise: EmulatedFile, caplog: pytest.LogCaptureFixture, function: Any
+) -> None:
+    """A checksum function that is not known is a warning, and the length is still proven."""
+    noise.checksum_function, noise.checksum = function, "AAAAAAAAAAA="
+    assert desk.download() == (NOISE, True)
+    assert "is not known; the checksum is not verified" in caplog.text
+    noise.size_bytes += 1
+    with pytest.raises(IntegrityError, match="700001"):
+        desk.download()
+
+
+def test_nothing_promised(
+    desk: Desk, noise: EmulatedFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without length and checksum a download is taken as it comes, with a warning."""
+    promised: Any = None
+    noise.size_bytes = noise.checksum = promised
+    desk.emulator.fail("download", drop_after=1000)
+    assert desk.download() == (NOISE, True)
+    assert "checksum is not verified" in caplog.text
+    assert desk.ranges() == ["", "bytes=1000-"]
+
+
+@pytest.mark.usefixtures("noise")
+def test_ignored_range(desk: Desk) -> None:
+    """A server that ignores ranges sends the whole file, which replaces the part."""
+    desk.emulator.fail("download", drop_after=1000)
+    desk.emulator.fail("download", ignore_range=True)
+    assert desk.download() == (NOISE, True)
+    assert desk.ranges() == ["", "bytes=1000-"]
+
+
+@pytest.mark.parametrize(
+    "fault", [{"content_range": "bytes 7-9/10"}, {"headers_extra": {"ETag": '"newer"'}}], ids=str
+)
+@pytest.mark.usefixtures("noise")
+def test_wrong_range(desk: Desk, fault: dict[str, Any]) -> None:
+    """A range that is another one, or of another version, makes the download start over."""
+    desk.emulator.fail("download", drop_after=1000)
+    desk.emulator.fail("download", **fault)
+    assert desk.download() == (NOISE, True)
+    assert desk.ranges() == ["", "bytes=1000-", ""]
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_changed_file(
+    desk: Desk,
+    noise: EmulatedFile,
+    fresh: bool,  # noqa: FBT001 - a table of one column
+) -> None:
+    """A file that changes midway is never put together of two: the new one comes whole."""
+    other = desk.emulator.add("users", "2026-05-14-20", NOISE[::-1], gzip=False)
+    desk.emulator.remove(other)
+
+    def change() -> None:
+        noise.body, noise.checksum = other.body, other.checksum
+        if fresh:
+            desk.emulator.expire_urls()
+
+    desk.emulator.fail("download", drop_after=1000)
+    desk.at_pause = change
+    assert desk.download() == (NOISE[::-1], True)
+
+
+def test_largest(desk: Desk) -> None:
+    """Of a file that is larger than asked for, or does not say, only the begin comes."""
+    big = NOISE * 4
+    file = desk.emulator.add("users", "2026-05-14-16", big, gzip=False)
+    assert desk.download(len(big)) == (big, True)
+    for size in (len(big), None):
+        file.size_bytes = size  # type: ignore[assignment]
+        begin, whole = desk.download(len(big) - 1)
+        assert not whole
+        assert HEAD <= len(begin) < HEAD * 1.5
+        assert big.startswith(begin)
+
+
+@pytest.mark.usefixtures("noise")
+def test_largest_of_a_small_file(desk: Desk) -> None:
+    """A file that ends before the begin does is whole, and proven."""
+    assert desk.download(10) == (NOISE, True)
+    desk.emulator.fail("download", corrupt_at=7, times=None)
+    with pytest.raises(IntegrityError):
+        desk.download(10)
+
+
+@pytest.mark.usefixtures("noise")
+def test_no_name(desk: Desk) -> None:
+    """A download has no name and belongs to nobody else, so that a killed run leaves nothing."""
+    seen: list[list[Path]] = []
+    desk.emulator.fail("download", drop_after=1000)
+    desk.at_pause = lambda: seen.append(list(desk.folder.iterdir()))
+    with closing(desk.spool.download(desk.transport, desk.listed())) as spooled:
+        status = os.fstat(spooled.stored.fileno())
+        assert status.st_nlink == 0
+        assert stat.S_IMODE(status.st_mode) & 0o077 == 0
+        assert status.st_dev == desk.folder.stat().st_dev
+        assert list(desk.folder.iterdir()) == []
+    assert seen == [[]]
+
+
+@pytest.mark.usefixtures("noise")
+def test_no_folder(desk: Desk) -> None:
+    """A spool folder that is not there is an error that names the file and the setting."""
+    spool = Spool(desk.folder / "missing")
+    with pytest.raises(SpoolError, match=r"users 2026.*No such file.*; check spool_dir"):
+        spool.download(desk.transport, desk.listed())
+    assert desk.ranges() == []
+
+
+@pytest.mark.usefixtures("noise")
+def test_full_disk(desk: Desk) -> None:
+    """A disk that takes no more is an error that names the file and the way out, at once."""
+    file = desk.listed()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
+    try:
+        with pytest.raises(SpoolError, match=r"users 2026.* cannot be kept on disk.*spool_dir"):
+            desk.spool.download(desk.transport, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert desk.ranges() == [""]
+
+
+def test_one_ahead_order() -> None:
+    """Items come in order, each with its own result."""
+    assert list(one_ahead(range(5), str, print)) == [(n, str(n)) for n in range(5)]
+    assert list(one_ahead([], str, print)) == []
+
+
+def test_one_ahead_works_ahead() -> None:
+    """While an item is used the next one is worked on, and no further."""
+    started = [threading.Event() for _ in range(4)]
+
+    def work(item: int) -> int:
+        started[item].set()
+        return item
+
+    with closing(one_ahead(range(4), work, print)) as results:
+        assert not started[0].is_set()
+        for item, _ in results:
+            if item < 3:
+                assert started[item + 1].wait(10)
+            assert not any(event.is_set() for event in started[item + 2 :])
+
+
+def test_one_ahead_one_at_a_time() -> None:
+    """Never are two items worked on at once."""
+    busy, most = 0, 0
+    lock = threading.Lock()
+
+    def work(_: int) -> None:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        threading.Event().wait(0.002)
+        with lock:
+            busy -= 1
+
+    assert len(list(one_ahead(range(20), work, print))) == 20
+    assert most == 1
+
+
+def test_one_ahead_error() -> None:
+    """An error is raised when its item's turn comes, not before, and the rest is left."""
+    failed, done = threading.Event(), []
+
+    def work(item: int) -> int:
+        done.append(item)
+        if item == 1:
+            failed.set()
+            msg = "damaged"
+            raise ExportError(msg)
+        return item
+
+    with closing(one_ahead(range(4), work, print)) as results:
+        assert next(results) == (0, 0)
+        assert failed.wait(10)
+        with pytest.raises(ExportError, match="damaged"):
+            next(results)
+    assert done == [0, 1]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_one_ahead_discards(fails: bool) -> None:  # noqa: FBT001 - a table of one column
+    """A result that is not asked for any more is discarded as soon as it is there."""
+    go, discarded = threading.Event(), threading.Event()
+    results: list[int] = []
+
+    def work(item: int) -> int:
+        if item:
+            go.wait(10)
+            if fails:
+                msg = "damaged"
+                raise ExportError(msg)
+        return item
+
+    def discard(result: int) -> None:
+        results.append(result)
+        discarded.set()
+
+    steps = one_ahead(range(3), work, discard)
+    assert next(steps) == (0, 0)
+    steps.close()
+    assert not discarded.is_set()
+    go.set()
+    assert discarded.wait(0.2 if fails else 10) is not fails
+    assert results == [1] * (not fails)

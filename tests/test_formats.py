@@ -1,0 +1,455 @@
+"""Gzip and CSV are read as their bytes say, and what cannot be read is named."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import random
+import re
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tap_firstup_dde.documented import ADDED
+from tap_firstup_dde.exportlib import formats
+from tap_firstup_dde.exportlib.exceptions import FormatError
+from tap_firstup_dde.exportlib.formats import (
+    PIECE,
+    CSVReader,
+    Gunzip,
+    careful_rows,
+    column_names,
+    decompress,
+    is_gzip,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
+Rows = list[tuple[str | None, ...]]
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    """Cut data into chunks of one size."""
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def gunzip(chunks: Iterable[bytes]) -> tuple[bytes, str]:
+    """Give what chunks decompress to, and the fault."""
+    unzipper = Gunzip()
+    content = b"".join(piece for chunk in chunks for piece in unzipper.feed(chunk))
+    return content + unzipper.end(), unzipper.fault
+
+
+def read(data: bytes, block: int = formats.BLOCK, piece: int = 1 << 20) -> tuple[list[str], Rows]:
+    """Give a CSV file's columns and rows."""
+    reader = CSVReader(cut(data, piece), "users 000.csv", block=block)
+    rows: Rows = []
+    for batch in reader:
+        assert batch.first == len(rows) + 1
+        assert batch.frame.columns == reader.columns
+        assert batch.frame.height
+        rows += batch.frame.rows()
+    return reader.columns, rows
+
+
+MEMBERS = st.lists(st.binary(max_size=200), min_size=1, max_size=4)
+
+
+@given(MEMBERS, st.integers(1, 300), st.integers(0, 9), st.integers(0, 20))
+def test_gunzip(members: list[bytes], size: int, level: int, zeros: int) -> None:
+    """However gzip is cut, and of however many members, it gives the content; zeros may follow."""
+    data = b"".join(gzip.compress(member, level) for member in members) + b"\0" * zeros
+    assert gunzip(cut(data, size)) == (b"".join(members), "")
+    assert b"".join(decompress(io.BytesIO(data))) == gzip.decompress(data)
+
+
+@given(MEMBERS, st.integers(1, 300), st.data())
+def test_gunzip_truncated(members: list[bytes], size: int, data: st.DataObject) -> None:
+    """Gzip that ends inside a member has a fault, wherever it ends."""
+    *whole, last = [gzip.compress(member) for member in members]
+    short = last[: data.draw(st.integers(1, len(last) - 1))]
+    if whole or len(short) > 1:
+        _, fault = gunzip(cut(b"".join(whole) + short, size))
+        assert fault
+
+
+@given(MEMBERS, st.integers(1, 300), st.binary(min_size=1).filter(lambda b: b.strip(b"\0")))
+def test_gunzip_garbage(members: list[bytes], size: int, garbage: bytes) -> None:
+    """Bytes that follow gzip, and are no gzip, are a fault, not content."""
+    garbage = garbage.lstrip(b"\0")
+    if is_gzip(garbage):
+        garbage = b"x" + garbage
+    data = b"".join(map(gzip.compress, members)) + garbage
+    assert gunzip(cut(data, size)) == (b"".join(members), "other bytes follow the gzip data")
+
+
+@given(st.binary(min_size=1, max_size=300), st.integers(1, 400), st.data())
+def test_gunzip_flipped_bit(content: bytes, size: int, data: st.DataObject) -> None:
+    """A flipped bit in gzip's data or its check is a fault, unless it changes nothing."""
+    good = gzip.compress(content)
+    at = data.draw(st.integers(10 * 8, len(good) * 8 - 1))  # behind the header
+    flipped = bytearray(good)
+    flipped[at // 8] ^= 1 << at % 8
+    unzipped, fault = gunzip(cut(bytes(flipped), size))
+    assert fault or (unzipped == content and at < len(good) * 8 - 64)
+
+
+@given(st.binary(max_size=300).filter(lambda b: not is_gzip(b)), st.integers(1, 400))
+@example(b"\x1f", 1)
+@example(b"\0\0", 1)
+@example(b"", 1)
+def test_plain(content: bytes, size: int) -> None:
+    """Bytes that are no gzip pass unchanged."""
+    assert gunzip(cut(content, size)) == (content, "")
+    assert b"".join(decompress(io.BytesIO(content))) == content
+
+
+@pytest.mark.parametrize("size", [1, 1000, 1 << 20])
+def test_gunzip_bomb(size: int) -> None:
+    """A thousandfold expansion comes in small pieces, and whole, however it is cut."""
+    data = gzip.compress(bytes(20 << 20))
+    unzipper, sizes = Gunzip(), []
+    for chunk in cut(data, size):
+        sizes += [len(piece) for piece in unzipper.feed(chunk)]
+    assert (sum(sizes), unzipper.fault) == (20 << 20, "")
+    assert max(sizes) <= PIECE
+
+
+@pytest.mark.parametrize("most", [0, 10, 5000, 10**9])
+def test_decompress_most(most: int) -> None:
+    """Of the stored bytes no more are read than asked for."""
+    content = random.Random(0).randbytes(9000)
+    stored = io.BytesIO(gzip.compress(content))
+    begin = b"".join(decompress(stored, most))
+    assert content.startswith(begin)
+    assert stored.tell() == min(most, len(stored.getvalue()))
+    assert (begin == content) is (most > 9000)
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (["User ID", "Topic Subscriber Count"], "user_id topic_subscriber_count"),
+        (["user_id", "USER_NAME", "userId"], "user_id user_name userid"),
+        ([BOM + "User ID", " First\tName "], "user_id first_name"),
+        (["__x__", "-y-", "a.b-c / d", "e__f"], "x y a_b_c_d e_f"),
+        (["Straße", "Größe (cm)", "Имя", "名前", "ÉTAT"], "straße größe_cm имя 名前 état"),
+        (["2nd Name", "2024", "٣"], "_2nd_name _2024 _٣"),
+        (["", " ", "!?", "\N{SNOWMAN}"], "column_1 column_2 column_3 column_4"),
+        (["a", "a", "A", "a "], "a a_2 a_3 a_4"),
+        (["a", "a", "a_2"], "a a_2 a_2_2"),
+        (["a_2", "a", "a"], "a_2 a a_3"),
+        (["", "column_1"], "column_1 column_1_2"),
+        (["1", "_1"], "_1 _1_2"),
+        (["Generated At", "generated_at"], "generated_at_2 generated_at_3"),
+        (["_sdc_source_file"], "sdc_source_file"),
+        (["x__text", "x"], "x_text x"),
+        ([], ""),
+    ],
+)
+def test_column_names(header: list[str], names: str) -> None:
+    """Every spelling of a label becomes one snake case name."""
+    assert column_names(header, ADDED) == names.split()
+
+
+def test_column_names_reserved() -> None:
+    """A reserved name is never given."""
+    assert column_names(["a", "b"], ["a", "a_2"]) == ["a_3", "b"]
+
+
+@given(st.lists(st.text(max_size=5) | st.sampled_from(["a", "A", "a_2", "", "1"])))
+def test_column_names_law(header: list[str]) -> None:
+    """Whatever the labels, each column has a name of its own, made of letters and digits."""
+    names = column_names(header, ADDED)
+    assert len(names) == len(header) == len({*names, *ADDED}) - len(ADDED)
+    for name in names:
+        assert all(c.isalnum() or c == "_" for c in name)
+        assert not name[0].isdigit()
+        assert not name.endswith("__text")
+
+
+CELLS = st.text(
+    st.sampled_from(
+        ['"', ",", "\r", "\n", "\0", BOM, "\u2028", "😀", "é", "a", "1", " ", ";", "\t"]
+    ),
+    max_size=6,
+)
+
+
+@st.composite
+def _files(draw: st.DrawFn) -> tuple[str, str]:
+    """Draw a CSV file as Python writes it, and its line end."""
+    width = draw(st.integers(1, 4))
+    row = st.lists(CELLS, min_size=width, max_size=width)
+    rows = draw(st.lists(row, max_size=12))
+    every = draw(st.booleans())
+    line_end = draw(st.sampled_from(["\n", "\r\n"]))
+    text = io.StringIO()
+    for each in ([f"c{n}" for n in range(width)], *rows):
+        line = io.StringIO()
+        csv.writer(line, quoting=csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL).writerow(each)
+        text.write(line.getvalue().removesuffix("\r\n"))
+        text.write(line_end * draw(st.sampled_from([1, 1, 1, 2, 3])))
+    written = text.getvalue()
+    return (written.removesuffix(line_end) if draw(st.booleans()) else written), line_end
+
+
+def _expected(text: str) -> list[list[str]]:
+    """Give the rows that Python reads, blank lines left out."""
+    _, *rows = csv.reader(io.StringIO(text, newline=""))
+    return [row for row in rows if row]
+
+
+@settings(max_examples=400)
+@given(_files(), st.integers(1, 200), st.integers(1, 200))
+@example(("c0\n\n", "\n"), 1, 1)
+@example(('c0,c1\n"\r\n",\r\n', "\n"), 7, 1)
+def test_csv(file: tuple[str, str], block: int, piece: int) -> None:
+    """Whatever Python writes as CSV is read as Python reads it, in any blocks and pieces."""
+    text, _ = file
+    _, rows = read(text.encode(), block, piece)
+    assert [[cell or "" for cell in row] for row in rows] == _expected(text)
+
+
+@given(_files(), st.integers(1, 200))
+def test_csv_in_one_go(file: tuple[str, str], block: int) -> None:
+    """The fast way and the careful one agree, nulls included."""
+    text, _ = file
+    data = text.encode()
+    careful = [tuple(row.cells) for row in careful_rows(data, ended=True)]
+    assert read(data)[1] == read(data, block)[1] == careful[1:]
+
+
+@given(st.binary(max_size=60) | st.text('",\r\n\0a é', max_size=60).map(str.encode), st.data())
+def test_csv_of_any_bytes(data: bytes, draw: st.DataObject) -> None:
+    """Any bytes at all give the same rows, or the same error, in any blocks and pieces."""
+    outcomes = []
+    for block, piece in (
+        (1 << 22, 1 << 20),
+        draw.draw(st.tuples(st.integers(1, 70), st.integers(1, 70))),
+    ):
+        try:
+            outcomes.append(str(read(b"a,b\n" + data, block, piece)))
+        except FormatError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("a,b\n,\n", [(None, None)]),
+        ('a,b\n"",\n', [("", None)]),
+        ('a,b\n,""\n', [(None, "")]),
+        ('a,b\n"",""', [("", "")]),
+        ('a\n""\n', [("",)]),
+        ('a\n\n""\n\n', [("",)]),
+        ("a,b\n1,\n2,\n", [("1", None), ("2", None)]),
+        ("a,b\n ,null\n", [(" ", "null")]),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_empty_cells(text: str, rows: Rows, block: int) -> None:
+    """An unquoted empty cell is null, a quoted one is an empty text."""
+    assert read(text.encode(), block)[1] == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ('a,b\n1,x"y\n', [("1", 'x"y')]),
+        ('a,b\n1,x""y\n2,z\n', [("1", 'x""y'), ("2", "z")]),
+        ('a,b\n1" x 2",3"\n', [('1" x 2"', '3"')]),
+        ('a,b\nx"1\n2,3\n', None),
+        ('a,b\n "x",1\n', [(' "x"', "1")]),
+        ("a,b\r1,2\r3,4", [("1", "2"), ("3", "4")]),
+        ("a,b\r1,2\r\r3,4\r", [("1", "2"), ("3", "4")]),
+        ("a,b\n1,2\r3,4\r\n5,6\n", [("1", "2"), ("3", "4"), ("5", "6")]),
+        ('a,b\n"x\ry",2\n', [("x\ry", "2")]),
+        ('a,b\r\n"x\r\ny",2\r\n', [("x\r\ny", "2")]),
+        ("\n\na,b\n\n1,2\n\n\n3,4\n\n", [("1", "2"), ("3", "4")]),
+        (f"{BOM}a,b\n1,2\n", [("1", "2")]),
+        (f'{BOM}"a",b\n1,2\n', [("1", "2")]),
+        (f"a,b\n{BOM}1,2\n", [(f"{BOM}1", "2")]),
+        (f"{BOM}\na,b\n1,2\n", [("1", "2")]),
+        ("a,b\n#1,2\n", [("#1", "2")]),
+        ("a,b\n'1,2'\n", [("'1", "2'")]),
+        ('a,b\n1,"x\n\ny"\n2,z', [("1", "x\n\ny"), ("2", "z")]),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 5, 1 << 20])
+def test_odd_rows(text: str, rows: Rows | None, block: int) -> None:
+    """Stray quotes are text, a lone CR ends a line, blank lines and a BOM are nothing."""
+    if rows is None:
+        with pytest.raises(FormatError, match="row 1: 1 cells instead of 2"):
+            read(text.encode(), block)
+    else:
+        assert read(text.encode(), block) == (["a", "b"], rows)
+
+
+GOOD = b'1,"x\ny"\n\n3,4\n'  # two rows on four lines
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (b"1", "1 cells instead of 2"),
+        (b"1,2,3", "3 cells instead of 2"),
+        (b"1,2,", "3 cells instead of 2"),
+        (b'1,2,""', "3 cells instead of 2"),
+        (b",,", "3 cells instead of 2"),
+        (b'""', "1 cells instead of 2"),
+        (b" ", "1 cells instead of 2"),
+        (b'1,"2"x', "text follows a closing quote"),
+        (b'1,"2" ', "text follows a closing quote"),
+        (b'"1"",2', "a quote is never closed"),
+        (b'1,"2', "a quote is never closed"),
+        (b"\xff,2", "bytes that are not UTF-8 in cell 1"),
+        (b"1,\xff", "bytes that are not UTF-8 in cell 2"),
+        (b'1,"\xe9t\xe9"', "bytes that are not UTF-8 in cell 2"),
+        (b"1,\xed\xa0\x80", "bytes that are not UTF-8 in cell 2"),
+        (b"1,\xf0\x9f\x98", "bytes that are not UTF-8 in cell 2"),
+        (b"1,\xc0\x80", "bytes that are not UTF-8 in cell 2"),
+    ],
+)
+@pytest.mark.parametrize("after", [b"", b"\n", b"\n5,6\n", b"\r\n5,6\r\n"])
+@pytest.mark.parametrize("block", [1, 10, 1 << 20])
+def test_malformed_rows(row: bytes, fault: str, after: bytes, block: int) -> None:
+    """A row that cannot be read is never padded or cut: the message names file, row and fault."""
+    with pytest.raises(FormatError, match="users 000") as caught:
+        read(b"a,b\n" + GOOD + row + after, block)
+    assert str(caught.value).startswith(f"users 000.csv: row 3: {fault}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("block", [100, 1000, 1 << 20])
+def test_rows_before_a_malformed_one(block: int) -> None:
+    """The row's number is right far into the file, too."""
+    data = b"a,b\n" + b'"1,\n",2\n\n' * 5000 + b"1\n" + b"1,2\n" * 5000
+    with pytest.raises(FormatError, match=r"row 5001: 1 cells instead of 2"):
+        read(data, block)
+
+
+@pytest.mark.parametrize(
+    ("header", "fault"),
+    [
+        (b'a,"b', "a quote is never closed"),
+        (b'a,"b"c\n1,2\n', "text follows a closing quote"),
+        (b"a,\xff\n1,2\n", "bytes that are not UTF-8"),
+    ],
+)
+def test_malformed_header(header: bytes, fault: str) -> None:
+    """A header row that cannot be read is told as such."""
+    with pytest.raises(FormatError, match=f"header row cannot be read: {fault}"):
+        read(header)
+
+
+@pytest.mark.parametrize(
+    ("data", "columns"),
+    [
+        (b"", []),
+        (b"\n", []),
+        (b"\r\n\r\n\n", []),
+        (BOM.encode(), []),
+        (BOM.encode() + b"\n", []),
+        (b"User ID,Name", ["user_id", "name"]),
+        (b"User ID,Name\n", ["user_id", "name"]),
+        (b"User ID,Name\r\n\r\n\r\n", ["user_id", "name"]),
+        (b"\n" * 200_000, []),
+        (b"\n" * 200_000 + b"a\n", ["a"]),
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 1 << 20])
+def test_no_rows(data: bytes, columns: list[str], piece: int) -> None:
+    """Files without rows are good files: empty, blank, or a header only."""
+    if piece > 1 or len(data) < 1000:
+        assert read(data, piece=piece) == (columns, [])
+
+
+def test_no_pieces() -> None:
+    """A file of no pieces, or of empty ones, has no rows."""
+    for pieces in ([], [b""], [b"", b""]):
+        assert list(CSVReader(pieces, "users 000.csv")) == []
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+@pytest.mark.parametrize("block", [64, 1 << 16])
+def test_long_cell(block: int, quoted: bool) -> None:  # noqa: FBT001 - a table of one column
+    """A cell much larger than a block is read whole."""
+    cell = ("x" * 99 + (',"\n' if quoted else "")) * 50_000
+    row = '"' + cell.replace('"', '""') + '"' if quoted else cell
+    _, rows = read(f"a,b\n1,2\n{row},3\n4,5\n".encode(), block)
+    assert rows == [("1", "2"), (cell, "3"), ("4", "5")]
+
+
+def test_endless_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that never ends is an error before the memory does."""
+    monkeypatch.setattr(formats, "LONGEST_ROW", 100_000)
+    with pytest.raises(FormatError, match="row 2 is longer than 100000 bytes; look for a quote"):
+        read(b'a,b\n1,2\n"' + b"x\n" * 100_000, 1000)
+
+
+def test_long_header() -> None:
+    """A header longer than a first look is read whole."""
+    names = [f"column {n}" for n in range(9000)]
+    columns, rows = read((",".join(names) + "\n" + ",".join(names)).encode())
+    assert columns == [name.replace(" ", "_") for name in names]
+    assert rows == [tuple(names)]
+
+
+def test_zip() -> None:
+    """A zip archive, or a workbook, is told as such."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("000.csv", "a,b\n1,2\n")
+    with pytest.raises(FormatError, match="zip archive or a workbook, not CSV"):
+        read(archive.getvalue())
+
+
+def test_reserved() -> None:
+    """A file's own column never takes the place of one that the tap adds."""
+    reader = CSVReader([b"Generated At,a\n1,2\n"], "users 000.csv", ADDED)
+    assert reader.columns == ["generated_at_2", "a"]
+
+
+def test_batches() -> None:
+    """A file comes in batches of about a block, and no more of it is read than needed."""
+    taken = 0
+
+    def pieces() -> Iterable[bytes]:
+        nonlocal taken
+        for piece in cut(b"a,b\n" + b"1,2\n" * 500_000, 100_000):
+            taken += 1
+            yield piece
+
+    batches = iter(CSVReader(pieces(), "users 000.csv", block=200_000))
+    first = next(batches)
+    assert 40_000 <= first.frame.height <= 75_000
+    assert taken <= 4
+    assert first.frame.height + sum(batch.frame.height for batch in batches) == 500_000
+
+
+@pytest.mark.parametrize("width", [1, 2, 40])
+def test_wide_and_narrow(width: int) -> None:
+    """Many rows of any width are read as Python reads them."""
+    dice = random.Random(width)
+    choices: Sequence[Any] = ['a"b', "x,y", "", "é\n", "plain", "1"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([f"c{n}" for n in range(width)])
+    writer.writerows([dice.choices(choices, k=width) for _ in range(2000)])
+    _, rows = read(text.getvalue().encode(), 5000)
+    assert [[cell or "" for cell in row] for row in rows] == _expected(text.getvalue())
+
+
+def test_messages_name_no_content() -> None:
+    """What a row holds may be personal: messages do not show it."""
+    with pytest.raises(FormatError) as caught:
+        read(b"a,b\nzoe@example.com\n")
+    assert not re.search("zoe|example", str(caught.value))
