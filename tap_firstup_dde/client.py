@@ -301,9 +301,13 @@ class FirstupTransport:
         if not usable:
             msg = f"{what}: it has more pages, and no link to them that is understood"
             raise TransportError(msg, _SHAPE_HINT)
-        following = urljoin(url, usable[0])
-        if urlsplit(following)[:2] != urlsplit(self._to.api_url)[:2]:
-            msg = f"{what}: its next page is on another host ({urlsplit(following).hostname})"
+        try:
+            following = urljoin(url, usable[0])
+            same_host = urlsplit(following)[:2] == urlsplit(self._to.api_url)[:2]
+        except ValueError:
+            same_host = False
+        if not same_host:
+            msg = f"{what}: its next page is on another host than the API"
             raise TransportError(msg, "check api_url; the token is sent to no other host")
         return following
 

@@ -385,11 +385,12 @@ def test_largest(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_largest_of_a_small_file(desk: Desk) -> None:
-    """A file that ends before the begin does is whole, and proven."""
-    assert desk.download(10) == (NOISE, True)
+    """Of a file larger than asked for, all that there is comes, and counts as the begin only."""
+    assert desk.download(10) == (NOISE, False)
     desk.emulator.fail("download", corrupt_at=7, times=None)
+    assert not desk.download(10)[1]
     with pytest.raises(IntegrityError):
-        desk.download(10)
+        desk.download(len(NOISE))
 
 
 @pytest.mark.usefixtures("noise")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,5 +62,5 @@ class Checksum:
         """Whether *digest* is the promised one; False when the promise is not base64."""
         try:
             return base64.b64decode(self.value, validate=True) == digest
-        except binascii.Error:
+        except ValueError:
             return False

@@ -380,11 +380,11 @@ def _row(cells: Sequence[bytes | None], start: int, end: int, fault: str, width:
     if not fault and width is not None and len(cells) != width:
         fault = f"{len(cells)} cells instead of {width}"
     texts: list[str | None] = []
-    if not fault:
-        try:
-            texts = [None if cell is None else cell.decode() for cell in cells]
-        except UnicodeDecodeError as error:
-            fault = f"bytes that are not UTF-8 in cell {len(texts) + 1} ({error.reason})"
+    try:
+        for cell in () if fault else cells:
+            texts.append(None if cell is None else cell.decode())  # noqa: PERF401 - counts
+    except UnicodeDecodeError as error:
+        fault = f"bytes that are not UTF-8 in cell {len(texts) + 1} ({error.reason})"
     return Row([] if fault else texts, start, end, fault)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
+import re
+import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,6 +29,11 @@ from tap_firstup_dde.exportlib.exceptions import (
 )
 from tap_firstup_dde.exportlib.models import Body
 
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -49,10 +56,23 @@ class _NoAuth(AuthBase):
         return request
 
 
+class _WithoutQueries(logging.Filter):
+    """Takes the query off every URL in a message: a presigned one's is a credential."""
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = re.sub(r"\?[^\s'\"<>)]*", "?…", record.getMessage())
+        record.args = None
+        return True
+
+
+_QUERIES = _WithoutQueries()
+
+
 def bare_session() -> requests.Session:
     """A session that never retries by itself and sends no credentials by itself."""
-    # urllib3 logs whole URLs at DEBUG; the query of a presigned one is a credential.
-    logging.getLogger("urllib3").setLevel(logging.INFO)
+    for name in ("connection", "connectionpool", "response", "util.retry"):
+        logging.getLogger(f"urllib3.{name}").addFilter(_QUERIES)
     session = requests.Session()
     session.auth = _NoAuth()
     session.mount("https://", HTTPAdapter(max_retries=0))

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from tap_firstup_dde.exportlib.checksum import Checksum
 
 STATE_HINT = "give the last STATE as it was written, or none"
-_HOURLY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})-([0-9]{2})", re.ASCII)
+_HOURLY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})-([0-9]{2})")
+# Python's own reader takes any character for the T.
+_ISO_8601 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.,]+(?:Z|[+-][0-9:]+)?)?"
+    r"|[0-9]{8}(?:T[0-9.,]+(?:Z|[+-][0-9:]+)?)?"
+)
 
 
 def parse_generation(text: str) -> datetime:
@@ -35,8 +40,15 @@ def parse_generation(text: str) -> datetime:
     if match := _HOURLY.fullmatch(text):
         year, month, day, hour = map(int, match.groups())
         return datetime(year, month, day, hour, tzinfo=UTC)
-    parsed = datetime.fromisoformat(text)
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    if not _ISO_8601.fullmatch(text):
+        msg = f"{text!r} is not a time"
+        raise ValueError(msg)
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        msg = f"{text!r} is outside the calendar"
+        raise ValueError(msg) from None
 
 
 def format_time(moment: datetime) -> str:

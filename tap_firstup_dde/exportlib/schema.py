@@ -42,6 +42,7 @@ def _day(years: str, leap_years: str) -> str:
 # One pattern a type, for Rust's regular expressions: \d and \w would take every script's
 # digits and letters. Integers are those of 64 bits. Numbers have at most 15 significant
 # digits, which a double keeps, no trailing zero, and nothing that prints with an exponent.
+# Letters of any case are ASCII's: (?i) alone would take the long s for an s.
 _INTEGER = rf"0|{_up_to(str(2**63 - 1))}|-(?:{_up_to(str(2**63))})"
 _NUMBER = "|".join(
     (
@@ -49,9 +50,9 @@ _NUMBER = "|".join(
         *(rf"-?[1-9][0-9]{{{n - 1}}}\.[0-9]{{0,{14 - n}}}[1-9]" for n in range(1, 15)),
     )
 )
-_BOOLEAN = r"(?i:true|false)"
-_YES_NO = r"(?i:true|false|t|f|yes|no|1|0)"
-_TRUE = r"^(?i:true|t|yes|1)$"
+_BOOLEAN = r"(?i-u:true|false)"
+_YES_NO = r"(?i-u:true|false|t|f|yes|no|1|0)"
+_TRUE = r"^(?i-u:true|t|yes|1)$"
 # The first and the last year are left out where an offset might lead out of them.
 _LEAP = r"[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00"
 _DATE = _day(r"[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9]", _LEAP)
