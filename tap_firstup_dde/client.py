@@ -85,16 +85,22 @@ def connect(config: Mapping[str, Any]) -> FirstupTransport:
     api_url, auth_url = REGIONS[config.get("region") or "us1"]
     return FirstupTransport(
         Connection(
-            api_url=(config.get("api_url") or api_url).rstrip("/"),
+            api_url=(config.get("api_url") or api_url).rstrip("/").removesuffix("/v2"),
             auth_url=(config.get("auth_url") or auth_url).rstrip("/"),
-            client_id=config.get("client_id") or "",
-            client_secret=config.get("client_secret") or "",
-            scope=config.get("scope") or "",
-            access_token=config.get("access_token") or "",
+            # Secrets out of files often end with a line end.
+            client_id=(config.get("client_id") or "").rstrip("\r\n"),
+            client_secret=(config.get("client_secret") or "").rstrip("\r\n"),
+            scope=(config.get("scope") or "").strip(),
+            access_token=(config.get("access_token") or "").strip(),
             timeout=float(config.get("request_timeout", 60)),
             retries=int(config.get("max_retries", 5)),
         )
     )
+
+
+def is_token(text: str) -> bool:
+    """Whether *text* can be sent as a token: visible ASCII, at least one character."""
+    return bool(text) and all("!" <= character <= "~" for character in text)
 
 
 class _Bearer(AuthBase):
@@ -258,9 +264,10 @@ class FirstupTransport:
             raise AuthenticationError(msg, _CREDENTIALS_HINT)
         content = json_object(answer, what)
         token = content.get("access_token")
-        if not isinstance(token, str) or not token:
-            msg = f"{what}: the answer holds no access_token"
+        if not isinstance(token, str) or not is_token(token.strip()):
+            msg = f"{what}: the answer holds no usable access_token"
             raise FormatError(msg, _CREDENTIALS_HINT)
+        token = token.strip()
         lifetime = content.get("expires_in")
         try:
             seconds = TOKEN_LIFETIME if lifetime is None else float(str(lifetime))

@@ -80,7 +80,7 @@ _TEXT = frozenset(
 
 
 def _documented_type(name: str) -> str:
-    """The type of a documented column while it has no values."""
+    """The type of a column while it has no values, by its name, in whichever stream."""
     if name in _YES_NO:
         return "boolean"
     if name in _COUNTS:
@@ -91,7 +91,9 @@ def _documented_type(name: str) -> str:
 
 
 DOCUMENTED: Mapping[str, Documented] = {
-    stream: Documented({name: _documented_type(name) for name in names}, _TEXT, _YES_NO)
+    stream: Documented(
+        {name: _documented_type(name) for name in names}, _TEXT, _YES_NO, _documented_type
+    )
     for stream, names in (
         ("campaigns", _CAMPAIGNS),
         ("users", _USERS),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -26,7 +28,7 @@ from tap_firstup_dde.documented import (
 from tap_firstup_dde.exportlib.encoding import record_lines
 from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError, StateError
 from tap_firstup_dde.exportlib.extract import HEAD, Spooled, one_ahead
-from tap_firstup_dde.exportlib.formats import CSVReader
+from tap_firstup_dde.exportlib.formats import CSVReader, column_names
 from tap_firstup_dde.exportlib.models import STATE_HINT, Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import (
     MISFIT_SUFFIX,
@@ -36,6 +38,7 @@ from tap_firstup_dde.exportlib.schema import (
     fit,
     infer,
     json_schema,
+    misfitting,
     observe,
     to_values,
     type_of,
@@ -47,10 +50,11 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping
 
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog
 
     from tap_firstup_dde.exportlib.models import ExportFile
@@ -76,6 +80,36 @@ _ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
 _ADDED_TYPES = {SOURCE_LINE: "integer"}
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What files were seen to hold.
+
+    Attributes:
+        columns: All columns, in order of first sight.
+        shared: Columns that every file has; None while no file had any.
+        evidence: Of the columns whose type is open.
+        misfits: Columns with a value that does not fit the type they have.
+    """
+
+    columns: tuple[str, ...]
+    shared: frozenset[str] | None
+    evidence: Evidence
+    misfits: frozenset[str]
+
+    def __or__(self, other: Look) -> Look:
+        """What both hold together."""
+        known = [shared for shared in (self.shared, other.shared) if shared is not None]
+        return Look(
+            tuple(dict.fromkeys([*self.columns, *other.columns])),
+            frozenset.intersection(*known) if known else None,
+            self.evidence | other.evidence,
+            self.misfits | other.misfits,
+        )
+
+
+NOTHING_SEEN = Look((), None, NO_EVIDENCE, frozenset())
+
+
 class ExportStream(Stream):
     """One type of export files, each read exactly once, oldest first."""
 
@@ -91,8 +125,11 @@ class ExportStream(Stream):
         self._start = (
             parse_generation(self.config["start_date"]) if self.config.get("start_date") else None
         )
-        self._overrides: Mapping[str, str] = (self.config.get("column_types") or {}).get(name, {})
-        self._own_keys = tuple((self.config.get("primary_keys") or {}).get(name) or ())
+        # Settings may spell columns as the CSV does.
+        overrides = (self.config.get("column_types") or {}).get(name, {})
+        self._overrides = {column_names([label])[0]: kind for label, kind in overrides.items()}
+        keys = (self.config.get("primary_keys") or {}).get(name) or ()
+        self._own_keys = tuple(key if key in ADDED else column_names([key])[0] for key in keys)
         self._types: dict[str, str] = dict(self._documented.columns)
         self._pending: list[ExportFile] = []
         self._kept: dict[str, Spooled] = {}
@@ -125,6 +162,13 @@ class ExportStream(Stream):
     @override
     def partitions(self) -> None:
         return None
+
+    @property
+    @override
+    def stream_maps(self) -> list[StreamMap]:
+        if self.name not in self._exports.mapper.stream_maps:
+            self._register()
+        return super().stream_maps
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
@@ -213,7 +257,7 @@ class ExportStream(Stream):
         files = self._exports.transport.list_files(self.name)
         newest = max((file.generated_at for file in files), default=None)
         self._pending = [file for file in files if file.generated_at == newest]
-        self._settle_types(*self._look(whole_first=False))
+        self._settle_types(self._look(whole_first=False))
         self._close()
 
     def _prepare(self) -> None:
@@ -226,8 +270,21 @@ class ExportStream(Stream):
         since = Bookmark() if full else self._bookmark
         self._pending = since.pending(files, self._lookback, self._start)
         self.logger.info("%s: %d of %d files to read", self.name, len(self._pending), len(files))
-        self._settle_types(*self._look())
+        self._warn_of_lost_rows(files)
+        self._settle_types(self._look())
         self._announce()
+
+    def _warn_of_lost_rows(self, files: Collection[ExportFile]) -> None:
+        """Say so when the file that an earlier run was cut off in is no longer listed."""
+        key, rows = self._bookmark.in_progress
+        if key and key not in {file.key for file in files}:
+            self.logger.warning(
+                "%s: file %s, of which %d rows were read, is no longer listed; its other rows "
+                "are lost unless a historical export brings them",
+                self.name,
+                key,
+                rows,
+            )
 
     def _check_program(self) -> None:
         """Refuse to go on from another program's state.
@@ -243,7 +300,7 @@ class ExportStream(Stream):
         if now:
             self.stream_state["program_id"] = now
 
-    def _look(self, *, whole_first: bool = True) -> tuple[dict[str, None], Evidence]:
+    def _look(self, *, whole_first: bool = True) -> Look:
         """Read what is pending before its turn: small files whole, large ones' begin.
 
         Small files are kept on disk, up to `LOOK_KEPT` bytes and `LOOK_FILES` files beside
@@ -252,15 +309,11 @@ class ExportStream(Stream):
         Args:
             whole_first: Whether the first file, whose turn is next, comes whole if it is large.
 
-        Returns:
-            The columns of all files in order of first sight, and what their values show.
-
         Raises:
             ExportError: Not even the first file can be read. A later one's error waits for
                 its turn, so that the files before it go out.
         """
-        columns: dict[str, None] = {}
-        evidence = NO_EVIDENCE
+        seen = NOTHING_SEEN
         kept = 0
         for position, file in enumerate(self._pending):
             first = whole_first and position == 0
@@ -271,7 +324,7 @@ class ExportStream(Stream):
                 if spooled.whole:
                     self._kept[file.key] = spooled
                     kept += 0 if first else spooled.size
-                names, shown = self._evidence(spooled)
+                seen |= self._look_into(spooled)
                 if not spooled.whole:
                     spooled.close()
             except ExportError as error:
@@ -280,24 +333,25 @@ class ExportStream(Stream):
                     raise
                 self.logger.debug("%s: not looked into: %s", file, error)
                 break
-            columns.update(dict.fromkeys(names))
-            evidence |= shown
-        return columns, evidence
+        return seen
 
-    def _evidence(self, spooled: Spooled) -> tuple[Sequence[str], Evidence]:
-        """The columns of a file, and what the values of those without a type show."""
+    def _look_into(self, spooled: Spooled) -> Look:
+        """What a file holds: every value of a small one, the first rows of a large one."""
         most = None if spooled.size <= LOOK_WHOLE else HEAD
         reader = CSVReader(spooled.pieces(most), str(spooled.file), ADDED)
-        known = {*self._settled(), *self._documented.text}
-        unknown = [name for name in reader.columns if name not in known]
-        evidence = NO_EVIDENCE
+        settled = self._settled()
+        unknown = [c for c in reader.columns if c not in {*settled, *self._documented.text}]
+        typed = {c: t for c, t in settled.items() if f"{c}{MISFIT_SUFFIX}" not in settled}
+        evidence, misfits = NO_EVIDENCE, frozenset[str]()
         try:
-            for batch in reader if unknown else ():
+            for batch in reader:
                 evidence = observe(batch.frame, unknown, self._documented, evidence)
+                misfits |= misfitting(batch.frame, typed, self._documented)
         except FormatError:
             # The cut end of a begin; or a bad row, which its own turn will tell of.
             pass
-        return reader.columns, evidence
+        columns = tuple(reader.columns)
+        return Look(columns, frozenset(columns) if columns else None, evidence, misfits)
 
     def _settled(self) -> Mapping[str, str]:
         """Column → type, as settings, state and input catalog have it; the first wins."""
@@ -320,28 +374,53 @@ class ExportStream(Stream):
         properties = (self._input_schema or {}).get("properties", {})
         return {name: type_of(p) for name, p in properties.items() if name not in ADDED}
 
-    def _settle_types(self, columns: Collection[str], evidence: Evidence) -> None:
+    def _settle_types(self, seen: Look) -> None:
         """Settle every column's type and the key, from all that is known of them."""
-        settled = self._settled()
-        base = {**self._catalog_types(), **self._pinned()}
-        if not base and not columns:
+        settled, pinned = self._settled(), self._pinned()
+        base = {**self._catalog_types(), **pinned}
+        if not base and not seen.columns:
             base = dict(self._documented.columns)
         keys = {*KEYS[self.name], *self.primary_keys}
         types: dict[str, str] = {}
-        for name in dict.fromkeys([*base, *columns]):
-            kind = settled.get(name) or infer(name, evidence, self._documented)
-            types[name] = "string" if name in keys and name not in self._pinned() else kind
+        for name in dict.fromkeys([*base, *seen.columns]):
+            types[name] = settled.get(name) or infer(name, seen.evidence, self._documented)
+            if name in keys and name not in pinned and types[name] != "string":
+                types[name] = "string"
+                if name in self._overrides:
+                    self.logger.warning("%s: %s is a key and stays a string", self.name, name)
         self._warn_of_new(set(types) - set(base))
-        self._types = types
-        readable = {*(columns or types), *ADDED}
-        if missing := [key for key in self.primary_keys if key not in readable]:
-            self.logger.warning(
-                "%s: the files have no column %s; the key is %s instead (primary_keys changes it)",
-                self.name,
-                ", ".join(missing),
-                ", ".join(ROW_KEY),
-            )
-            self.primary_keys = ROW_KEY
+        types |= {name + MISFIT_SUFFIX: "string" for name in sorted(seen.misfits & set(types))}
+        self._types = {name: kind for name, kind in types.items() if not self._is_mapped_away(name)}
+        self._settle_key(seen)
+
+    def _settle_key(self, seen: Look) -> None:
+        """Fall back to the row's place where a row might have no key."""
+        shared = set(self._types) if seen.shared is None else seen.shared
+        typed = {name for name, kind in self._types.items() if kind != "string"}
+        faults = {
+            "is not in every file": set(self.primary_keys) - shared - {*ADDED},
+            "is not text in the database": set(self.primary_keys) & typed,
+        }
+        for fault, keys in faults.items():
+            if keys:
+                self.logger.warning(
+                    "%s: the key column %s %s; the key is %s instead (primary_keys changes it)",
+                    self.name,
+                    ", ".join(sorted(keys)),
+                    fault,
+                    ", ".join(ROW_KEY),
+                )
+                self.primary_keys = ROW_KEY
+
+    def _is_mapped_away(self, name: str) -> bool:
+        """Whether a misfit column's own column is mapped: its values must not get round it."""
+        origin = name.removesuffix(MISFIT_SUFFIX)
+        if name == origin:
+            return False
+        for pattern, members in (self.config.get("stream_maps") or {}).items():
+            if isinstance(members, dict) and fnmatch(self.name, members.get("__source__", pattern)):
+                return origin in members and name not in members
+        return False
 
     def _warn_of_new(self, names: Collection[str]) -> None:
         """Say which columns the input catalog does not know."""
@@ -354,15 +433,24 @@ class ExportStream(Stream):
 
     def _announce(self) -> None:
         """Make the SDK's next SCHEMA the one of the types as they are, and pin them."""
-        selected = {name: kind for name, kind in self._types.items() if self._selected(name)}
-        schema = _schema(selected, [name for name in ADDED if self._has(name)])
-        self._exports.mapper.register_raw_stream_schema(self.name, schema, self.primary_keys)
-        self._stream_maps = None
-        self.stream_state["types"] = {**self._pinned(), **selected}
+        self._register()
+        self.stream_state["types"] = {**self._pinned(), **self._wanted()}
         self._state_changed()
 
+    def _register(self) -> None:
+        """Have the SDK's maps start from the columns that go out."""
+        schema = _schema(self._wanted(), [name for name in ADDED if self._has(name)])
+        self._exports.mapper.register_raw_stream_schema(self.name, schema, self.primary_keys)
+        self._stream_maps = None
+
+    def _wanted(self) -> dict[str, str]:
+        """Column → type of the columns that go out."""
+        return {name: kind for name, kind in self._types.items() if self._selected(name)}
+
     def _selected(self, name: str) -> bool:
-        """Whether a column goes out; a misfit column does with the column it belongs to."""
+        """Whether a column goes out: keys do, a misfit column does with its own column."""
+        if name in self.primary_keys:
+            return True
         origin = name.removesuffix(MISFIT_SUFFIX)
         return self.mask[("properties", name)] and self.mask[("properties", origin)]
 
@@ -408,8 +496,8 @@ class ExportStream(Stream):
         file = spooled.file
         reader = CSVReader(spooled.pieces(), str(file), ADDED)
         if any(name not in self._types for name in reader.columns):
-            columns, evidence = self._evidence(spooled)
-            self._settle_types(dict.fromkeys([*self._types, *columns]), evidence)
+            known = Look(tuple(self._types), None, NO_EVIDENCE, frozenset())
+            self._settle_types(known | self._look_into(spooled))
             self._write_schema_again()
             reader = CSVReader(spooled.pieces(), str(file), ADDED)
         cut_off, done = self._bookmark.in_progress
@@ -438,12 +526,13 @@ class ExportStream(Stream):
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""
-        wanted = {name: kind for name, kind in self._types.items() if self._selected(name)}
-        fitted = fit(frame, wanted, self._documented)
-        if added := [c for c in fitted.frame.columns if c not in self._types]:
+        fitted = fit(frame, self._wanted(), self._documented)
+        fresh = [name for name in fitted.frame.columns if name not in self._types]
+        hidden = [name for name in fresh if self._is_mapped_away(name)]
+        if added := [name for name in fresh if name not in hidden]:
             self._types.update(dict.fromkeys(added, "string"))
             self._write_schema_again()
-        return fitted.frame, fitted.misfits
+        return fitted.frame.drop(hidden), fitted.misfits
 
     def _with_added(self, frame: pl.DataFrame, file: ExportFile, first: int) -> pl.DataFrame:
         """*frame* with the columns that say where its rows are from, as text."""
@@ -461,14 +550,10 @@ class ExportStream(Stream):
         """Say that a file is read, and which values stand in another column."""
         self.logger.info("%s: %d rows", file, rows)
         for name, count in misfits.items():
+            column = name + MISFIT_SUFFIX
+            place = f"stand in {column}" if column in self._types else "are left out by the map"
             self.logger.warning(
-                "%s: %d values of %s are not %s and stand in %s%s",
-                file,
-                count,
-                name,
-                self._types[name],
-                name,
-                MISFIT_SUFFIX,
+                "%s: %d values of %s are not %s and %s", file, count, name, self._types[name], place
             )
 
     # State

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import re
 import signal
 import sys
 from functools import cached_property
@@ -13,16 +16,20 @@ import click
 from singer_sdk import Tap
 from singer_sdk import typing as th
 from singer_sdk.contrib.msgspec import MsgSpecWriter
-from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.exceptions import (
+    ConfigValidationError,
+    MapExpressionError,
+    StreamMapConfigError,
+)
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
 
-from tap_firstup_dde.client import REGIONS, FirstupTransport, connect
+from tap_firstup_dde.client import REGIONS, FirstupTransport, connect, is_token
 from tap_firstup_dde.documented import ADDED, KEYS
-from tap_firstup_dde.exportlib.exceptions import ExportError
+from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.extract import Spool
 from tap_firstup_dde.exportlib.http import is_secure
-from tap_firstup_dde.exportlib.models import parse_generation
+from tap_firstup_dde.exportlib.models import STATE_HINT, parse_generation
 from tap_firstup_dde.exportlib.schema import TYPES
 from tap_firstup_dde.streams import ExportStream
 
@@ -39,15 +46,49 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib.encoding.simple import Message
 
 
+class OutputError(ExportError):
+    """Messages can no longer be written."""
+
+
 class LinesWriter(MsgSpecWriter):
-    """Writes messages, and blocks of messages that are lines already."""
+    """Writes messages, and blocks of messages that are lines already.
+
+    Attributes:
+        stopped_by: The signal that ends the run once the line on its way is whole.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped_by: signal.Signals | None = None
+        self._writing = False
 
     @override
     def write_message(self, message: Message | bytes) -> None:
-        if isinstance(message, bytes):
-            sys.stdout.buffer.write(message)
-        else:
-            super().write_message(message)
+        lines = message if isinstance(message, bytes) else self.format_message(message)
+        if sys.stdout is None:
+            msg = "stdout is closed"
+            raise OutputError(msg, "pipe the tap into a target, or into a file")
+        self._writing = True
+        try:
+            sys.stdout.buffer.write(lines)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            # Nothing can be written any more, at the end of the process neither.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            msg = f"messages cannot be written: {error.strerror}"
+            hint = "see the target's log; run again to go on from its last state"
+            raise OutputError(msg, hint) from None
+        finally:
+            self._writing = False
+        if self.stopped_by:
+            self.stop(self.stopped_by)
+
+    def stop(self, number: signal.Signals) -> None:
+        """End the process with the signal's status: between lines, or at once if asked again."""
+        if self._writing and not self.stopped_by:
+            self.stopped_by = number
+            return
+        sys.exit(128 + number)
 
 
 class TapCommand(SingerCommand):
@@ -56,17 +97,23 @@ class TapCommand(SingerCommand):
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().main(*args, **kwargs)
+            status = super().main(*args, **{**kwargs, "standalone_mode": False})
         except ConfigValidationError as error:
             message = "settings: " + "; ".join(error.errors)
+        except (MapExpressionError, StreamMapConfigError) as error:
+            message = f"stream_maps: {error} {error.__cause__ or ''}".strip()
         except ExportError as error:
             message = str(error)
+        except click.ClickException as error:
+            message = error.format_message()
         except ValueError as error:
             # The SDK reads JSON by json or by simplejson; both tell which document.
             if not hasattr(error, "doc"):
                 raise
             message = f"a settings, state or catalog file is not JSON: {error}"
-        self.logger.error(message)
+        else:
+            sys.exit(status)
+        self.logger.error("%s", message.replace("\n", " "))
         sys.exit(1)
 
     @override
@@ -174,7 +221,14 @@ def _settings() -> dict[str, Any]:
         ),
         th.Property(
             "request_timeout",
-            th.NumberType(exclusive_minimum=0),
+            # The SDK leaves numbers from the environment text.
+            th.CustomType(
+                {
+                    "type": ["number", "string", "null"],
+                    "exclusiveMinimum": 0,
+                    "pattern": r"^(?!0+(\.0+)?$)[0-9]+(\.[0-9]+)?$",
+                }
+            ),
             default=60,
             title="Request timeout",
             description="Seconds that one socket operation may take.",
@@ -216,6 +270,22 @@ class TapFirstupDDE(Tap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
+    def __init__(self, *, state: Any = None, catalog: Any = None, **options: Any) -> None:
+        """Take the replication method from a catalog's metadata as well: the SDK drops it.
+
+        Raises:
+            StateError: The state is not an object.
+        """
+        if not isinstance(state, dict | None):
+            msg = "the state cannot be read: it is not an object"
+            raise StateError(msg, STATE_HINT)
+        for entry in catalog.get("streams", []) if isinstance(catalog, dict) else []:
+            for item in entry.get("metadata", []):
+                method = item.get("metadata", {}).get("replication-method")
+                if method and not item.get("breadcrumb"):
+                    entry.setdefault("replication_method", method)
+        super().__init__(state=state, catalog=catalog, **options)
+
     @cached_property
     def transport(self) -> FirstupTransport:
         """Where the export files come from."""
@@ -226,6 +296,22 @@ class TapFirstupDDE(Tap):
         """Where downloads are kept while they are read."""
         folder = self.config.get("spool_dir")
         return Spool(Path(folder) if folder else None, self.config["max_retries"])
+
+    @override
+    def setup_mapper(self) -> None:
+        # Not the SDK's: each stream registers its columns when they are known, an input
+        # catalog that lacks some included.
+        super(Tap, self).setup_mapper()
+
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        bookmarks = state.get("bookmarks", {})
+        if not isinstance(bookmarks, dict) or not all(
+            isinstance(bookmark, dict) for bookmark in bookmarks.values()
+        ):
+            msg = "the state cannot be read: it holds no bookmarks by stream"
+            raise StateError(msg, STATE_HINT)
+        super().load_state(state)
 
     @override
     def discover_streams(self) -> Sequence[ExportStream]:
@@ -254,15 +340,22 @@ class TapFirstupDDE(Tap):
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         # The SDK writes STATE, perhaps into the middle of a line, and exits with 0: a run that
         # was cut off would look finished. The last STATE that went out stands as it is.
-        self.logger.error("stopped by %s; run again to go on", signal.Signals(signum).name)
-        sys.exit(128 + signum)
+        number = signal.Signals(signum)
+        self.logger.error("stopped by %s; run again to go on", number.name)
+        if not isinstance(self.message_writer, LinesWriter):
+            sys.exit(128 + number)
+        self.message_writer.stop(number)
 
     @classmethod
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
         # Without a file the environment is all there is.
+        sources = value or ("ENV",)
+        if "ENV" in sources and (errors := _environment_faults(cls)):
+            msg = "the environment cannot be used"
+            raise ConfigValidationError(msg, errors=errors)
         try:
-            return super().cb_config(ctx, param, value or ("ENV",))
+            return super().cb_config(ctx, param, sources)
         except OSError:
             msg = f"no settings file {' '.join(value)}"
             raise ConfigValidationError(msg, errors=[f"{msg}; check --config"]) from None
@@ -289,6 +382,8 @@ def _faults(config: Mapping[str, Any]) -> list[str]:
         faults.append(
             "no credentials: set client_id and client_secret (or access_token) as Firstup gave them"
         )
+    if (token := config.get("access_token")) and not is_token(token.strip()):
+        faults.append("access_token holds blanks or characters that no token has")
     faults += [
         f"{name} is not an https URL (http is for loopback hosts only)"
         for name in ("api_url", "auth_url")
@@ -299,8 +394,11 @@ def _faults(config: Mapping[str, Any]) -> list[str]:
         faults.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
     if folder and not Path(folder).is_dir():
         faults.append(f"spool_dir {folder!r} is not a folder; create it or unset it")
+    batch = config.get("batch_config")
+    if batch and not (batch.get("encoding", {}).get("format") and batch.get("storage")):
+        faults.append("batch_config needs encoding.format and storage.root")
     maps = config.get("stream_maps") or config.get("flattening_enabled")
-    if maps and config.get("batch_config"):
+    if maps and batch:
         faults.append(
             "batch_config cannot be used with stream_maps or flattening: "
             "batch files would hold unmapped rows; unset one of them"
@@ -311,6 +409,30 @@ def _faults(config: Mapping[str, Any]) -> list[str]:
         for name in types
         if name in ADDED
     ]
+
+
+def _environment_faults(tap: type[TapFirstupDDE]) -> list[str]:
+    """What is wrong with settings in the environment that must be integers or JSON."""
+    faults = []
+    for name, schema in tap.config_jsonschema["properties"].items():
+        variable = f"{tap.name.upper().replace('-', '_')}_{name.upper()}"
+        text, kinds = os.environ.get(variable), schema.get("type", [])
+        if text is None:
+            continue
+        if "integer" in kinds and not re.fullmatch(r"-?[0-9]+", text):
+            faults.append(f"{variable} is not an integer: {text!r}")
+        elif "object" in kinds and not _is_json(text):
+            faults.append(f"{variable} is not JSON")
+    return faults
+
+
+def _is_json(text: str) -> bool:
+    """Whether *text* is JSON."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_time(text: str) -> bool:

@@ -28,7 +28,7 @@ from tap_firstup_dde.exportlib.schema import (
 )
 
 YES_NO = frozenset({"yes_no"})
-NOTHING = Documented({}, frozenset(), YES_NO)
+NOTHING = Documented({}, frozenset(), YES_NO, lambda _: "string")
 Texts = list[str | None]
 
 
@@ -458,7 +458,9 @@ def test_infer_yes_no(values: Texts, kind: str) -> None:
 @pytest.mark.parametrize("values", [[], [None], ["", None], [""]])
 def test_infer_nothing(values: Texts) -> None:
     """A column without values takes its documented type, else string."""
-    documented = Documented({"c": "date-time"}, frozenset({"t"}), YES_NO)
+    documented = Documented(
+        {}, frozenset({"t"}), YES_NO, lambda c: "date-time" if c == "c" else "string"
+    )
     assert infer("c", seen(values), documented) == "date-time"
     assert infer("other", seen(values, "other"), documented) == "string"
     assert infer("c", NO_EVIDENCE, documented) == "date-time"
@@ -466,7 +468,7 @@ def test_infer_nothing(values: Texts) -> None:
 
 def test_infer_text() -> None:
     """Columns that hold codes or free text are never inferred."""
-    documented = Documented({"zip": "string"}, frozenset({"zip"}), frozenset())
+    documented = Documented({}, frozenset({"zip"}), frozenset(), lambda _: "string")
     assert infer("zip", seen(["12345"], "zip", documented), documented) == "string"
 
 

@@ -350,12 +350,98 @@ def test_column_types_and_keys_from_settings(emulator: Emulator) -> None:
 
 
 def test_key_fallback(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """Without the key's column the row's place is the key, with a warning."""
+    """Without the key's column in each file the row's place is the key, with a warning."""
     emulator.add("users", "2026-05-14-12", "name,tenure\nA,1\n")
+    emulator.add("users", "2026-05-14-16", users_csv("1,5"))
     with caplog.at_level(logging.WARNING):
         done = run(settings(emulator))
     assert done.schema("users")["key_properties"] == ["_sdc_source_file", "_sdc_source_lineno"]
-    assert "no column user_id" in caplog.text
+    assert "key column user_id is not in every file" in caplog.text
+
+
+def test_pinned_key_falls_back(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A key column that has gone out as a number cannot be the key: a misfit would be null."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    state = run(settings(emulator)).state
+    emulator.add("users", "2026-05-14-16", users_csv("2,A1"))
+    with caplog.at_level(logging.WARNING):
+        done = run(settings(emulator, primary_keys={"users": ["tenure"]}), state)
+    assert done.schema("users")["key_properties"] == ["_sdc_source_file", "_sdc_source_lineno"]
+    assert done.records("users")[0]["tenure__text"] == "A1"
+    assert "tenure is not text in the database" in caplog.text
+
+
+def test_full_table_in_metadata(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """The catalog's metadata may ask for full-table as well."""
+    emulator.add("users", "2026-05-14-16", users_csv("1,1"))
+    catalog = discover(settings(emulator), capsys)
+    for entry in catalog["streams"]:
+        del entry["replication_method"]
+        root = next(item for item in entry["metadata"] if not item["breadcrumb"])
+        root["metadata"]["replication-method"] = "FULL_TABLE"
+    state = run(settings(emulator)).state
+    assert len(run(settings(emulator), state, catalog).records("users")) == 1
+
+
+def test_misfits_in_the_first_schema(emulator: Emulator) -> None:
+    """A misfit of a pinned type that the look can see is in the only SCHEMA."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    state = run(settings(emulator)).state
+    emulator.add("users", "2026-05-14-16", users_csv("2,7", "3,x"))
+    done = run(settings(emulator), state)
+    (schema,) = [m for m in done.of("SCHEMA") if m["stream"] == "users"]
+    assert "tenure__text" in schema["schema"]["properties"]
+
+
+@pytest.mark.parametrize("known", ["known before", "met later"])
+def test_map_holds_for_misfits(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, known: str
+) -> None:
+    """A column that a map takes away does not come back through its misfits."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    state = run(settings(emulator)).state
+    emulator.add("users", "2026-05-14-16", users_csv("2,classified"))
+    if known == "met later":
+        monkeypatch.setattr(streams, "misfitting", lambda *_: frozenset())
+    done = run(settings(emulator, stream_maps={"users": {"tenure": None}}), state)
+    assert done.records("users")
+    assert "classified" not in json.dumps(done.messages)
+
+
+def test_map_under_a_minimal_catalog(emulator: Emulator) -> None:
+    """A map's columns need not be in the input catalog."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    catalog = {
+        "streams": [
+            {
+                "tap_stream_id": "users",
+                "schema": {"properties": {}},
+                "metadata": [{"breadcrumb": [], "metadata": {"selected": True}}],
+            }
+        ]
+    }
+    maps = {"users": {"twice": "int(tenure) * 2", "__key_properties__": ["user_id"]}}
+    done = run(settings(emulator, stream_maps=maps), catalog=catalog)
+    assert done.records("users")[0]["twice"] == 10
+
+
+def test_names_without_values(emulator: Emulator) -> None:
+    """A column without values has the type that its name stands for, in any stream."""
+    emulator.add("users", "2026-05-14-12", "user_id,hired_at,likes,for_you,shoe\n1,,,,\n")
+    properties = run(settings(emulator)).schema("users")["schema"]["properties"]
+    assert properties["hired_at"].get("format") == "date-time"
+    assert properties["likes"]["type"] == ["integer", "null"]
+    assert properties["for_you"]["type"] == ["boolean", "null"]
+    assert properties["shoe"]["type"] == ["string", "null"]
+
+
+def test_cut_off_file_that_is_gone(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """The rest of a file that left the list while half read is told as lost."""
+    bookmark = {"replication_key_value": "2026-05-14T16:00:00Z", "finished": []}
+    bookmark["in_progress"] = {"file": "beb083c11d1f", "rows": 3}  # type: ignore[assignment]
+    with caplog.at_level(logging.WARNING):
+        run(settings(emulator), {"bookmarks": {"users": bookmark}})
+    assert "beb083c11d1f, of which 3 rows were read, is no longer listed" in caplog.text
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "User ID,Tenure\n", "User ID,Tenure"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -148,6 +149,7 @@ def test_secret_of_the_wrong_type_is_not_shown(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (("--config", "no-such-file.json"), "no-such-file.json"),
+        (("--config", "GOOD", "--state", "no-such-file.json"), "no-such-file.json"),
         (("--config", "BROKEN"), "not JSON"),
         (("--config", "GOOD", "--state", "BROKEN"), "not JSON"),
         (("--config", "GOOD", "--catalog", "BROKEN"), "not JSON"),
@@ -168,6 +170,72 @@ def test_wrong_files(
     done = command(*(files.get(argument, argument) for argument in arguments))
     assert done.status == 1
     assert says in _error(done.log)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("LOOKBACK_DAYS", "abc", "TAP_FIRSTUP_DDE_LOOKBACK_DAYS is not an integer"),
+        ("COLUMN_TYPES", "{", "TAP_FIRSTUP_DDE_COLUMN_TYPES is not JSON"),
+        ("REQUEST_TIMEOUT", "soon", "request_timeout"),
+        ("REQUEST_TIMEOUT", "0", "request_timeout"),
+        ("ACCESS_TOKEN", "two words", "access_token holds blanks"),
+        ("BATCH_CONFIG", '{"encoding": {"format": "jsonl"}}', "batch_config needs"),
+        ("STREAM_MAPS", '{"users": {"x": "nope(("}}', "stream_maps:"),
+        ("STREAM_MAPS", '{"users": {"x": "zzz"}}', "stream_maps:"),
+    ],
+)
+def test_wrong_environment(emulator: Emulator, variable: str, value: str, says: str) -> None:
+    """A setting in the environment that cannot be used is named in one line."""
+    emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    env = {f"TAP_FIRSTUP_DDE_{k.upper()}": v for k, v in emulator.settings.items()}
+    done = command(env={**env, f"TAP_FIRSTUP_DDE_{variable}": value})
+    assert done.status == 1
+    assert says in _error(done.log)
+
+
+def test_odd_but_usable_settings(emulator: Emulator) -> None:
+    """A token with a line end, a fraction of a second, an API URL with /v2 are understood."""
+    emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    env = {
+        "TAP_FIRSTUP_DDE_API_URL": f"{emulator.url}/v2/",
+        "TAP_FIRSTUP_DDE_ACCESS_TOKEN": f"{emulator.issue_token()}\r\n",
+        "TAP_FIRSTUP_DDE_REQUEST_TIMEOUT": "7.5",
+    }
+    done = command(env=env)
+    assert (done.status, len(done.records("users"))) == (0, 1)
+
+
+def test_unusable_token_is_not_shown(emulator: Emulator) -> None:
+    """A token that cannot be sent is an error without the token."""
+    answer = json.dumps({"access_token": "precious\nthing"})
+    emulator.fail("token", status=200, body=answer, times=None)
+    env = {f"TAP_FIRSTUP_DDE_{k.upper()}": v for k, v in emulator.settings.items()}
+    done = command(env=env)
+    assert done.status == 1
+    assert "no usable access_token" in _error(done.log)
+    assert "precious" not in done.log
+
+
+@pytest.mark.parametrize("state", [{"bookmarks": {"users": None}}, {"bookmarks": []}, []])
+def test_odd_states(emulator: Emulator, tmp_path: Path, state: Any) -> None:
+    """A state of another shape is one clear line."""
+    paths = [write(tmp_path, "c.json", settings(emulator)), write(tmp_path, "s.json", state)]
+    done = command("--config", paths[0], "--state", paths[1])
+    assert done.status == 1
+    assert "state cannot be read" in _error(done.log)
+
+
+@pytest.mark.parametrize("sink", ["| head -1", "> /dev/full", ">&-"])
+def test_nobody_listens(emulator: Emulator, tmp_path: Path, sink: str) -> None:
+    """A closed pipe, a full disk or no stdout end the run with status 1 and one line."""
+    emulator.add("users", "2026-05-14-16", "user_id\n" + "1\n" * 50_000)
+    path = write(tmp_path, "config.json", settings(emulator))
+    script = f'set -o pipefail; "{sys.executable}" -m tap_firstup_dde --config "{path}" {sink}'
+    done = command("-c", script, program=["bash"])
+    assert done.status == 1
+    assert "messages cannot be written" in done.log or "stdout is closed" in done.log
+    _error(done.log)
 
 
 def test_about_and_version() -> None:

@@ -80,14 +80,16 @@ class Documented:
     """What a vendor documents about a stream's columns.
 
     Attributes:
-        columns: Column → type to assume while it has no values.
+        columns: Column → type, of the columns that are documented for the stream.
         text: Columns that hold codes or free text: never inferred.
         yes_no: Columns that are boolean also when spelled t/f, yes/no or 1/0.
+        assume: Any column's type while it has no values, by its name.
     """
 
     columns: Mapping[str, str]
     text: frozenset[str]
     yes_no: frozenset[str]
+    assume: Callable[[str], str]
 
 
 def fits(kind: str, text: pl.Expr, *, yes_no: bool = False) -> pl.Expr:
@@ -178,6 +180,8 @@ def observe(
         documented: For the columns that are yes or no.
         before: Types that it rules out are not looked for again.
     """
+    if not columns:
+        return before
     first = _narrow(frame.head(_FIRST_ROWS), columns, documented, before)
     return _narrow(frame, columns, documented, first)
 
@@ -207,12 +211,12 @@ def _narrow(
 def infer(column: str, evidence: Evidence, documented: Documented) -> str:
     """The type of a column that nothing pins: the narrowest that every value fits.
 
-    A column without values takes its documented type, else ``string``.
+    A column without values takes the type that its name stands for, else ``string``.
     """
     if column in documented.text:
         return "string"
     if column not in evidence.valued:
-        return documented.columns.get(column, "string")
+        return documented.assume(column)
     candidates = evidence.candidates[column]
     if column in documented.yes_no and "boolean" in candidates:
         return "boolean"
@@ -271,6 +275,20 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
         else:
             columns.append(pl.lit(None, pl.String).alias(name))
     return Fitted(frame.select(columns), misfits)
+
+
+def misfitting(
+    frame: pl.DataFrame, types: Mapping[str, str], documented: Documented
+) -> frozenset[str]:
+    """The columns of *frame* with a value that does not fit its type among *types*."""
+    return _which(
+        frame,
+        {
+            name: ~fits(types[name], pl.col(name), yes_no=name in documented.yes_no)
+            for name in frame.columns
+            if types.get(name, "string") != "string"
+        },
+    )
 
 
 def _which(frame: pl.DataFrame, tests: Mapping[str, pl.Expr]) -> frozenset[str]:
