@@ -291,7 +291,7 @@ class FirstupTransport:
         followed, and any other sign of more is an error: a list cut short loses files.
         """
         links = [answer.links["next"]["url"]] if "next" in answer.links else []
-        for path, value in _scalars({k: v for k, v in content.items() if k != "data"}):
+        for path, value in _scalars(dict(content)):
             words = path.lower().replace("-", "_")
             name = words.rpartition(".")[2]
             if "next" in words and value:
@@ -400,13 +400,13 @@ def _signed(content: Mapping[str, Any], file: ExportFile) -> _Signed:
     if not is_secure(url):
         msg = f"{file}: the download URL is not https"
         raise TransportError(msg, "report it to Firstup; nothing was downloaded")
-    size, value = entry.get("size_bytes"), entry.get("checksum")
+    size, value = str(entry.get("size_bytes")), entry.get("checksum")
     lifetime = entry.get("presigned_url_ttl_seconds")
     seconds = float(lifetime) if isinstance(lifetime, int | float) else _URL_LIFETIME
     return _Signed(
         url=url,
         until=time.monotonic() + seconds * 0.9,
-        size=size if isinstance(size, int) else None,
+        size=int(size) if size.isdecimal() else None,
         checksum=Checksum(str(entry.get("checksum_function")), value)
         if isinstance(value, str) and value
         else None,

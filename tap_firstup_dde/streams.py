@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
@@ -26,20 +25,17 @@ from tap_firstup_dde.documented import (
     SOURCE_LINE,
 )
 from tap_firstup_dde.exportlib.encoding import record_lines
-from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError, StateError
-from tap_firstup_dde.exportlib.extract import HEAD, Spooled, one_ahead
+from tap_firstup_dde.exportlib.exceptions import StateError
+from tap_firstup_dde.exportlib.extract import Spooled, one_ahead
 from tap_firstup_dde.exportlib.formats import CSVReader, column_names
+from tap_firstup_dde.exportlib.look import Knowledge, Look, discard, look_at, look_into
 from tap_firstup_dde.exportlib.models import STATE_HINT, Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import (
     MISFIT_SUFFIX,
-    NO_EVIDENCE,
     TYPES,
-    Evidence,
     fit,
     infer,
     json_schema,
-    misfitting,
-    observe,
     to_values,
     type_of,
 )
@@ -52,17 +48,15 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Mapping
 
+    from singer_sdk import Tap
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog
 
-    from tap_firstup_dde.exportlib.models import ExportFile
-    from tap_firstup_dde.tap import TapFirstupDDE
+    from tap_firstup_dde.exportlib.extract import Spool
+    from tap_firstup_dde.exportlib.models import ExportFile, Transport
 
-LOOK_WHOLE = 4 << 20  # bytes as stored; of larger files a look reads the begin only
-LOOK_KEPT = 256 << 20  # bytes as stored that a look keeps on disk until their turn comes
-LOOK_FILES = 200  # files that a look keeps at most: each holds a file descriptor
 SLICE = 100_000  # rows that leave as one block at most; STATE goes out after that many
 
 _ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
@@ -80,46 +74,17 @@ _ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
 _ADDED_TYPES = {SOURCE_LINE: "integer"}
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What files were seen to hold.
-
-    Attributes:
-        columns: All columns, in order of first sight.
-        shared: Columns that every file has; None while no file had any.
-        evidence: Of the columns whose type is open.
-        misfits: Columns with a value that does not fit the type they have.
-    """
-
-    columns: tuple[str, ...]
-    shared: frozenset[str] | None
-    evidence: Evidence
-    misfits: frozenset[str]
-
-    def __or__(self, other: Look) -> Look:
-        """What both hold together."""
-        known = [shared for shared in (self.shared, other.shared) if shared is not None]
-        return Look(
-            tuple(dict.fromkeys([*self.columns, *other.columns])),
-            frozenset.intersection(*known) if known else None,
-            self.evidence | other.evidence,
-            self.misfits | other.misfits,
-        )
-
-
-NOTHING_SEEN = Look((), None, NO_EVIDENCE, frozenset())
-
-
 class ExportStream(Stream):
     """One type of export files, each read exactly once, oldest first."""
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # types are final before records are made
     STATE_MSG_FREQUENCY = sys.maxsize  # STATE goes out where the bookmark moves, nowhere else
 
-    def __init__(self, tap: TapFirstupDDE, name: str) -> None:
+    def __init__(self, tap: Tap, name: str, transport: Transport, spool: Spool) -> None:
         """Start from the documented columns; nothing is asked before the first SCHEMA."""
         super().__init__(tap, name=name)
-        self._exports = tap
+        self._transport = transport
+        self._spool = spool
         self._documented = DOCUMENTED[name]
         self._lookback = timedelta(days=self.config["lookback_days"])
         self._start = (
@@ -166,7 +131,7 @@ class ExportStream(Stream):
     @property
     @override
     def stream_maps(self) -> list[StreamMap]:
-        if self.name not in self._exports.mapper.stream_maps:
+        if self.name not in self._tap.mapper.stream_maps:
             self._register()
         return super().stream_maps
 
@@ -254,16 +219,16 @@ class ExportStream(Stream):
         Raises:
             ExportError: The list or the first of the files cannot be read.
         """
-        files = self._exports.transport.list_files(self.name)
+        files = self._transport.list_files(self.name)
         newest = max((file.generated_at for file in files), default=None)
         self._pending = [file for file in files if file.generated_at == newest]
         self._settle_types(self._look(whole_first=False))
-        self._close()
+        discard(self._kept)
 
     def _prepare(self) -> None:
         """List, decide what is pending, look into it, and settle columns, types and key."""
         self._bookmark = Bookmark.from_state(self.stream_state)
-        files = list(self._exports.transport.list_files(self.name))
+        files = list(self._transport.list_files(self.name))
         self._check_program()
         self._bookmark = self._bookmark.settle(files)
         full = self.replication_method != "INCREMENTAL"
@@ -292,7 +257,7 @@ class ExportStream(Stream):
         Raises:
             StateError: The state names another program than the API's answers.
         """
-        now = self._exports.transport.program_id
+        now = self._transport.program_id
         before = self.stream_state.get("program_id")
         if now and before and now != before:
             msg = f"{self.name}: the state is of program {before}, the credentials of {now}"
@@ -301,57 +266,15 @@ class ExportStream(Stream):
             self.stream_state["program_id"] = now
 
     def _look(self, *, whole_first: bool = True) -> Look:
-        """Read what is pending before its turn: small files whole, large ones' begin.
-
-        Small files are kept on disk, up to `LOOK_KEPT` bytes and `LOOK_FILES` files beside
-        the first one.
-
-        Args:
-            whole_first: Whether the first file, whose turn is next, comes whole if it is large.
-
-        Raises:
-            ExportError: Not even the first file can be read. A later one's error waits for
-                its turn, so that the files before it go out.
-        """
-        seen = NOTHING_SEEN
-        kept = 0
-        for position, file in enumerate(self._pending):
-            first = whole_first and position == 0
-            room = LOOK_KEPT - kept if len(self._kept) < LOOK_FILES else 0
-            largest = None if first else min(LOOK_WHOLE, room)
-            try:
-                spooled = self._exports.spool.download(self._exports.transport, file, largest)
-                if spooled.whole:
-                    self._kept[file.key] = spooled
-                    kept += 0 if first else spooled.size
-                seen |= self._look_into(spooled)
-                if not spooled.whole:
-                    spooled.close()
-            except ExportError as error:
-                if position == 0:
-                    self._close()
-                    raise
-                self.logger.debug("%s: not looked into: %s", file, error)
-                break
+        """Read the pending files before their turn, and keep the small ones."""
+        seen, self._kept = look_at(
+            self._pending, self._transport, self._spool, self._known(), whole_first=whole_first
+        )
         return seen
 
-    def _look_into(self, spooled: Spooled) -> Look:
-        """What a file holds: every value of a small one, the first rows of a large one."""
-        most = None if spooled.size <= LOOK_WHOLE else HEAD
-        reader = CSVReader(spooled.pieces(most), str(spooled.file), ADDED)
-        settled = self._settled()
-        unknown = [c for c in reader.columns if c not in {*settled, *self._documented.text}]
-        typed = {c: t for c, t in settled.items() if f"{c}{MISFIT_SUFFIX}" not in settled}
-        evidence, misfits = NO_EVIDENCE, frozenset[str]()
-        try:
-            for batch in reader:
-                evidence = observe(batch.frame, unknown, self._documented, evidence)
-                misfits |= misfitting(batch.frame, typed, self._documented)
-        except FormatError:
-            # The cut end of a begin; or a bad row, which its own turn will tell of.
-            pass
-        columns = tuple(reader.columns)
-        return Look(columns, frozenset(columns) if columns else None, evidence, misfits)
+    def _known(self) -> Knowledge:
+        """What needs no look."""
+        return Knowledge(self._settled(), self._documented, ADDED)
 
     def _settled(self) -> Mapping[str, str]:
         """Column → type, as settings, state and input catalog have it; the first wins."""
@@ -440,7 +363,7 @@ class ExportStream(Stream):
     def _register(self) -> None:
         """Have the SDK's maps start from the columns that go out."""
         schema = _schema(self._wanted(), [name for name in ADDED if self._has(name)])
-        self._exports.mapper.register_raw_stream_schema(self.name, schema, self.primary_keys)
+        self._tap.mapper.register_raw_stream_schema(self.name, schema, self.primary_keys)
         self._stream_maps = None
 
     def _wanted(self) -> dict[str, str]:
@@ -477,27 +400,18 @@ class ExportStream(Stream):
                 self._write_bookmark()
         finally:
             files.close()
-            self._close()
+            discard(self._kept)
 
     def _fetch(self, file: ExportFile) -> Spooled:
         """The proven bytes of *file*: kept by the look, or downloaded now."""
-        return self._kept.pop(file.key, None) or self._exports.spool.download(
-            self._exports.transport, file
-        )
-
-    def _close(self) -> None:
-        """Let go of what the look kept."""
-        for spooled in self._kept.values():
-            spooled.close()
-        self._kept.clear()
+        return self._kept.pop(file.key, None) or self._spool.download(self._transport, file)
 
     def _file_frames(self, spooled: Spooled, waiting: Collection[str]) -> Iterator[pl.DataFrame]:
         """One file's fitted batches, from where an earlier run was cut off."""
         file = spooled.file
         reader = CSVReader(spooled.pieces(), str(file), ADDED)
         if any(name not in self._types for name in reader.columns):
-            known = Look(tuple(self._types), None, NO_EVIDENCE, frozenset())
-            self._settle_types(known | self._look_into(spooled))
+            self._settle_types(Look(tuple(self._types)) | look_into(spooled, self._known()))
             self._write_schema_again()
             reader = CSVReader(spooled.pieces(), str(file), ADDED)
         cut_off, done = self._bookmark.in_progress

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
 import signal
 import sys
 from functools import cached_property
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from singer_sdk import Tap
-from singer_sdk import typing as th
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.exceptions import (
     ConfigValidationError,
@@ -24,13 +21,12 @@ from singer_sdk.exceptions import (
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
 
-from tap_firstup_dde.client import REGIONS, FirstupTransport, connect, is_token
-from tap_firstup_dde.documented import ADDED, KEYS
+from tap_firstup_dde.client import FirstupTransport, connect
+from tap_firstup_dde.documented import KEYS
 from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.extract import Spool
-from tap_firstup_dde.exportlib.http import is_secure
-from tap_firstup_dde.exportlib.models import STATE_HINT, parse_generation
-from tap_firstup_dde.exportlib.schema import TYPES
+from tap_firstup_dde.exportlib.models import STATE_HINT
+from tap_firstup_dde.settings import SETTINGS, environment_faults, faults, without_secrets
 from tap_firstup_dde.streams import ExportStream
 
 if sys.version_info >= (3, 12):
@@ -39,7 +35,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import FrameType
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -124,138 +120,12 @@ class TapCommand(SingerCommand):
         return click.Command.invoke(self, ctx)
 
 
-def _settings() -> dict[str, Any]:
-    """The JSON Schema of the tap's settings."""
-    per_stream = {"type": ["object", "null"], "propertyNames": {"enum": list(KEYS)}}
-    return th.PropertiesList(
-        th.Property(
-            "region",
-            th.StringType,
-            default="us1",
-            allowed_values=list(REGIONS),
-            title="Region",
-            description="Where the program lives; picks api_url and auth_url.",
-        ),
-        th.Property(
-            "api_url",
-            th.URIType,
-            title="API URL",
-            description="Base of the API, without /v2; overrides the region's.",
-        ),
-        th.Property(
-            "auth_url",
-            th.URIType,
-            title="Authorisation URL",
-            description="Base of the authorisation server; overrides the region's.",
-        ),
-        th.Property(
-            "client_id",
-            th.StringType,
-            secret=True,
-            title="Client ID",
-            description="OAuth client, from Firstup.",
-        ),
-        th.Property(
-            "client_secret",
-            th.StringType,
-            secret=True,
-            title="Client secret",
-            description="Secret of the OAuth client.",
-        ),
-        th.Property(
-            "scope",
-            th.StringType,
-            title="Scope",
-            description="Sent with the token request only when set.",
-        ),
-        th.Property(
-            "access_token",
-            th.StringType,
-            secret=True,
-            title="Access token",
-            description="A ready token, instead of client credentials.",
-        ),
-        th.Property(
-            "start_date",
-            th.DateTimeType,
-            title="Start date",
-            description="Export files generated before it are never read.",
-        ),
-        th.Property(
-            "lookback_days",
-            th.IntegerType(minimum=0, maximum=36500),
-            default=14,
-            title="Lookback",
-            description="Days after the bookmark in which a late file is still picked up.",
-        ),
-        th.Property(
-            "primary_keys",
-            th.CustomType(
-                {
-                    **per_stream,
-                    "additionalProperties": {
-                        "type": "array",
-                        "items": {"type": "string"},
-                        "minItems": 1,
-                    },
-                }
-            ),
-            title="Primary keys",
-            description="Stream → list of columns that replace the stream's key.",
-        ),
-        th.Property(
-            "column_types",
-            th.CustomType(
-                {
-                    **per_stream,
-                    "additionalProperties": {
-                        "type": "object",
-                        "additionalProperties": {"enum": list(TYPES)},
-                    },
-                }
-            ),
-            title="Column types",
-            description="Stream → column → type, instead of the inferred one: "
-            + ", ".join(TYPES)
-            + ".",
-        ),
-        th.Property(
-            "request_timeout",
-            # The SDK leaves numbers from the environment text.
-            th.CustomType(
-                {
-                    "type": ["number", "string", "null"],
-                    "exclusiveMinimum": 0,
-                    "pattern": r"^(?!0+(\.0+)?$)[0-9]+(\.[0-9]+)?$",
-                }
-            ),
-            default=60,
-            title="Request timeout",
-            description="Seconds that one socket operation may take.",
-        ),
-        th.Property(
-            "max_retries",
-            th.IntegerType(minimum=0),
-            default=5,
-            title="Retries",
-            description="How often one request is tried again.",
-        ),
-        th.Property(
-            "spool_dir",
-            th.StringType,
-            title="Spool folder",
-            description="Where a download is kept while it is read; "
-            "the system's temporary folder unless set.",
-        ),
-    ).to_dict()
-
-
 class TapFirstupDDE(Tap):
     """Singer tap for Firstup Direct Data Export v2."""
 
     name = "tap-firstup-dde"
     package_name = "tap-firstup-dde"
-    config_jsonschema: ClassVar[dict[str, Any]] = _settings()
+    config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS
     dynamic_catalog = True
     message_writer_class = LinesWriter
     # No activate-version: Firstup keeps files for days, a warehouse keeps their rows.
@@ -315,7 +185,7 @@ class TapFirstupDDE(Tap):
 
     @override
     def discover_streams(self) -> Sequence[ExportStream]:
-        return [ExportStream(self, name) for name in KEYS]
+        return [ExportStream(self, name, self.transport, self.spool) for name in KEYS]
 
     @override
     def run_discovery(self) -> str:
@@ -330,7 +200,7 @@ class TapFirstupDDE(Tap):
             errors = super()._validate_config(raise_errors=raise_errors)
         except ConfigValidationError as error:
             errors = error.errors
-        errors = [_without_secrets(e, self.config) for e in errors] or _faults(self.config)
+        errors = [without_secrets(e, self.config) for e in errors] or faults(self.config)
         if errors and raise_errors:
             msg = "the settings cannot be used"
             raise ConfigValidationError(msg, errors=errors, schema=self.config_jsonschema)
@@ -351,7 +221,7 @@ class TapFirstupDDE(Tap):
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
         # Without a file the environment is all there is.
         sources = value or ("ENV",)
-        if "ENV" in sources and (errors := _environment_faults(cls)):
+        if "ENV" in sources and (errors := environment_faults(cls.name, cls.config_jsonschema)):
             msg = "the environment cannot be used"
             raise ConfigValidationError(msg, errors=errors)
         try:
@@ -372,81 +242,3 @@ class TapFirstupDDE(Tap):
             help=command.help,
             logger=cls.logger,
         )
-
-
-def _faults(config: Mapping[str, Any]) -> list[str]:
-    """What is wrong with settings that have the right types; each with what to do."""
-    faults = []
-    has_client = config.get("client_id") and config.get("client_secret")
-    if not has_client and not config.get("access_token"):
-        faults.append(
-            "no credentials: set client_id and client_secret (or access_token) as Firstup gave them"
-        )
-    if (token := config.get("access_token")) and not is_token(token.strip()):
-        faults.append("access_token holds blanks or characters that no token has")
-    faults += [
-        f"{name} is not an https URL (http is for loopback hosts only)"
-        for name in ("api_url", "auth_url")
-        if config.get(name) and not is_secure(config[name])
-    ]
-    start, folder = config.get("start_date"), config.get("spool_dir")
-    if start and not _is_time(start):
-        faults.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
-    if folder and not Path(folder).is_dir():
-        faults.append(f"spool_dir {folder!r} is not a folder; create it or unset it")
-    batch = config.get("batch_config")
-    if batch and not (batch.get("encoding", {}).get("format") and batch.get("storage")):
-        faults.append("batch_config needs encoding.format and storage.root")
-    maps = config.get("stream_maps") or config.get("flattening_enabled")
-    if maps and batch:
-        faults.append(
-            "batch_config cannot be used with stream_maps or flattening: "
-            "batch files would hold unmapped rows; unset one of them"
-        )
-    return faults + [
-        f"column_types.{stream}: {name} is added by the tap; leave it out"
-        for stream, types in (config.get("column_types") or {}).items()
-        for name in types
-        if name in ADDED
-    ]
-
-
-def _environment_faults(tap: type[TapFirstupDDE]) -> list[str]:
-    """What is wrong with settings in the environment that must be integers or JSON."""
-    faults = []
-    for name, schema in tap.config_jsonschema["properties"].items():
-        variable = f"{tap.name.upper().replace('-', '_')}_{name.upper()}"
-        text, kinds = os.environ.get(variable), schema.get("type", [])
-        if text is None:
-            continue
-        if "integer" in kinds and not re.fullmatch(r"-?[0-9]+", text):
-            faults.append(f"{variable} is not an integer: {text!r}")
-        elif "object" in kinds and not _is_json(text):
-            faults.append(f"{variable} is not JSON")
-    return faults
-
-
-def _is_json(text: str) -> bool:
-    """Whether *text* is JSON."""
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_time(text: str) -> bool:
-    """Whether *text* is a time as settings take it."""
-    try:
-        parse_generation(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _without_secrets(message: str, config: Mapping[str, Any]) -> str:
-    """*message* with every secret setting's value struck out."""
-    for name in ("client_id", "client_secret", "access_token"):
-        if config.get(name):
-            message = message.replace(repr(config[name]), "***")
-    return message

@@ -92,6 +92,19 @@ def test_unknown_type() -> None:
     assert json.loads(lines_of({"a": ["1"]}, {}, "users"))["record"] == {"a": "1"}
 
 
+@pytest.mark.parametrize("kind", ["value", "name", "stream"])
+def test_every_character(kind: str) -> None:
+    """Each of the first characters of Unicode, alone in a column, is read again as itself."""
+    for character in map(chr, range(0x180)):
+        name, stream = (character if kind == word else "x" for word in ("name", "stream"))
+        value: str | None = character if kind == "value" else "x"
+        for values in ([value], [value, None]):
+            lines = lines_of({name: values}, {name: "string"}, stream).split(b"\n")[:-1]
+            messages = [json.loads(line) for line in lines]
+            assert [message["record"] for message in messages] == [{name: v} for v in values]
+            assert {message["stream"] for message in messages} == {stream}
+
+
 @pytest.mark.parametrize("odd", ["plain", 'a "quoted" one', "two\nlines"])
 def test_many_rows(odd: str) -> None:
     """One awkward value among many does not change the others."""

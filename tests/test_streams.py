@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_firstup_dde import streams
+from tap_firstup_dde.exportlib import look
 from tap_firstup_dde.exportlib.exceptions import (
     AuthenticationError,
     FileGoneError,
@@ -402,7 +403,7 @@ def test_map_holds_for_misfits(
     state = run(settings(emulator)).state
     emulator.add("users", "2026-05-14-16", users_csv("2,classified"))
     if known == "met later":
-        monkeypatch.setattr(streams, "misfitting", lambda *_: frozenset())
+        monkeypatch.setattr(look, "misfitting", lambda *_: frozenset())
     done = run(settings(emulator, stream_maps={"users": {"tenure": None}}), state)
     assert done.records("users")
     assert "classified" not in json.dumps(done.messages)

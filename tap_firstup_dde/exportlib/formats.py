@@ -267,6 +267,8 @@ class CSVReader:
         """A block's rows by polars; None when they need the careful reader."""
         if block.startswith(_BOM) or block.count(b"\r") != block.count(b"\r\n"):
             return None
+        # Polars takes a last row with an empty cell too many when no line end follows.
+        block = block if block.endswith(b"\n") else block + b"\n"
         spans = _quoted_spans(block)
         if spans is None:
             return None

@@ -1,0 +1,227 @@
+"""The tap's settings: their JSON Schema, and what can be wrong with them beyond their types."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+from tap_firstup_dde.client import REGIONS, is_token
+from tap_firstup_dde.documented import ADDED, KEYS
+from tap_firstup_dde.exportlib.http import is_secure
+from tap_firstup_dde.exportlib.models import parse_generation
+from tap_firstup_dde.exportlib.schema import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def _schema() -> dict[str, Any]:
+    """The JSON Schema of the tap's settings."""
+    per_stream = {"type": ["object", "null"], "propertyNames": {"enum": list(KEYS)}}
+    return th.PropertiesList(
+        th.Property(
+            "region",
+            th.StringType,
+            default="us1",
+            allowed_values=list(REGIONS),
+            title="Region",
+            description="Where the program lives; picks api_url and auth_url.",
+        ),
+        th.Property(
+            "api_url",
+            th.URIType,
+            title="API URL",
+            description="Base of the API, without /v2; overrides the region's.",
+        ),
+        th.Property(
+            "auth_url",
+            th.URIType,
+            title="Authorisation URL",
+            description="Base of the authorisation server; overrides the region's.",
+        ),
+        th.Property(
+            "client_id",
+            th.StringType,
+            secret=True,
+            title="Client ID",
+            description="OAuth client, from Firstup.",
+        ),
+        th.Property(
+            "client_secret",
+            th.StringType,
+            secret=True,
+            title="Client secret",
+            description="Secret of the OAuth client.",
+        ),
+        th.Property(
+            "scope",
+            th.StringType,
+            title="Scope",
+            description="Sent with the token request only when set.",
+        ),
+        th.Property(
+            "access_token",
+            th.StringType,
+            secret=True,
+            title="Access token",
+            description="A ready token, instead of client credentials.",
+        ),
+        th.Property(
+            "start_date",
+            th.DateTimeType,
+            title="Start date",
+            description="Export files generated before it are never read.",
+        ),
+        th.Property(
+            "lookback_days",
+            th.IntegerType(minimum=0, maximum=36500),
+            default=14,
+            title="Lookback",
+            description="Days after the bookmark in which a late file is still picked up.",
+        ),
+        th.Property(
+            "primary_keys",
+            th.CustomType(
+                {
+                    **per_stream,
+                    "additionalProperties": {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "minItems": 1,
+                    },
+                }
+            ),
+            title="Primary keys",
+            description="Stream → list of columns that replace the stream's key.",
+        ),
+        th.Property(
+            "column_types",
+            th.CustomType(
+                {
+                    **per_stream,
+                    "additionalProperties": {
+                        "type": "object",
+                        "additionalProperties": {"enum": list(TYPES)},
+                    },
+                }
+            ),
+            title="Column types",
+            description="Stream → column → type, instead of the inferred one: "
+            + ", ".join(TYPES)
+            + ".",
+        ),
+        th.Property(
+            "request_timeout",
+            # The SDK leaves numbers from the environment text.
+            th.CustomType(
+                {
+                    "type": ["number", "string", "null"],
+                    "exclusiveMinimum": 0,
+                    "pattern": r"^(?!0+(\.0+)?$)[0-9]+(\.[0-9]+)?$",
+                }
+            ),
+            default=60,
+            title="Request timeout",
+            description="Seconds that one socket operation may take.",
+        ),
+        th.Property(
+            "max_retries",
+            th.IntegerType(minimum=0),
+            default=5,
+            title="Retries",
+            description="How often one request is tried again.",
+        ),
+        th.Property(
+            "spool_dir",
+            th.StringType,
+            title="Spool folder",
+            description="Where a download is kept while it is read; "
+            "the system's temporary folder unless set.",
+        ),
+    ).to_dict()
+
+
+SETTINGS = _schema()
+
+
+def faults(config: Mapping[str, Any]) -> list[str]:
+    """What is wrong with settings that have the right types; each with what to do."""
+    found = []
+    has_client = config.get("client_id") and config.get("client_secret")
+    if not has_client and not config.get("access_token"):
+        found.append(
+            "no credentials: set client_id and client_secret (or access_token) as Firstup gave them"
+        )
+    if (token := config.get("access_token")) and not is_token(token.strip()):
+        found.append("access_token holds blanks or characters that no token has")
+    found += [
+        f"{name} is not an https URL (http is for loopback hosts only)"
+        for name in ("api_url", "auth_url")
+        if config.get(name) and not is_secure(config[name])
+    ]
+    start, folder = config.get("start_date"), config.get("spool_dir")
+    if start and not _is_time(start):
+        found.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
+    if folder and not Path(folder).is_dir():
+        found.append(f"spool_dir {folder!r} is not a folder; create it or unset it")
+    batch = config.get("batch_config")
+    if batch and not (batch.get("encoding", {}).get("format") and batch.get("storage")):
+        found.append("batch_config needs encoding.format and storage.root")
+    maps = config.get("stream_maps") or config.get("flattening_enabled")
+    if maps and batch:
+        found.append(
+            "batch_config cannot be used with stream_maps or flattening: "
+            "batch files would hold unmapped rows; unset one of them"
+        )
+    return found + [
+        f"column_types.{stream}: {name} is added by the tap; leave it out"
+        for stream, types in (config.get("column_types") or {}).items()
+        for name in types
+        if name in ADDED
+    ]
+
+
+def environment_faults(tap_name: str, schema: Mapping[str, Any]) -> list[str]:
+    """What is wrong with settings in the environment that must be integers or JSON."""
+    found = []
+    for name, setting in schema["properties"].items():
+        variable = f"{tap_name.upper().replace('-', '_')}_{name.upper()}"
+        text, kinds = os.environ.get(variable), setting.get("type", [])
+        if text is None:
+            continue
+        if "integer" in kinds and not re.fullmatch(r"-?[0-9]+", text):
+            found.append(f"{variable} is not an integer: {text!r}")
+        elif "object" in kinds and not _is_json(text):
+            found.append(f"{variable} is not JSON")
+    return found
+
+
+def _is_json(text: str) -> bool:
+    """Whether *text* is JSON."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_time(text: str) -> bool:
+    """Whether *text* is a time as settings take it."""
+    try:
+        parse_generation(text)
+    except ValueError:
+        return False
+    return True
+
+
+def without_secrets(message: str, config: Mapping[str, Any]) -> str:
+    """*message* with every secret setting's value struck out."""
+    for name in ("client_id", "client_secret", "access_token"):
+        if config.get(name):
+            message = message.replace(repr(config[name]), "***")
+    return message
