@@ -27,7 +27,7 @@ from tap_firstup_dde.documented import (
 from tap_firstup_dde.exportlib.encoding import record_lines
 from tap_firstup_dde.exportlib.exceptions import StateError
 from tap_firstup_dde.exportlib.extract import Spooled, one_ahead
-from tap_firstup_dde.exportlib.formats import CSVReader, column_names
+from tap_firstup_dde.exportlib.formats import CSVReader, column_names, parts
 from tap_firstup_dde.exportlib.look import Knowledge, Look, discard, look_at, look_into
 from tap_firstup_dde.exportlib.models import STATE_HINT, Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import (
@@ -36,6 +36,7 @@ from tap_firstup_dde.exportlib.schema import (
     fit,
     infer,
     json_schema,
+    key_hashes,
     to_values,
     type_of,
 )
@@ -46,7 +47,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Mapping
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
     from singer_sdk import Tap
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
@@ -420,23 +421,23 @@ class ExportStream(Stream):
         # Another cut-off file that is still to come keeps its place in the state.
         resumable = incremental and (cut_off == file.key or cut_off not in waiting)
         misfits: Counter[str] = Counter()
+        keys: list[pl.Series] = []
         rows = since_state = 0
-        for batch in reader:
-            rows = batch.first - 1
-            for part in batch.frame.iter_slices(SLICE):
-                first, rows = rows + 1, rows + part.height
-                if rows <= skip:
-                    continue
-                fresh = part[max(0, skip - first + 1) :]
-                fitted, counts = self._fit(fresh)
-                misfits.update(counts)
-                yield self._with_added(fitted, file, rows - fresh.height + 1)
-                since_state += fresh.height
-                if resumable and since_state >= SLICE:
-                    self._bookmark = self._bookmark.reach(file, rows)
-                    self._write_bookmark()
-                    since_state = 0
-        self._report(file, rows, misfits)
+        for part in parts(reader, skip=skip, most=SLICE):
+            fitted, counts = self._fit(part.frame)
+            misfits.update(counts)
+            # Generation and file are the same in all rows of a file.
+            own = [key for key in self.primary_keys if key not in ADDED]
+            if own and SOURCE_LINE not in self.primary_keys:
+                keys.append(key_hashes(fitted, own))
+            yield self._with_added(fitted, file, part.first)
+            rows = part.first + part.frame.height - 1
+            since_state += part.frame.height
+            if resumable and since_state >= SLICE:
+                self._bookmark = self._bookmark.reach(file, rows)
+                self._write_bookmark()
+                since_state = 0
+        self._report(file, rows, misfits, keys)
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""
@@ -460,8 +461,14 @@ class ExportStream(Stream):
             value.alias(name) for name, value in values.items() if self._has(name)
         )
 
-    def _report(self, file: ExportFile, rows: int, misfits: Mapping[str, int]) -> None:
-        """Say that a file is read, and which values stand in another column."""
+    def _report(
+        self,
+        file: ExportFile,
+        rows: int,
+        misfits: Mapping[str, int],
+        keys: Sequence[pl.Series],
+    ) -> None:
+        """Say that a file is read, which values stand elsewhere, and what its keys are worth."""
         self.logger.info("%s: %d rows", file, rows)
         for name, count in misfits.items():
             column = name + MISFIT_SUFFIX
@@ -469,6 +476,24 @@ class ExportStream(Stream):
             self.logger.warning(
                 "%s: %d values of %s are not %s and %s", file, count, name, self._types[name], place
             )
+        if not keys:
+            return
+        every = pl.concat(keys)
+        without = every.null_count()
+        faults = {
+            "have the key of another row": len(every) - without - every.drop_nulls().n_unique(),
+            "have no key": without,
+        }
+        for fault, count in faults.items():
+            if count:
+                self.logger.warning(
+                    "%s: %d rows %s (%s), and a loader may keep one of them; set primary_keys "
+                    "to columns that tell rows apart",
+                    file,
+                    count,
+                    fault,
+                    ", ".join(self.primary_keys),
+                )
 
     # State
 

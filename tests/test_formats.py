@@ -10,6 +10,7 @@ import re
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,12 +20,14 @@ from tap_firstup_dde.exportlib import formats
 from tap_firstup_dde.exportlib.exceptions import FormatError
 from tap_firstup_dde.exportlib.formats import (
     PIECE,
+    Batch,
     CSVReader,
     Gunzip,
     careful_rows,
     column_names,
     decompress,
     is_gzip,
+    parts,
 )
 
 if TYPE_CHECKING:
@@ -483,3 +486,15 @@ def test_messages_name_no_content() -> None:
     with pytest.raises(FormatError) as caught:
         read(b"a,b\nzoe@example.com\n")
     assert not re.search("zoe|example", str(caught.value))
+
+
+@pytest.mark.parametrize("size", [1, 5, 40])
+@pytest.mark.parametrize("most", [1, 7, 100])
+def test_parts(size: int, most: int) -> None:
+    """Whatever the batches, every row after the skipped ones comes once, with its number."""
+    frame = pl.DataFrame({"a": [str(n) for n in range(1, 38)]})
+    batches = [Batch(n + 1, frame[n : n + size]) for n in range(0, 37, size)]
+    for skip in range(40):
+        found = [(p.first, p.frame["a"].to_list()) for p in parts(batches, skip=skip, most=most)]
+        assert all(int(rows[0]) == first and len(rows) <= most for first, rows in found)
+        assert [int(row) for _, rows in found for row in rows] == list(range(skip + 1, 38))

@@ -360,6 +360,21 @@ def test_key_fallback(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> N
     assert "key column user_id is not in every file" in caplog.text
 
 
+def test_keys_in_one_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """Rows of one file with one key, or without, are told with count, key and setting."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5", "1,6", "1,7", "2,9", ",8"))
+    with caplog.at_level(logging.WARNING):
+        done = run(settings(emulator))
+    assert len(done.records("users")) == 5
+    assert "2 rows have the key of another row (user_id)" in caplog.text
+    assert "1 rows have no key (user_id)" in caplog.text
+    assert "set primary_keys" in caplog.text
+    caplog.clear()
+    for keys in (["tenure"], ["generated_at", "tenure"]):
+        run(settings(emulator, primary_keys={"users": keys}))
+    assert "of another row" not in caplog.text
+
+
 def test_pinned_key_falls_back(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     """A key column that has gone out as a number cannot be the key: a misfit would be null."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))

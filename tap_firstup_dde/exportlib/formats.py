@@ -150,6 +150,15 @@ class Batch:
     frame: pl.DataFrame
 
 
+def parts(batches: Iterable[Batch], *, skip: int, most: int) -> Iterator[Batch]:
+    """The rows after the first *skip* ones, in batches of at most *most* rows."""
+    for batch in batches:
+        late = max(0, skip - batch.first + 1)
+        for number, frame in enumerate(batch.frame[late:].iter_slices(most)):
+            if frame.height:
+                yield Batch(batch.first + late + number * most, frame)
+
+
 def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
     """Snake case names of CSV columns, each different from the others and from *reserved*.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 TYPES = ("string", "integer", "number", "boolean", "date", "date-time")
 MISFIT_SUFFIX = "__text"
@@ -297,6 +297,12 @@ def _which(frame: pl.DataFrame, tests: Mapping[str, pl.Expr]) -> frozenset[str]:
         return frozenset()
     found = frame.select(test.any().alias(name) for name, test in tests.items())
     return frozenset(name for name in found.columns if found[name][0])
+
+
+def key_hashes(frame: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
+    """A number for each row's key, equal for equal keys; null where the key is not whole."""
+    whole = pl.all_horizontal(pl.col(keys).is_not_null())
+    return frame.select(pl.when(whole).then(pl.struct(keys).hash())).to_series()
 
 
 _POLARS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
