@@ -20,6 +20,7 @@ from singer_sdk.exceptions import (
 )
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
+from singer_sdk.singerlib import Catalog
 
 from tap_firstup_dde.client import FirstupTransport, connect
 from tap_firstup_dde.documented import KEYS
@@ -145,10 +146,14 @@ class TapFirstupDDE(Tap):
 
         Raises:
             StateError: The state is not an object.
+            ExportError: The catalog is not one.
         """
         if not isinstance(state, dict | None):
             msg = "the state cannot be read: it is not an object"
             raise StateError(msg, STATE_HINT)
+        if not isinstance(catalog, dict | Catalog | None):
+            msg = "the catalog cannot be read: it is not an object"
+            raise ExportError(msg, "make one with --discover")
         for entry in catalog.get("streams", []) if isinstance(catalog, dict) else []:
             for item in entry.get("metadata", []):
                 method = item.get("metadata", {}).get("replication-method")
@@ -228,6 +233,11 @@ class TapFirstupDDE(Tap):
             return super().cb_config(ctx, param, sources)
         except OSError:
             msg = f"no settings file {' '.join(value)}"
+            raise ConfigValidationError(msg, errors=[f"{msg}; check --config"]) from None
+        except (TypeError, ValueError) as error:
+            if hasattr(error, "doc"):
+                raise
+            msg = f"the settings file {' '.join(value)} holds no JSON object"
             raise ConfigValidationError(msg, errors=[f"{msg}; check --config"]) from None
 
     @classmethod

@@ -151,6 +151,9 @@ def test_secret_of_the_wrong_type_is_not_shown(tmp_path: Path) -> None:
         (("--config", "no-such-file.json"), "no-such-file.json"),
         (("--config", "GOOD", "--state", "no-such-file.json"), "no-such-file.json"),
         (("--config", "BROKEN"), "not JSON"),
+        (("--config", "LIST"), "holds no JSON object"),
+        (("--config", "GOOD", "--catalog", "LIST"), "catalog cannot be read"),
+        (("--config", "GOOD", "--state", "LIST"), "state cannot be read"),
         (("--config", "GOOD", "--state", "BROKEN"), "not JSON"),
         (("--config", "GOOD", "--catalog", "BROKEN"), "not JSON"),
         (("--config", "GOOD", "--state", "ODD"), "the state cannot be read"),
@@ -164,6 +167,7 @@ def test_wrong_files(
     files = {
         "GOOD": write(tmp_path, "good.json", settings(emulator)),
         "ODD": write(tmp_path, "odd.json", odd),
+        "LIST": write(tmp_path, "list.json", ["a", "b"]),
         "BROKEN": str(tmp_path / "broken.json"),
     }
     (tmp_path / "broken.json").write_text("{")
