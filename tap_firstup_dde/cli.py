@@ -8,7 +8,7 @@ import click
 @click.group(epilog="Example: firstup-dde emulate --port 8765")
 @click.version_option(package_name="tap-firstup-dde", prog_name="firstup-dde")
 def main() -> None:
-    """Look after Firstup's Direct Data Exports: what the tap does for pipelines, for people."""
+    """Try Firstup's Direct Data Export without Firstup."""
 
 
 @main.command(epilog="Example: firstup-dde emulate --port 8765 --generations 3 --new-every 60")

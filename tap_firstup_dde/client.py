@@ -20,7 +20,6 @@ from tap_firstup_dde.exportlib.exceptions import (
     TransportError,
 )
 from tap_firstup_dde.exportlib.http import (
-    GONE_HINT,
     bare_session,
     is_secure,
     json_object,
@@ -46,6 +45,10 @@ TOKEN_LIFETIME = 6600.0  # seconds; documented are two hours
 _TOKEN_MARGIN = 60.0  # seconds
 _URL_LIFETIME = 900.0  # seconds; "typically", by the documents
 _CREDENTIALS_HINT = "check client_id, client_secret, region and auth_url"
+GONE_HINT = (
+    "Firstup keeps files for about seven days: run more often, or request a historical "
+    "export in Creator Studio; start_date skips what can no longer be read"
+)
 _SHAPE_HINT = "report it: the documented answer looks different"
 
 logger = logging.getLogger(__name__)
@@ -200,6 +203,8 @@ class FirstupTransport:
         except ExpiredURLError:
             self._signed = None
             raise
+        except FileGoneError as error:
+            raise FileGoneError(error.message, GONE_HINT) from None
 
     def _sign(self, file: ExportFile, *, reuse: bool) -> _Signed:
         """A presigned URL of *file*: the one in use if it still lives and *reuse*, or fresh."""

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from tap_firstup_dde.exportlib.extract import Spool
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
 
+KEYS_COMPARED = 1_000_000  # rows of a file, eight bytes each, whose keys are compared
 SLICE = 100_000  # rows that leave as one block at most; STATE goes out after that many
 
 _ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
@@ -161,6 +162,7 @@ class ExportStream(Stream):
 
     @override
     def _write_schema_message(self) -> None:
+        # The SDK calls this first of all: what is pending must be known before SCHEMA goes out.
         self._prepare()
         super()._write_schema_message()
 
@@ -312,6 +314,14 @@ class ExportStream(Stream):
                 types[name] = "string"
                 if name in self._overrides:
                     self.logger.warning("%s: %s is a key and stays a string", self.name, name)
+            if name in self._overrides and types[name] != pinned.get(name, types[name]):
+                self.logger.warning(
+                    "%s: column_types makes %s %s; it has gone out as %s, and loaders may refuse",
+                    self.name,
+                    name,
+                    types[name],
+                    pinned[name],
+                )
         self._warn_of_new(set(types) - set(base))
         types |= {name + MISFIT_SUFFIX: "string" for name in sorted(seen.misfits & set(types))}
         self._types = {name: kind for name, kind in types.items() if not self._is_mapped_away(name)}
@@ -363,7 +373,7 @@ class ExportStream(Stream):
 
     def _register(self) -> None:
         """Have the SDK's maps start from the columns that go out."""
-        schema = _schema(self._wanted(), [name for name in ADDED if self._has(name)])
+        schema = _schema(self._wanted(), [name for name in ADDED if self._adds(name)])
         self._tap.mapper.register_raw_stream_schema(self.name, schema, self.primary_keys)
         self._stream_maps = None
 
@@ -378,7 +388,7 @@ class ExportStream(Stream):
         origin = name.removesuffix(MISFIT_SUFFIX)
         return self.mask[("properties", name)] and self.mask[("properties", origin)]
 
-    def _has(self, added: str) -> bool:
+    def _adds(self, added: str) -> bool:
         """Whether an added column goes out: a catalog may deselect it unless it is needed."""
         needed = {*self.primary_keys, self.replication_key}
         return added in needed or self.mask[("properties", added)]
@@ -422,13 +432,13 @@ class ExportStream(Stream):
         resumable = incremental and (cut_off == file.key or cut_off not in waiting)
         misfits: Counter[str] = Counter()
         keys: list[pl.Series] = []
-        rows = since_state = 0
+        rows, since_state = skip, 0
         for part in parts(reader, skip=skip, most=SLICE):
             fitted, counts = self._fit(part.frame)
             misfits.update(counts)
             # Generation and file are the same in all rows of a file.
             own = [key for key in self.primary_keys if key not in ADDED]
-            if own and SOURCE_LINE not in self.primary_keys:
+            if own and SOURCE_LINE not in self.primary_keys and rows < KEYS_COMPARED:
                 keys.append(key_hashes(fitted, own))
             yield self._with_added(fitted, file, part.first)
             rows = part.first + part.frame.height - 1
@@ -458,7 +468,7 @@ class ExportStream(Stream):
             SOURCE_LINE: numbers,
         }
         return frame.with_columns(
-            value.alias(name) for name, value in values.items() if self._has(name)
+            value.alias(name) for name, value in values.items() if self._adds(name)
         )
 
     def _report(
@@ -487,10 +497,11 @@ class ExportStream(Stream):
         for fault, count in faults.items():
             if count:
                 self.logger.warning(
-                    "%s: %d rows %s (%s), and a loader may keep one of them; set primary_keys "
-                    "to columns that tell rows apart",
+                    "%s: %d of %d rows %s (%s), and a loader may keep one of them; set "
+                    "primary_keys to columns that tell rows apart",
                     file,
                     count,
+                    len(every),
                     fault,
                     ", ".join(self.primary_keys),
                 )

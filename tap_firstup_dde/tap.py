@@ -151,6 +151,11 @@ class TapFirstupDDE(Tap):
         if not isinstance(state, dict | None):
             msg = "the state cannot be read: it is not an object"
             raise StateError(msg, STATE_HINT)
+        if state and state.get("type") == "STATE":
+            state = state.get("value")  # the whole message, as it went out
+        if state and "bookmarks" not in state:
+            msg = "the state cannot be read: it has no bookmarks"
+            raise StateError(msg, STATE_HINT)
         if not isinstance(catalog, dict | Catalog | None):
             msg = "the catalog cannot be read: it is not an object"
             raise ExportError(msg, "make one with --discover")
@@ -206,6 +211,8 @@ class TapFirstupDDE(Tap):
         except ConfigValidationError as error:
             errors = error.errors
         errors = [without_secrets(e, self.config) for e in errors] or faults(self.config)
+        for name in sorted(set(self.config) - set(self.config_jsonschema["properties"])):
+            self.logger.warning("the setting %s is not known, and has no effect", name)
         if errors and raise_errors:
             msg = "the settings cannot be used"
             raise ConfigValidationError(msg, errors=errors, schema=self.config_jsonschema)
@@ -244,6 +251,10 @@ class TapFirstupDDE(Tap):
     @override
     def get_singer_command(cls) -> click.Command:
         command = super().get_singer_command()
+        for parameter in command.params:
+            if isinstance(parameter.type, click.File):
+                # Opened when it is read: an error before that must not leave it open.
+                parameter.type = click.File(lazy=True)
         return TapCommand(
             name=command.name,
             callback=command.callback,

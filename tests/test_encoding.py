@@ -59,6 +59,7 @@ def lines_of(columns: dict[str, list[str | None]], types: dict[str, str], stream
 @example(({"a": ['"}', "}", '"', None, '\\"}']}, {"a": "string"}), "users")
 @example(({"a": [None, None], "b": [None, None]}, {"a": "string", "b": "integer"}), "users")
 @example(({"a": [""], "b": [","]}, {"a": "string", "b": "string"}), 'us"ers\\\n,é')
+@example(({"*": ["1"], "^.*$": ["2"]}, {"*": "integer", "^.*$": "string"}), "users")
 def test_rows(batch: tuple[dict[str, list[str | None]], dict[str, str]], stream: str) -> None:
     """Each line is one RECORD message with one row, its members in order, nothing changed."""
     columns, types = batch

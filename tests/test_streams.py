@@ -366,8 +366,8 @@ def test_keys_in_one_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         done = run(settings(emulator))
     assert len(done.records("users")) == 5
-    assert "2 rows have the key of another row (user_id)" in caplog.text
-    assert "1 rows have no key (user_id)" in caplog.text
+    assert "2 of 5 rows have the key of another row (user_id)" in caplog.text
+    assert "1 of 5 rows have no key (user_id)" in caplog.text
     assert "set primary_keys" in caplog.text
     caplog.clear()
     for keys in (["tenure"], ["generated_at", "tenure"]):
@@ -385,6 +385,23 @@ def test_pinned_key_falls_back(emulator: Emulator, caplog: pytest.LogCaptureFixt
     assert done.schema("users")["key_properties"] == ["_sdc_source_file", "_sdc_source_lineno"]
     assert done.records("users")[0]["tenure__text"] == "A1"
     assert "tenure is not text in the database" in caplog.text
+
+
+def test_setting_against_a_pin(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """column_types wins over what has gone out, as asked for, but not without a warning."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    state = run(settings(emulator)).state
+    with caplog.at_level(logging.WARNING):
+        done = run(settings(emulator, column_types={"users": {"Tenure": "string"}}), state)
+    assert done.schema("users")["schema"]["properties"]["tenure"]["type"] == ["string", "null"]
+    assert "tenure string; it has gone out as integer" in caplog.text
+
+
+def test_whole_state_message(emulator: Emulator) -> None:
+    """A state file may hold the value of a STATE message, or the whole message."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    state = run(settings(emulator)).of("STATE")[-1]
+    assert run(settings(emulator), state).of("RECORD") == []
 
 
 def test_full_table_in_metadata(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:

@@ -221,7 +221,27 @@ def test_unusable_token_is_not_shown(emulator: Emulator) -> None:
     assert "precious" not in done.log
 
 
-@pytest.mark.parametrize("state", [{"bookmarks": {"users": None}}, {"bookmarks": []}, []])
+def test_unknown_setting(emulator: Emulator, tmp_path: Path) -> None:
+    """A misspelt setting is told, and nothing more."""
+    path = write(tmp_path, "config.json", settings(emulator, start_dat="2026-05-14"))
+    done = command("--config", path)
+    assert done.status == 0
+    assert "the setting start_dat is not known" in done.log
+
+
+def test_no_warning_about_open_files(emulator: Emulator, tmp_path: Path) -> None:
+    """An error leaves no file open, which Python would tell about beside it."""
+    config = write(tmp_path, "c.json", settings(emulator, client_id="other"))
+    state = write(tmp_path, "s.json", {})
+    arguments = ("--config", config, "--state", state, "--discover")
+    done = command(*arguments, env={"PYTHONWARNINGS": "always::ResourceWarning"})
+    assert "ResourceWarning" not in done.log
+    _error(done.log)
+
+
+@pytest.mark.parametrize(
+    "state", [{"users": {}}, {"bookmarks": {"users": None}}, {"bookmarks": []}, []]
+)
 def test_odd_states(emulator: Emulator, tmp_path: Path, state: Any) -> None:
     """A state of another shape is one clear line."""
     paths = [write(tmp_path, "c.json", settings(emulator)), write(tmp_path, "s.json", state)]

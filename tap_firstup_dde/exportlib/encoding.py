@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping, Sequence
 
 _TO_ESCAPE = r'["\\\x00-\x1f]'
 _BARE = frozenset({"integer", "number", "boolean"})
@@ -31,21 +31,22 @@ def record_lines(
     Returns:
         UTF-8, each line ended by LF; empty for a frame without rows.
     """
-    texts = [name for name in frame.columns if types.get(name) not in _BARE]
-    escaped = _which(frame, texts, _TO_ESCAPE)
+    # By position: polars takes a name like "*" for a pattern.
+    texts = [i for i, name in enumerate(frame.columns) if types.get(name) not in _BARE]
+    escaped = _with_pattern(frame, texts, _TO_ESCAPE)
     parts: list[pl.Expr] = []
     literal = f'{{"type":"RECORD","stream":{json.dumps(stream)},"record":{{'
     for position, name in enumerate(frame.columns):
         literal += f"{',' if position else ''}{json.dumps(name, ensure_ascii=False)}:"
-        value = pl.col(name)
-        nulls = frame[name].null_count()
-        if name in texts and name in escaped:
+        value = pl.nth(position)
+        nulls = frame.to_series(position).null_count()
+        if position in escaped:
             # A one-member object, {"v":…}, less what stands around the value.
             member = pl.struct(value.alias("v")).struct.json_encode()
             value = member.str.slice(len('{"v":')).str.strip_suffix("}")
-        elif name in texts and nulls:
+        elif position in texts and nulls:
             value = (pl.lit('"') + value + pl.lit('"')).fill_null("null")
-        elif name in texts:
+        elif position in texts:
             parts += (pl.lit(literal + '"'), value)
             literal = '"'
             continue
@@ -60,9 +61,9 @@ def record_lines(
     return lines.getvalue()
 
 
-def _which(frame: pl.DataFrame, names: Collection[str], pattern: str) -> frozenset[str]:
-    """The columns with a value that has *pattern* in it."""
-    if not names:
-        return frozenset()
-    found = frame.select(pl.col(names).str.contains(pattern).any()).row(0, named=True)
-    return frozenset(name for name in names if found[name])
+def _with_pattern(frame: pl.DataFrame, positions: Sequence[int], pattern: str) -> frozenset[int]:
+    """The columns, by position, with a value that has *pattern* in it."""
+    found = frame.select(
+        pl.nth(position).str.contains(pattern).any().alias(str(position)) for position in positions
+    )
+    return frozenset(position for position in positions if found[str(position)][0])

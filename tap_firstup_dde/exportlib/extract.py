@@ -44,7 +44,7 @@ class Spooled:
         stored: The bytes as stored. The file has no name: the system removes it when it is
             closed, and also when the process is killed.
         size: Bytes as stored.
-        whole: Whether this is the whole file; if not, it is the begin of one too large to
+        whole: Whether this is the whole file; if not, it is the beginning of one too large to
             look at, and nothing is proven.
     """
 
@@ -58,7 +58,7 @@ class Spooled:
         self.stored.close()
 
     def pieces(self, most: int | None = None) -> Iterator[bytes]:
-        """The decompressed bytes, from the begin.
+        """The decompressed bytes, from the beginning.
 
         Args:
             most: How many of the stored bytes to read; None for all.
@@ -91,7 +91,7 @@ class Spool:
         Args:
             transport: Where the file comes from.
             file: What to fetch.
-            largest: Bytes; of a file that is larger, or does not say, only the begin comes.
+            largest: Bytes; of a file that is larger, or does not say, only the beginning comes.
 
         Raises:
             IntegrityError: The second download differs from what was promised, too.
@@ -149,7 +149,7 @@ class _Download:
         stored: Where its bytes go.
         size: Bytes so far.
         version: What the server calls the content the bytes belong to.
-        whole: Whether all bytes are wanted, not only the begin.
+        whole: Whether all bytes are wanted, not only the beginning.
     """
 
     def __init__(self, file: ExportFile, stored: IO[bytes]) -> None:
@@ -202,12 +202,15 @@ class _Download:
         """Take the promises; says so when there is none to hold the bytes against."""
         self._promised_size, self._checksum = body.size, body.checksum
         self._hasher = self._checksum.hasher() if self._checksum else None
-        if self._hasher is None and self.whole:
-            name = self._checksum.algorithm if self._checksum else "none"
+        if not self.whole:
+            return
+        if self._checksum is None:
+            logger.warning("%s: no checksum was promised, so none is verified", self.file)
+        elif self._hasher is None:
             logger.warning(
                 "%s: checksum function %r is not known; the checksum is not verified",
                 self.file,
-                name,
+                self._checksum.algorithm,
             )
 
     def _update(self, chunk: bytes) -> None:
@@ -238,7 +241,7 @@ class _Download:
                 wrong = f"its {self._checksum.algorithm} checksum is not {self._checksum.value}"
         if wrong := wrong or self._gunzip.fault:
             msg = f"{self.file}: the downloaded file is damaged: {wrong}"
-            raise IntegrityError(msg, "run again; if it stays, report the file to Firstup")
+            raise IntegrityError(msg, "run again; if it stays, report the file to its vendor")
 
 
 def one_ahead(

@@ -162,8 +162,8 @@ def parts(batches: Iterable[Batch], *, skip: int, most: int) -> Iterator[Batch]:
 def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
     """Snake case names of CSV columns, each different from the others and from *reserved*.
 
-    Firstup's documents list labels (``User ID``), attributes in snake case, and no header
-    row; so every spelling becomes the same name.
+    Vendors' documents and header rows spell names differently (``User ID``, ``user_id``); so
+    every spelling becomes the same name.
 
     Returns:
         A name for each column: lower-cased, runs of other characters than letters and
@@ -260,7 +260,7 @@ class CSVReader:
             self._buffer = self._buffer.removeprefix(_BOM)
             if self._buffer.startswith(b"PK\x03\x04"):
                 msg = f"{self._what}: the file is a zip archive or a workbook, not CSV"
-                raise FormatError(msg, "ask Firstup for exports as CSV")
+                raise FormatError(msg, "ask for exports as CSV")
             for row in careful_rows(self._buffer, ended=self._ended):
                 if row.fault:
                     msg = f"{self._what}: the header row cannot be read: {row.fault}"
@@ -314,7 +314,7 @@ class CSVReader:
         return pl.DataFrame(rows, schema=schema, orient="row"), used
 
 
-MALFORMED_HINT = "nothing of the file is marked finished; report the file to Firstup"
+MALFORMED_HINT = "nothing of the file is marked finished; report it to its vendor"
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,7 +233,7 @@ def open_range(  # noqa: PLR0913 - each says something about the one download
             raise ExpiredURLError(msg, "check that the clock and the network path are right")
         if status == 404:
             msg = f"{what}: the stored file is no longer there"
-            raise FileGoneError(msg, GONE_HINT)
+            raise FileGoneError(msg)
         if status == 416:
             msg = f"{what}: the stored file is shorter than the part already read"
             raise RangeRefusedError(msg)
@@ -249,12 +249,6 @@ def open_range(  # noqa: PLR0913 - each says something about the one download
             msg = f"{what}: the stored file changed during the download"
             raise RangeRefusedError(msg)
         yield Body(_chunks(answer, what), start, size, checksum, etag)
-
-
-GONE_HINT = (
-    "Firstup keeps files for about seven days: run more often, or request a historical "
-    "export in Creator Studio; start_date skips what can no longer be read"
-)
 
 
 def _chunks(answer: requests.Response, what: str) -> Iterator[bytes]:
@@ -296,7 +290,6 @@ def describe(error: Exception) -> str:
         ("NameResolutionError", "the host name cannot be resolved"),
         ("refused", "the connection was refused"),
         ("timed out", "no answer in time"),
-        ("Read timed out", "no answer in time"),
         ("reset by peer", "the connection was reset"),
     ):
         if sign in text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
     from tap_firstup_dde.exportlib.schema import Documented
 
-LOOK_WHOLE = 4 << 20  # bytes as stored; of larger files a look reads the begin only
+LOOK_WHOLE = 4 << 20  # bytes as stored; of larger files a look reads the beginning only
 LOOK_KEPT = 256 << 20  # bytes as stored that a look keeps on disk until their turn comes
 LOOK_FILES = 200  # files that a look keeps at most: each holds a file descriptor
 
@@ -81,7 +82,7 @@ def look_at(
     *,
     whole_first: bool,
 ) -> tuple[Look, dict[str, Spooled]]:
-    """Read files before their turn: small ones whole, of large ones the begin.
+    """Read files before their turn: small ones whole, of large ones the beginning.
 
     Args:
         files: In the order in which they will be read.
@@ -109,9 +110,10 @@ def look_at(
             if spooled.whole:
                 kept[file.key] = spooled
                 size += 0 if first else spooled.size
-            seen |= look_into(spooled, known)
-            if not spooled.whole:
-                spooled.close()
+                seen |= look_into(spooled, known)
+            else:
+                with closing(spooled):
+                    seen |= look_into(spooled, known)
         except ExportError as error:
             if position == 0:
                 discard(kept)
@@ -138,7 +140,7 @@ def look_into(spooled: Spooled, known: Knowledge) -> Look:
             evidence = observe(batch.frame, unknown, documented, evidence)
             misfits |= misfitting(batch.frame, typed, documented)
     except FormatError:
-        # The cut end of a begin; or a bad row, which its own turn will tell of.
+        # Where the beginning ends; or a bad row, which is an error when the file's turn comes.
         pass
     columns = tuple(reader.columns)
     return Look(columns, frozenset(columns) if columns else None, evidence, misfits)

@@ -305,17 +305,20 @@ def key_hashes(frame: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
     return frame.select(pl.when(whole).then(pl.struct(keys).hash())).to_series()
 
 
-_POLARS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
-    "integer": lambda text: text.cast(pl.Int64),
-    "number": lambda text: text.cast(pl.Float64),
-    "boolean": lambda text: text == "true",
-}
+def _value_of(kind: str, text: pl.Expr) -> pl.Expr:
+    """Fitted texts of a type as JSON has them; dates and times stay text."""
+    if kind == "boolean":
+        return text == "true"
+    if kind == "integer":
+        return text.cast(pl.Int64)
+    return text.cast(pl.Float64) if kind == "number" else text
 
 
 def to_values(frame: pl.DataFrame, types: Mapping[str, str]) -> pl.DataFrame:
     """A fitted frame with integers, numbers and booleans as such; dates and times stay text."""
-    return frame.with_columns(
-        _POLARS[types[name]](pl.col(name)) for name in frame.columns if types.get(name) in _POLARS
+    return frame.select(
+        _value_of(types.get(name, "string"), pl.nth(position)).alias(name)
+        for position, name in enumerate(frame.columns)
     )
 
 
