@@ -347,14 +347,20 @@ class ExportStream(Stream):
                 self.primary_keys = ROW_KEY
 
     def _is_mapped_away(self, name: str) -> bool:
-        """Whether a misfit column's own column is mapped: its values must not get round it."""
+        """Whether a misfit column's own column is mapped: its values must not get round it.
+
+        Maps that make another stream of this one (``__source__``) do not count: this one
+        would lose the values.
+        """
         origin = name.removesuffix(MISFIT_SUFFIX)
-        if name == origin:
-            return False
-        for pattern, members in (self.config.get("stream_maps") or {}).items():
-            if isinstance(members, dict) and fnmatch(self.name, members.get("__source__", pattern)):
-                return origin in members and name not in members
-        return False
+        maps = self.config.get("stream_maps") or {}
+        return name != origin and any(
+            origin in members and name not in members
+            for pattern, members in maps.items()
+            if isinstance(members, dict)
+            and "__source__" not in members
+            and fnmatch(self.name, pattern)
+        )
 
     def _warn_of_new(self, names: Collection[str]) -> None:
         """Say which columns the input catalog does not know."""

@@ -441,6 +441,17 @@ def test_map_holds_for_misfits(
     assert "classified" not in json.dumps(done.messages)
 
 
+def test_map_into_another_stream(emulator: Emulator) -> None:
+    """A map that makes another stream of this one takes nothing from this one."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    state = run(settings(emulator)).state
+    emulator.add("users", "2026-05-14-16", users_csv("2,A1"))
+    maps = {"staff": {"__source__": "users", "tenure": None}}
+    done = run(settings(emulator, stream_maps=maps), state)
+    assert done.records("users")[0]["tenure__text"] == "A1"
+    assert "tenure" not in done.records("staff")[0]
+
+
 def test_map_under_a_minimal_catalog(emulator: Emulator) -> None:
     """A map's columns need not be in the input catalog."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
