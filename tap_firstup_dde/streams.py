@@ -287,7 +287,7 @@ class ExportStream(Stream):
         """Column → type of the columns that have gone out, as the state has it.
 
         Raises:
-            StateError: The state's types are none.
+            StateError: The state holds types that do not exist.
         """
         types = self.stream_state.get("types") or {}
         if not isinstance(types, dict) or not set(types.values()) <= set(TYPES):

@@ -516,3 +516,14 @@ def test_one_ahead_discards(fails: bool) -> None:  # noqa: FBT001 - a table of o
     go.set()
     assert discarded.wait(0.2 if fails else 10) is not fails
     assert results == [1] * (not fails)
+
+
+@pytest.mark.usefixtures("noise")
+def test_lapsed_url_without_retries(desk: Desk) -> None:
+    """A presigned URL that lapses is renewed once, also where no request is tried again."""
+    desk.spool = Spool(desk.folder, retries=0)
+    desk.emulator.fail("download", status=403)
+    assert desk.download() == (NOISE, True)
+    desk.emulator.fail("download", status=403, times=2)
+    with pytest.raises(ExpiredURLError):
+        desk.download()

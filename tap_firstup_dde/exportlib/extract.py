@@ -130,7 +130,9 @@ class Spool:
                 # Bytes further than ever before are progress: only failures in a row count.
                 failures = 1 if download.size > furthest else failures + 1
                 furthest = max(furthest, download.size)
-                if failures > self.retries:
+                # A lapsed URL is no failed request: a fresh one is asked for once in any case.
+                lapsed = isinstance(error, ExpiredURLError)
+                if failures > (max(1, self.retries) if lapsed else self.retries):
                     raise
                 if isinstance(error, RangeRefusedError):
                     download.restart()
