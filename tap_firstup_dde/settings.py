@@ -116,6 +116,15 @@ def _schema() -> dict[str, Any]:
             + ".",
         ),
         th.Property(
+            "malformed_rows",
+            th.StringType,
+            default="fail",
+            allowed_values=["fail", "divert"],
+            title="Malformed rows",
+            description="What a row that cannot be read does: `fail` ends the run, `divert` sends "
+            "its text to the stream `<stream>_malformed` and goes on.",
+        ),
+        th.Property(
             "request_timeout",
             # The SDK leaves numbers from the environment text.
             th.CustomType(

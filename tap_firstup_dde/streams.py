@@ -56,9 +56,11 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog
 
     from tap_firstup_dde.exportlib.extract import Spool
+    from tap_firstup_dde.exportlib.formats import Malformed
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
 
 KEYS_COMPARED = 1_000_000  # rows of a file, eight bytes each, whose keys are compared
+MALFORMED_SUFFIX = "_malformed"
 SLICE = 100_000  # rows that leave as one block at most; STATE goes out after that many
 
 _ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
@@ -74,6 +76,40 @@ _ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
     SOURCE_LINE: {"type": ["integer", "null"], "description": "Row number in the file, from 1"},
 }
 _ADDED_TYPES = {SOURCE_LINE: "integer"}
+
+
+class MalformedStream(Stream):
+    """Rows of a stream's files that cannot be read, as they stand there.
+
+    It is in no catalog and no state: its stream writes it beside its own records, one by
+    one, so that stream maps hold for it as for any other.
+    """
+
+    def __init__(self, tap: Tap, origin: str) -> None:
+        properties = {name: dict(_ADDED_SCHEMA[name]) for name in ADDED} | {
+            "raw": {"type": ["string", "null"], "description": "The row's text"},
+            "reason": {"type": ["string", "null"], "description": "Why it cannot be read"},
+        }
+        schema = {"type": "object", "properties": properties}
+        super().__init__(tap, schema, f"{origin}{MALFORMED_SUFFIX}")
+        self.primary_keys = ROW_KEY
+        self.replication_key = GENERATED_AT
+        self._announced = False
+
+    def write(self, file: ExportFile, rows: Sequence[Malformed]) -> None:
+        """Send *rows* of *file*, before the first ones in a run their SCHEMA."""
+        if not self._announced:
+            self._tap.mapper.register_raw_stream_schema(self.name, self.schema, self.primary_keys)
+            self._write_schema_message()
+            self._announced = True
+        for row in rows:
+            place = (format_time(file.generated_at), file.source, row.number)
+            record = dict(zip(ADDED, place, strict=True))
+            self._write_record_message({**record, "raw": row.raw, "reason": row.reason})
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        return iter(())
 
 
 class ExportStream(Stream):
@@ -101,6 +137,8 @@ class ExportStream(Stream):
         self._pending: list[ExportFile] = []
         self._kept: dict[str, Spooled] = {}
         self._bookmark = Bookmark()
+        diverts = self.config["malformed_rows"] == "divert"
+        self._malformed = MalformedStream(tap, name) if diverts else None
         self.primary_keys = self._own_keys or KEYS[name]
         self.replication_key = GENERATED_AT
         # The SDK's line about any error would stand before the one that says what to do.
@@ -426,11 +464,11 @@ class ExportStream(Stream):
     def _file_frames(self, spooled: Spooled, waiting: Collection[str]) -> Iterator[pl.DataFrame]:
         """One file's fitted batches, from where an earlier run was cut off."""
         file = spooled.file
-        reader = CSVReader(spooled.pieces(), str(file), ADDED)
+        reader = self._reader(spooled)
         if any(name not in self._types for name in reader.columns):
             self._settle_types(Look(tuple(self._types)) | look_into(spooled, self._known()))
             self._write_schema_again()
-            reader = CSVReader(spooled.pieces(), str(file), ADDED)
+            reader = self._reader(spooled)
         cut_off, done = self._bookmark.in_progress
         incremental = self.replication_method == "INCREMENTAL"
         skip = done if incremental and cut_off == file.key else 0
@@ -438,22 +476,31 @@ class ExportStream(Stream):
         resumable = incremental and (cut_off == file.key or cut_off not in waiting)
         misfits: Counter[str] = Counter()
         keys: list[pl.Series] = []
-        rows, since_state = skip, 0
+        rows, since_state, malformed = skip, 0, 0
         for part in parts(reader, skip=skip, most=SLICE):
+            if part.malformed and self._malformed:
+                self._malformed.write(file, part.malformed)
+                malformed += len(part.malformed)
             fitted, counts = self._fit(part.frame)
             misfits.update(counts)
             # Generation and file are the same in all rows of a file.
             own = [key for key in self.primary_keys if key not in ADDED]
             if own and SOURCE_LINE not in self.primary_keys and rows < KEYS_COMPARED:
                 keys.append(key_hashes(fitted, own))
-            yield self._with_added(fitted, file, part.first)
-            rows = part.first + part.frame.height - 1
-            since_state += part.frame.height
+            if part.frame.height:
+                yield self._with_added(fitted, file, part.numbers)
+            since_state += part.last - rows
+            rows = part.last
             if resumable and since_state >= SLICE:
                 self._bookmark = self._bookmark.reach(file, rows)
                 self._write_bookmark()
                 since_state = 0
-        self._report(file, rows, misfits, keys)
+        self._report(file, rows, malformed, misfits, keys)
+
+    def _reader(self, spooled: Spooled) -> CSVReader:
+        """A reader of a file from its beginning."""
+        what, divert = str(spooled.file), self._malformed is not None
+        return CSVReader(spooled.pieces(), what, ADDED, divert=divert)
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""
@@ -465,13 +512,14 @@ class ExportStream(Stream):
             self._write_schema_again()
         return fitted.frame.drop(hidden), fitted.misfits
 
-    def _with_added(self, frame: pl.DataFrame, file: ExportFile, first: int) -> pl.DataFrame:
+    def _with_added(
+        self, frame: pl.DataFrame, file: ExportFile, numbers: pl.Series
+    ) -> pl.DataFrame:
         """*frame* with the columns that say where its rows are from, as text."""
-        numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64).cast(pl.String)
         values = {
             GENERATED_AT: pl.lit(format_time(file.generated_at)),
             SOURCE_FILE: pl.lit(file.source),
-            SOURCE_LINE: numbers,
+            SOURCE_LINE: pl.lit(numbers.cast(pl.String)),
         }
         return frame.with_columns(
             value.alias(name) for name, value in values.items() if self._adds(name)
@@ -481,11 +529,19 @@ class ExportStream(Stream):
         self,
         file: ExportFile,
         rows: int,
+        malformed: int,
         misfits: Mapping[str, int],
         keys: Sequence[pl.Series],
     ) -> None:
-        """Say that a file is read, which values stand elsewhere, and what its keys are worth."""
+        """Say that a file is read, what stands elsewhere, and what its keys are worth."""
         self.logger.info("%s: %d rows", file, rows)
+        if malformed and self._malformed:
+            self.logger.warning(
+                "%s: %d rows cannot be read and stand whole in %s",
+                file,
+                malformed,
+                self._malformed.name,
+            )
         for name, count in misfits.items():
             column = name + MISFIT_SUFFIX
             place = f"stand in {column}" if column in self._types else "are left out by the map"

@@ -23,6 +23,7 @@ from tap_firstup_dde.exportlib.formats import (
     Batch,
     CSVReader,
     Gunzip,
+    Malformed,
     careful_rows,
     column_names,
     decompress,
@@ -54,11 +55,30 @@ def read(data: bytes, block: int = formats.BLOCK, piece: int = 1 << 20) -> tuple
     reader = CSVReader(cut(data, piece), "users 000.csv", block=block)
     rows: Rows = []
     for batch in reader:
-        assert batch.first == len(rows) + 1
         assert batch.frame.columns == reader.columns
         assert batch.frame.height
+        assert not batch.malformed
+        start = len(rows) + 1
         rows += batch.frame.rows()
+        assert batch.numbers.to_list() == list(range(start, len(rows) + 1))
     return reader.columns, rows
+
+
+def diverted(
+    data: bytes, block: int = formats.BLOCK, piece: int = 1 << 20
+) -> dict[int, tuple[str | None, ...] | Malformed]:
+    """Give a CSV file's rows by number, with those that cannot be read among them."""
+    found: dict[int, tuple[str | None, ...] | Malformed] = {}
+    last = 0
+    for batch in CSVReader(cut(data, piece), "users 000.csv", block=block, divert=True):
+        rows = dict(zip(batch.numbers, batch.frame.rows(), strict=True))
+        bad = {row.number: row for row in batch.malformed}
+        assert not rows.keys() & bad.keys()
+        assert min(*rows, *bad, batch.last) == last + 1
+        assert max(*rows, *bad, 0) == batch.last == last + len(rows) + len(bad)
+        last = batch.last
+        found |= rows | bad
+    return found
 
 
 MEMBERS = st.lists(st.binary(max_size=200), min_size=1, max_size=4)
@@ -179,7 +199,7 @@ def test_column_names_law(header: list[str]) -> None:
 
 CELLS = st.text(
     st.sampled_from(
-        ['"', ",", "\r", "\n", "\0", BOM, "\u2028", "😀", "é", "a", "1", " ", ";", "\t"]
+        ['"', ",", "\r", "\n", "\0", BOM, "\u2028", "😀", "é", "a", "1", " ", "|", ";", "\t"]
     ),
     max_size=6,
 )
@@ -187,8 +207,9 @@ CELLS = st.text(
 
 @st.composite
 def _files(draw: st.DrawFn) -> tuple[str, str]:
-    """Draw a CSV file as Python writes it, and its line end."""
+    """Draw a CSV file as Python writes it, and what separates its cells."""
     width = draw(st.integers(1, 4))
+    separator = draw(st.sampled_from(",,|\t;")) if width > 1 else ","
     row = st.lists(CELLS, min_size=width, max_size=width)
     rows = draw(st.lists(row, max_size=12))
     every = draw(st.booleans())
@@ -196,36 +217,40 @@ def _files(draw: st.DrawFn) -> tuple[str, str]:
     text = io.StringIO()
     for each in ([f"c{n}" for n in range(width)], *rows):
         line = io.StringIO()
-        csv.writer(line, quoting=csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL).writerow(each)
+        writer = csv.writer(
+            line, quoting=csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL, delimiter=separator
+        )
+        writer.writerow(each)
         text.write(line.getvalue().removesuffix("\r\n"))
         text.write(line_end * draw(st.sampled_from([1, 1, 1, 2, 3])))
     written = text.getvalue()
-    return (written.removesuffix(line_end) if draw(st.booleans()) else written), line_end
+    return (written.removesuffix(line_end) if draw(st.booleans()) else written), separator
 
 
-def _expected(text: str) -> list[list[str]]:
+def _expected(text: str, separator: str = ",") -> list[list[str]]:
     """Give the rows that Python reads, blank lines left out."""
-    _, *rows = csv.reader(io.StringIO(text, newline=""))
+    _, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     return [row for row in rows if row]
 
 
 @settings(max_examples=400)
 @given(_files(), st.integers(1, 200), st.integers(1, 200))
-@example(("c0\n\n", "\n"), 1, 1)
-@example(('c0,c1\n"\r\n",\r\n', "\n"), 7, 1)
+@example(("c0\n\n", ","), 1, 1)
+@example(('c0,c1\n"\r\n",\r\n', ","), 7, 1)
 def test_csv(file: tuple[str, str], block: int, piece: int) -> None:
     """Whatever Python writes as CSV is read as Python reads it, in any blocks and pieces."""
-    text, _ = file
+    text, separator = file
     _, rows = read(text.encode(), block, piece)
-    assert [[cell or "" for cell in row] for row in rows] == _expected(text)
+    assert [[cell or "" for cell in row] for row in rows] == _expected(text, separator)
 
 
 @given(_files(), st.integers(1, 200))
 def test_csv_in_one_go(file: tuple[str, str], block: int) -> None:
     """The fast way and the careful one agree, nulls included."""
-    text, _ = file
+    text, separator = file
     data = text.encode()
-    careful = [tuple(row.cells) for row in careful_rows(data, ended=True)]
+    rows = careful_rows(data, ended=True, separator=ord(separator))
+    careful = [tuple(row.cells) for row in rows]
     assert read(data)[1] == read(data, block)[1] == careful[1:]
 
 
@@ -270,6 +295,95 @@ def test_csv_of_any_bytes(data: bytes, block: int, piece: int) -> None:
     expected = _careful_outcome(b"a,b\n" + data)
     assert _outcome(b"a,b\n" + data, formats.BLOCK, 1 << 20) == expected
     assert _outcome(b"a,b\n" + data, block, piece) == expected
+
+
+@settings(max_examples=500)
+@given(
+    LINES | st.binary(max_size=60) | st.text('",\r\n\0a é', max_size=60).map(str.encode),
+    st.integers(1, 70),
+    st.integers(1, 70),
+)
+def test_divert_any_bytes(data: bytes, block: int, piece: int) -> None:
+    """Every row comes, read or as it stands, with the careful reader's number, in any blocks."""
+    rows = careful_rows(data, ended=True, width=2)
+    expected = {
+        number: Malformed(number, _line(data[row.start : row.end]), row.fault)
+        if row.fault
+        else tuple(row.cells)
+        for number, row in enumerate(rows, start=1)
+    }
+    assert diverted(b"a,b\n" + data) == expected
+    assert diverted(b"a,b\n" + data, block, piece) == expected
+
+
+def _line(row: bytes) -> str:
+    """Give a row's text as it is diverted."""
+    return re.sub(rb"(\r\n|\n|\r)\Z", b"", row).decode(errors="backslashreplace")
+
+
+@pytest.mark.parametrize(
+    ("bad", "raw", "reason"),
+    [
+        (b"1", ["1"], "1 cells instead of 2"),
+        (b"1,2,3\r", ["1,2,3"], "3 cells instead of 2"),
+        (b'1,"2\n3",4', ['1,"2\n3",4'], "3 cells instead of 2"),
+        (b'1,"2"x', ['1,"2"x'], "text follows a closing quote"),
+        (b'1,"2', ['1,"2'], "text follows a closing quote"),
+        (b"1,z\xe9", ["1,z\\xe9"], "bytes that are not UTF-8 in cell 2 (unexpected end of data)"),
+        (b'1,"2\n"x,3', ['1,"2', '"x,3'], "text follows a closing quote"),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 10, 1 << 20])
+def test_divert(bad: bytes, raw: list[str], reason: str, block: int) -> None:
+    """The rows round one that cannot be read are read, and it comes as it stands."""
+    rows = diverted(b"a,b\n1,2\n\n" + bad + b'\n3,4\n"5\n",6\n', block)
+    good = {number: row for number, row in rows.items() if not isinstance(row, Malformed)}
+    found = [row for row in rows.values() if isinstance(row, Malformed)]
+    assert [row.raw for row in found] == raw
+    assert found[0].reason == reason
+    assert good == {1: ("1", "2"), len(rows) - 1: ("3", "4"), len(rows): ("5\n", "6")}
+
+
+@pytest.mark.parametrize("block", [1, 7, 50])
+def test_numbers_in_both_modes(block: int) -> None:
+    """The rows before the one that ends a run have the numbers that they have diverted."""
+    data = b'a,b\n1,2\n\n"3\n",4\n' * 9 + b"5\n6,7\n"
+    batches: list[Batch] = []
+    with pytest.raises(FormatError, match="row 27: 1 cells"):
+        batches.extend(CSVReader([data], "users 000.csv", block=block))
+    rows = [pair for b in batches for pair in zip(b.numbers, b.frame.rows(), strict=True)]
+    assert len(rows) >= 20
+    assert dict(rows).items() <= diverted(data, block).items()
+
+
+def test_divert_unclosed_quote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quote that is never closed costs its own line only, however much follows."""
+    monkeypatch.setattr(formats, "LONGEST_ROW", 100_000)
+    rows = diverted(b'a,b\n1,2\n"3,4\n' + b"5,6\n" * 100_000, 1000, 5000)
+    bad = Malformed(2, '"3,4', "a quote is never closed")
+    assert rows == {1: ("1", "2"), 2: bad} | dict.fromkeys(range(3, 100_003), ("5", "6"))
+
+
+def test_divert_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that never ends is an error even then: it would not fit into the memory."""
+    monkeypatch.setattr(formats, "LONGEST_ROW", 100_000)
+    with pytest.raises(FormatError, match="row 2 is longer than 100000 bytes"):
+        diverted(b'a,b\n1,2\n"' + b"x" * 300_000, 1000, 5000)
+
+
+@given(_files(), st.data())
+def test_cut(file: tuple[str, str], data: st.DataObject) -> None:
+    """Of a file's beginning every whole row is read, and nothing of the one it ends in."""
+    content, separator = file[0].encode(), ord(file[1])
+    rows = careful_rows(content, ended=True, separator=separator)
+    header, *ends = [row.end for row in rows]
+    head = content[: data.draw(st.integers(header, len(content)))]
+    block = data.draw(st.integers(1, 99))
+    reader = CSVReader([head], "users 000.csv", block=block, divert=True, cut=True)
+    found = [row for batch in reader for row in batch.frame.rows()]
+    every = read(content)[1]
+    assert found == every[: len(found)]
+    assert len(found) >= sum(end < len(head) for end in ends)
 
 
 @pytest.mark.parametrize(
@@ -375,12 +489,36 @@ def test_rows_before_a_malformed_one(block: int) -> None:
         (b'a,"b', "a quote is never closed"),
         (b'a,"b"c\n1,2\n', "text follows a closing quote"),
         (b"a,\xff\n1,2\n", "bytes that are not UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "bytes that are not UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "NUL characters"),
     ],
 )
 def test_malformed_header(header: bytes, fault: str) -> None:
     """A header row that cannot be read is told as such."""
     with pytest.raises(FormatError, match=f"header row cannot be read: {fault}"):
         read(header)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "cells"),
+    [
+        ("a,b|c", "1,2", ("1", "2")),
+        ("a|b,c", "1,2", ("1", "2")),
+        ("a|b;c", "1;|2;", ("1;", "2;")),
+        ("a\tb", '"1\t",2\t3', None),
+        ('"a";"b"', '"1;1";2', ("1;1", "2")),
+        ('"a|b"', "1|2", ("1|2",)),
+        ("a b", "1;2", ("1;2",)),
+    ],
+)
+def test_separators(header: str, row: str, cells: tuple[str, ...] | None) -> None:
+    """The header row tells what separates cells, a comma before anything else."""
+    data = f"{header}\n{row}\n".encode()
+    if cells is None:
+        with pytest.raises(FormatError, match="row 1"):
+            read(data)
+    else:
+        assert read(data)[1] == [cells]
 
 
 @pytest.mark.parametrize(
@@ -492,9 +630,17 @@ def test_messages_name_no_content() -> None:
 @pytest.mark.parametrize("most", [1, 7, 100])
 def test_parts(size: int, most: int) -> None:
     """Whatever the batches, every row after the skipped ones comes once, with its number."""
-    frame = pl.DataFrame({"a": [str(n) for n in range(1, 38)]})
-    batches = [Batch(n + 1, frame[n : n + size]) for n in range(0, 37, size)]
+    bad = {3, 4, 5, 20, 37}
+    good = [n for n in range(1, 38) if n not in bad]
+    batches = []
+    for low in range(0, 37, size):
+        numbers = pl.Series([n for n in good if low < n <= low + size], dtype=pl.Int64)
+        rows = [Malformed(n, str(n), "odd") for n in sorted(bad) if low < n <= low + size]
+        batches.append(Batch(pl.DataFrame({"a": numbers.cast(pl.String)}), numbers, rows))
     for skip in range(40):
-        found = [(p.first, p.frame["a"].to_list()) for p in parts(batches, skip=skip, most=most)]
-        assert all(int(rows[0]) == first and len(rows) <= most for first, rows in found)
-        assert [int(row) for _, rows in found for row in rows] == list(range(skip + 1, 38))
+        found = list(parts(batches, skip=skip, most=most))
+        assert all(0 < p.frame.height + len(p.malformed) <= most for p in found)
+        assert all(p.frame["a"].cast(pl.Int64).equals(p.numbers) for p in found)
+        numbered = [sorted([*p.numbers, *(row.number for row in p.malformed)]) for p in found]
+        assert [number for part in numbered for number in part] == list(range(skip + 1, 38))
+        assert {row.number for p in found for row in p.malformed} == {n for n in bad if n > skip}

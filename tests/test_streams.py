@@ -523,6 +523,96 @@ def test_good_files_go_out_before_a_bad_one(emulator: Emulator) -> None:
     assert len(done.state["bookmarks"]["users"]["finished"]) == 1
 
 
+BAD_ROWS = ("1,5", "2", '"3",6', '4,"x"y', "5,6,7", "", '"6\n",7', "7,8")
+
+
+def test_malformed_rows(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """Diverted, a row that cannot be read goes out as it stands, every other one as ever."""
+    file = emulator.add("users", "2026-05-14-12", users_csv(*BAD_ROWS))
+    config = settings(emulator, malformed_rows="divert")
+    with caplog.at_level(logging.WARNING):
+        done = run(config)
+    key = hashlib.sha256(file.id.encode()).hexdigest()[:12]
+    place = {
+        "generated_at": "2026-05-14T12:00:00Z",
+        "_sdc_source_file": f"2026-05-14-12/000.csv/{key}",
+    }
+    assert done.records("users_malformed") == [
+        {**place, "_sdc_source_lineno": number, "raw": raw, "reason": reason}
+        for number, raw, reason in (
+            (2, "2", "1 cells instead of 2"),
+            (4, '4,"x"y', "text follows a closing quote"),
+            (5, "5,6,7", "3 cells instead of 2"),
+        )
+    ]
+    assert done.records("users") == [
+        {**place, "_sdc_source_lineno": number, "user_id": user_id, "tenure": tenure}
+        for number, user_id, tenure in ((1, "1", 5), (3, "3", 6), (6, "6\n", 7), (7, "7", 8))
+    ]
+    schema = done.schema("users_malformed")
+    assert schema["key_properties"] == ["_sdc_source_file", "_sdc_source_lineno"]
+    assert set(schema["schema"]["properties"]) == {*place, "_sdc_source_lineno", "raw", "reason"}
+    assert done.messages.index(schema) < done.messages.index(
+        next(m for m in done.of("RECORD") if m["stream"] == "users_malformed")
+    )
+    assert set(done.state["bookmarks"]) == set(STREAMS)
+    assert "3 rows cannot be read and stand whole in users_malformed" in caplog.text
+    assert run(config, done.state).of("RECORD") == []
+
+
+def test_malformed_rows_fail(emulator: Emulator) -> None:
+    """Unless diverted, such a row ends the run, and nothing of its file is marked finished."""
+    emulator.add("users", "2026-05-14-12", users_csv(*BAD_ROWS))
+    says = r"row 2: 1 cells instead of 2; .*malformed_rows"
+    with pytest.raises(FormatError, match=says) as caught:
+        run(settings(emulator))
+    done: Run = caught.value.run  # type: ignore[attr-defined]
+    assert "users" not in done.state["bookmarks"]
+    assert done.records("users") == done.records("users_malformed") == []
+
+
+def test_malformed_rows_by_the_sdk(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """The SDK's path, BATCH and a run that goes on in the file divert the same rows."""
+    monkeypatch.setattr(streams, "SLICE", 3)
+    emulator.add("users", "2026-05-14-12", users_csv(*(BAD_ROWS * 4)))
+    blocks, records = _paths(emulator, malformed_rows="divert")
+    assert blocks.messages == records.messages
+    whole = {"encoding": {"format": "jsonl"}, "storage": {"root": tmp_path.as_uri()}}
+    batch = run(settings(emulator, malformed_rows="divert", batch_config=whole))
+    assert batch.records("users_malformed") == blocks.records("users_malformed")
+    every = sorted(blocks.rows("users") + blocks.rows("users_malformed"))
+    assert [number for _, number in every] == list(range(1, 29))
+    for number, message in enumerate(blocks.messages):
+        if message["type"] == "STATE" and "users" in message["value"]["bookmarks"]:
+            before = Run(blocks.messages[: number + 1])
+            after = run(settings(emulator, malformed_rows="divert"), message["value"])
+            both = [r for d in (before, after) for r in d.rows("users") + d.rows("users_malformed")]
+            assert sorted(both) == every
+
+
+def test_malformed_rows_are_mapped(emulator: Emulator) -> None:
+    """A stream map holds for the rows that are diverted, too: their text can be kept out."""
+    emulator.add("users", "2026-05-14-12", users_csv(*BAD_ROWS))
+    maps = {"users_malformed": {"raw": None}}
+    done = run(settings(emulator, malformed_rows="divert", stream_maps=maps))
+    assert [set(r) & {"raw", "reason"} for r in done.records("users_malformed")] == [{"reason"}] * 3
+    assert "raw" not in done.schema("users_malformed")["schema"]["properties"]
+
+
+def test_malformed_rows_and_types(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types come from the rows that can be read, of a large file's beginning from whole ones."""
+    rows = [f"{n},{n}.5" for n in range(1000, 4000)]
+    rows[5] = "x,y,z"
+    emulator.add("users", "2026-05-14-12", users_csv(*rows))
+    for whole in (4 << 20, 9000, 9001, 9002, 9003):
+        monkeypatch.setattr(look, "LOOK_WHOLE", whole)
+        done = run(settings(emulator, malformed_rows="divert"))
+        assert done.state["bookmarks"]["users"]["types"]["tenure"] == "number"
+        assert len(done.records("users")) == 2999
+
+
 @pytest.mark.parametrize(
     ("break_it", "error", "says"),
     [

@@ -31,7 +31,8 @@ BLOCK = 4 << 20  # bytes of CSV parsed at a time
 LONGEST_ROW = 256 << 20  # bytes
 _BOM = b"\xef\xbb\xbf"
 _GARBAGE = "other bytes follow the gzip data"
-_QUOTE, _COMMA, _LF, _CR = b'",\n\r'
+_QUOTE, _LF, _CR = b'"\n\r'
+_SEPARATORS = b",|\t;"  # the first one that parts the header row; a comma if none does
 
 
 class Gunzip:
@@ -137,26 +138,56 @@ def decompress(stored: IO[bytes], most: int | None = None) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True, slots=True)
+class Malformed:
+    r"""A row that cannot be read.
+
+    Attributes:
+        number: Its number in the file, counted with the others.
+        raw: Its text without the line end; a byte that is not UTF-8 as ``\xe9``.
+        reason: What is wrong with it.
+    """
+
+    number: int
+    raw: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Some rows of a CSV file, as text.
 
     Attributes:
-        first: Number of the first row in the file, from 1; blank lines are not counted.
         frame: Text columns in the file's order; an unquoted empty cell is null, a quoted
             one is ``""``.
+        numbers: Each row's number in the file, from 1; blank lines are not counted.
+        malformed: Rows among them that cannot be read.
     """
 
-    first: int
     frame: pl.DataFrame
+    numbers: pl.Series
+    malformed: Sequence[Malformed] = ()
+
+    @property
+    def last(self) -> int:
+        """The highest row number; 0 when there is no row."""
+        numbers = (*self.numbers.tail(1), *(row.number for row in self.malformed[-1:]))
+        return max(numbers, default=0)
+
+    def between(self, after: int, upto: int) -> Batch:
+        """The rows with a number above *after*, up to and including *upto*."""
+        start, stop = (int(self.numbers.search_sorted(n, side="right")) for n in (after, upto))
+        malformed = tuple(row for row in self.malformed if after < row.number <= upto)
+        return Batch(self.frame[start:stop], self.numbers[start:stop], malformed)
 
 
 def parts(batches: Iterable[Batch], *, skip: int, most: int) -> Iterator[Batch]:
     """The rows after the first *skip* ones, in batches of at most *most* rows."""
+    done = skip
     for batch in batches:
-        late = max(0, skip - batch.first + 1)
-        for number, frame in enumerate(batch.frame[late:].iter_slices(most)):
-            if frame.height:
-                yield Batch(batch.first + late + number * most, frame)
+        while done < batch.last:
+            upto = min(done + most, batch.last)
+            yield batch.between(done, upto)
+            done = upto
 
 
 def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
@@ -193,14 +224,20 @@ class CSVReader:
         what: The file, as messages name it.
         reserved: Column names that the file's own columns may not take.
         block: Bytes parsed at a time.
+        divert: Whether a row that cannot be read comes as a `Malformed` one; otherwise it
+            is an error.
+        cut: Whether *pieces* may end within a row, which is left out.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - ways of one reading
         self,
         pieces: Iterable[bytes],
         what: str,
         reserved: Iterable[str] = (),
+        *,
         block: int = BLOCK,
+        divert: bool = False,
+        cut: bool = False,
     ) -> None:
         """Read the header row.
 
@@ -210,9 +247,12 @@ class CSVReader:
         self._pieces = iter(pieces)
         self._what = what
         self._block = block
+        self._divert = divert
+        self._cut = cut
         self._buffer = b""
         self._ended = False
         self._rows = 0
+        self._separator = _SEPARATORS[0]
         self.columns = column_names(self._header(), reserved)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -223,27 +263,39 @@ class CSVReader:
         """
         wanted = self._block
         while self._fill(wanted):
-            used = len(self._buffer) if self._ended else _last_row_end(self._buffer)
-            if not used and len(self._buffer) < 4 * self._block:
-                wanted = 2 * len(self._buffer)
+            have = len(self._buffer)
+            rest = self._ended and not self._cut and have <= wanted
+            used = have if rest else _last_row_end(self._buffer, wanted)
+            more = have > wanted or not self._ended
+            if not used and more and wanted < 4 * self._block:
+                wanted *= 2
                 continue
             frame = self._parse(self._buffer[:used]) if used else None
             if frame is None:
-                frame, used = self._read_carefully()
+                batch, used = self._read_carefully()
+            else:
+                start = self._rows + 1
+                batch = Batch(frame, pl.int_range(start, start + frame.height, eager=True))
+            if not used and self._ended:
+                return
             # Nothing used: the row is longer than what is at hand.
-            wanted = self._block if used else 2 * len(self._buffer)
+            wanted = self._block if used else 2 * have
             self._buffer = self._buffer[used:]
-            if frame.height:
-                yield Batch(self._rows + 1, frame)
-                self._rows += frame.height
+            if batch.last:
+                yield batch
+                self._rows = batch.last
 
     def _fill(self, size: int) -> bool:
-        """Have *size* bytes at hand, or all that are left; whether there are any."""
-        if size > LONGEST_ROW:
+        """Have *size* bytes at hand, or all that are left; whether there are any.
+
+        Raises:
+            FormatError: The row at hand is longer than any may be.
+        """
+        if size > len(self._buffer) >= LONGEST_ROW:
             msg = f"{self._what}: row {self._rows + 1} is longer than {LONGEST_ROW} bytes"
             raise FormatError(msg, "look for a quote that is never closed")
         parts, have = [self._buffer], len(self._buffer)
-        while have < size and not self._ended:
+        while have < min(size, LONGEST_ROW) and not self._ended:
             piece = next(self._pieces, None)
             if piece is None:
                 self._ended = True
@@ -254,19 +306,32 @@ class CSVReader:
         return bool(self._buffer)
 
     def _header(self) -> list[str]:
-        """The cells of the first row that is not blank; none when there is no row."""
+        """The cells of the first row that is not blank, and by the way what separates cells.
+
+        Returns:
+            None at all when there is no row.
+        """
         wanted = 1 << 16
         while self._fill(wanted):
             self._buffer = self._buffer.removeprefix(_BOM)
             if self._buffer.startswith(b"PK\x03\x04"):
                 msg = f"{self._what}: the file is a zip archive or a workbook, not CSV"
                 raise FormatError(msg, "ask for exports as CSV")
-            for row in careful_rows(self._buffer, ended=self._ended):
-                if row.fault:
-                    msg = f"{self._what}: the header row cannot be read: {row.fault}"
-                    raise FormatError(msg, "look at the first line of the file")
+            for separator in _SEPARATORS:
+                rows = careful_rows(self._buffer, ended=self._ended, separator=separator)
+                row = next(rows, None)
+                if row and len(row.cells) > 1:
+                    self._separator = separator
+                    break
+            else:
+                row = next(careful_rows(self._buffer, ended=self._ended), None)
+            if row:
+                names = [cell or "" for cell in row.cells]
+                if fault := row.fault or ("NUL characters" if "\0" in "".join(names) else ""):
+                    msg = f"{self._what}: the header row cannot be read: {fault}"
+                    raise FormatError(msg, "look at the first line of the file: is it UTF-8?")
                 self._buffer = self._buffer[row.end :]
-                return [cell or "" for cell in row.cells]
+                return names
             if self._ended:
                 self._buffer = b""
             wanted = 2 * len(self._buffer)
@@ -278,7 +343,7 @@ class CSVReader:
             return None
         # Polars takes a last row with an empty cell too many when no line end follows.
         block = block if block.endswith(b"\n") else block + b"\n"
-        spans = _quoted_spans(block)
+        spans = _quoted_spans(block, self._separator)
         if spans is None:
             return None
         try:
@@ -287,34 +352,57 @@ class CSVReader:
                 has_header=False,
                 schema=dict.fromkeys(self.columns, pl.String),
                 quote_char='"',
+                separator=chr(self._separator),
             )
         except pl.exceptions.PolarsError:
             return None
-        return frame if _is_faithful(frame, block, spans) else None
+        return frame if _is_faithful(frame, block, spans, self._separator) else None
 
-    def _read_carefully(self) -> tuple[pl.DataFrame, int]:
+    def _read_carefully(self) -> tuple[Batch, int]:
         """A block's worth of the buffer's rows, one by one, and how many bytes they took.
 
         Raises:
-            FormatError: A row cannot be read.
+            FormatError: A row cannot be read, and none is diverted.
         """
-        width, used = len(self.columns), 0
-        rows: list[Sequence[str | None]] = []
-        for row in careful_rows(self._buffer, ended=self._ended, width=width):
-            if row.fault:
-                msg = f"{self._what}: row {self._rows + len(rows) + 1}: {row.fault}"
+        whole = self._ended and not self._cut
+        # A quote that is not closed by now is given up only where its row can be diverted.
+        given_up = self._divert and len(self._buffer) >= LONGEST_ROW
+        cells: list[Sequence[str | None]] = []
+        numbers: list[int] = []
+        malformed: list[Malformed] = []
+        used = 0
+        for row in careful_rows(
+            self._buffer,
+            ended=whole or given_up,
+            width=len(self.columns),
+            separator=self._separator,
+        ):
+            if row.end == len(self._buffer) and not whole:
+                break
+            number = self._rows + len(numbers) + len(malformed) + 1
+            if not row.fault:
+                numbers.append(number)
+                cells.append(row.cells)
+            elif self._divert:
+                line = self._buffer[row.start : row.end].removesuffix(b"\n").removesuffix(b"\r")
+                raw = line.decode(errors="backslashreplace")
+                malformed.append(Malformed(number, raw, row.fault))
+            else:
+                msg = f"{self._what}: row {number}: {row.fault}"
                 raise FormatError(msg, MALFORMED_HINT)
-            rows.append(row.cells)
             used = row.end
             if used >= self._block:
                 break
         else:
-            used = len(self._buffer) if self._ended else used
-        schema = dict.fromkeys(self.columns, pl.String)
-        return pl.DataFrame(rows, schema=schema, orient="row"), used
+            used = len(self._buffer) if whole else used
+        frame = pl.DataFrame(cells, dict.fromkeys(self.columns, pl.String), orient="row")
+        return Batch(frame, pl.Series(numbers, dtype=pl.Int64), malformed), used
 
 
-MALFORMED_HINT = "nothing of the file is marked finished; report it to its vendor"
+MALFORMED_HINT = (
+    "nothing of the file is marked finished; set malformed_rows to divert to go on without "
+    "the row, and report the file to its vendor"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,12 +422,19 @@ class Row:
     fault: str
 
 
-_FIELD = re.compile(rb'"((?>[^"]*(?:""[^"]*)*+))"|([^,\r\n"][^,\r\n]*)?')
+_FIELDS = {
+    separator: re.compile(
+        rb'"((?>[^"]*(?:""[^"]*)*+))"|([^%c\r\n"][^%c\r\n]*)?' % (separator, separator)
+    )
+    for separator in _SEPARATORS
+}
 _UNCLOSED = "a quote is never closed"
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-def careful_rows(data: bytes, *, ended: bool, width: int | None = None) -> Iterator[Row]:
+def careful_rows(
+    data: bytes, *, ended: bool, width: int | None = None, separator: int = _SEPARATORS[0]
+) -> Iterator[Row]:
     """Rows of CSV one by one, blank lines left out.
 
     Lines end with LF, CRLF or CR. A quote opens a quoted cell only at the cell's begin;
@@ -351,6 +446,7 @@ def careful_rows(data: bytes, *, ended: bool, width: int | None = None) -> Itera
         ended: Whether the file ends with *data*; if not, the last row is left out unless
             a further one proves it whole.
         width: Cells a row must have; None for any number.
+        separator: Byte between cells.
 
     Yields:
         Each row, also those with a fault.
@@ -361,19 +457,19 @@ def careful_rows(data: bytes, *, ended: bool, width: int | None = None) -> Itera
         cells: list[bytes | None] = []
         fault = ""
         while True:
-            field = _FIELD.match(data, position)
+            field = _FIELDS[separator].match(data, position)
             assert field is not None  # noqa: S101 - it matches the empty cell
             position = field.end()
             following = data[position] if position < size else -1
             if following == _QUOTE:
                 fault = _UNCLOSED
                 break
-            if following not in (_COMMA, _LF, _CR, -1):
+            if following not in (separator, _LF, _CR, -1):
                 fault = "text follows a closing quote"
                 break
             quoted, plain = field.groups()
             cells.append(plain if quoted is None else quoted.replace(b'""', b'"'))
-            if following != _COMMA:
+            if following != separator:
                 break
             position += 1
         line_end = _LINE_END.search(data, start if fault else position)
@@ -399,10 +495,13 @@ def _row(cells: Sequence[bytes | None], start: int, end: int, fault: str, width:
     return Row([] if fault else texts, start, end, fault)
 
 
-def _last_row_end(data: bytes) -> int:
-    """Where the last whole row of *data* ends, taking every quote for a real one; 0 if none."""
-    end = len(data)
-    odd = data.count(b'"') % 2 == 1
+def _last_row_end(data: bytes, most: int) -> int:
+    """Where the last whole row in *data*'s first bytes ends; 0 if none does.
+
+    Every quote is taken for a real one.
+    """
+    end = most
+    odd = data.count(b'"', 0, end) % 2 == 1
     while (newline := data.rfind(b"\n", 0, end)) >= 0:
         odd ^= data.count(b'"', newline, end) % 2 == 1
         if not odd:
@@ -411,7 +510,7 @@ def _last_row_end(data: bytes) -> int:
     return 0
 
 
-def _quoted_spans(block: bytes) -> _Spans | None:
+def _quoted_spans(block: bytes, separator: int) -> _Spans | None:
     """Where quotes open and close in a block of whole rows.
 
     Returns:
@@ -427,18 +526,18 @@ def _quoted_spans(block: bytes) -> _Spans | None:
         return None
     opening, closing = quotes[::2], quotes[1::2]
     before = data[np.maximum(opening - 1, 0)]
-    opens = (before == _COMMA) | (before == _LF) | (before == _CR) | (opening == 0)
+    opens = (before == separator) | (before == _LF) | (before == _CR) | (opening == 0)
     opens[1:] |= opening[1:] == closing[:-1] + 1
     after = data[np.minimum(closing + 1, len(data) - 1)]
-    closes = (after == _COMMA) | (after == _LF) | (after == _CR) | (closing == len(data) - 1)
+    closes = (after == separator) | (after == _LF) | (after == _CR) | (closing == len(data) - 1)
     closes[:-1] |= opening[1:] == closing[:-1] + 1
     return (opening, closing) if opens.all() and closes.all() else None
 
 
-def _is_faithful(frame: pl.DataFrame, block: bytes, spans: _Spans) -> bool:
+def _is_faithful(frame: pl.DataFrame, block: bytes, spans: _Spans, separator: int) -> bool:
     """Whether polars read no short row and no blank line: it fills both with nulls.
 
-    Too wide a row it refuses; so no row is short when there are as many commas between
+    Too wide a row it refuses; so no row is short when there are as many separators between
     cells as the rows need.
     """
     last = frame.get_columns()[-1]
@@ -446,18 +545,18 @@ def _is_faithful(frame: pl.DataFrame, block: bytes, spans: _Spans) -> bool:
         return True
     if frame.width == 1 or frame.select(pl.all_horizontal(pl.all().is_null()).any()).item():
         return False
-    return _commas_between(block, spans) == frame.height * (frame.width - 1)
+    return _unquoted(separator, block, spans) == frame.height * (frame.width - 1)
 
 
-def _commas_between(block: bytes, spans: _Spans) -> int:
-    """How many commas of *block* stand outside quotes."""
+def _unquoted(separator: int, block: bytes, spans: _Spans) -> int:
+    """How many separators of *block* stand outside quotes."""
     opening, closing = spans
-    commas = block.count(b",")
+    every = block.count(separator)
     if not len(opening):
-        return commas
+        return every
     data = np.frombuffer(block, np.uint8)
     edges = np.zeros(len(data) + 1, np.int8)
     edges[opening] = 1
     edges[closing] = -1
     inside = np.cumsum(edges[:-1], dtype=np.int8).view(np.bool_)
-    return commas - int(np.count_nonzero((data == _COMMA) & inside))
+    return every - int(np.count_nonzero((data == separator) & inside))

@@ -7,8 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError
-from tap_firstup_dde.exportlib.extract import HEAD
+from tap_firstup_dde.exportlib.exceptions import ExportError
 from tap_firstup_dde.exportlib.formats import CSVReader
 from tap_firstup_dde.exportlib.schema import (
     MISFIT_SUFFIX,
@@ -127,21 +126,24 @@ def look_into(spooled: Spooled, known: Knowledge) -> Look:
     """What one file holds: every value of a small one, the first rows of a large one.
 
     Raises:
-        FormatError: The header row cannot be read.
+        FormatError: The header row, or a row longer than any may be, cannot be read.
     """
-    most = None if spooled.size <= LOOK_WHOLE else HEAD
-    reader = CSVReader(spooled.pieces(most), str(spooled.file), known.reserved)
+    most = LOOK_WHOLE if spooled.size > LOOK_WHOLE else None
+    # A row that cannot be read says nothing of types; whether it is an error shows in its turn.
+    reader = CSVReader(
+        spooled.pieces(most),
+        str(spooled.file),
+        known.reserved,
+        divert=True,
+        cut=most is not None or not spooled.whole,
+    )
     settled, documented = known.settled, known.documented
     unknown = [c for c in reader.columns if c not in settled and c not in documented.text]
     typed = {c: kind for c, kind in settled.items() if f"{c}{MISFIT_SUFFIX}" not in settled}
     evidence, misfits = NO_EVIDENCE, frozenset[str]()
-    try:
-        for batch in reader:
-            evidence = observe(batch.frame, unknown, documented, evidence)
-            misfits |= misfitting(batch.frame, typed, documented)
-    except FormatError:
-        # Where the beginning ends; or a bad row, which is an error when the file's turn comes.
-        pass
+    for batch in reader:
+        evidence = observe(batch.frame, unknown, documented, evidence)
+        misfits |= misfitting(batch.frame, typed, documented)
     columns = tuple(reader.columns)
     return Look(columns, frozenset(columns) if columns else None, evidence, misfits)
 
