@@ -401,12 +401,13 @@ class ExportStream(Stream):
         )
 
     def _warn_of_new(self, names: Collection[str]) -> None:
-        """Say which columns the input catalog does not know."""
-        if self._input_schema and names:
+        """Say which columns go out though the input catalog does not know them."""
+        added = sorted(name for name in names if self._selected(name))
+        if self._input_schema and added:
             self.logger.warning(
                 "%s: columns that the catalog does not know are added: %s",
                 self.name,
-                ", ".join(sorted(names)),
+                ", ".join(added),
             )
 
     def _announce(self) -> None:

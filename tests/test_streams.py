@@ -214,12 +214,14 @@ def test_in_progress_survives_another_file(
     ]
 
 
-def _paths(emulator: Emulator, **more: Any) -> tuple[Run, Run]:
+def _paths(
+    emulator: Emulator, state: Any = None, catalog: Any = None, **more: Any
+) -> tuple[Run, Run]:
     """The same run by blocks and through the SDK's records."""
-    blocks = run(settings(emulator, **more))
+    blocks = run(settings(emulator, **more), state, catalog)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams.ExportStream, "_columnar", property(lambda _: False))
-        records = run(settings(emulator, **more))
+        records = run(settings(emulator, **more), state, catalog)
     for message in blocks.messages + records.messages:
         message.pop("time_extracted", None)
     return blocks, records
@@ -239,6 +241,42 @@ def test_both_paths_agree(filled: Emulator, monkeypatch: pytest.MonkeyPatch) -> 
     blocks, records = _paths(filled)
     assert blocks.messages == records.messages
     assert len(blocks.of("RECORD")) > 600
+
+
+@pytest.mark.parametrize("whole", [look.LOOK_WHOLE, 120])
+def test_both_paths_agree_under_a_catalog(
+    emulator: Emulator,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: int,
+) -> None:
+    """So they do under a cached catalog: new columns, misfits and deselected ones included."""
+    monkeypatch.setattr(look, "LOOK_WHOLE", whole)
+    header = "User ID,Tenure,Shoe"
+    emulator.add("users", "2026-05-14-12", users_csv("1,5,43", header=header))
+    catalog = discover(settings(emulator), capsys)
+    state = run(settings(emulator), catalog=catalog).state
+    (users,) = [e for e in catalog["streams"] if e["tap_stream_id"] == "users"]
+    users["metadata"] = [i for i in users["metadata"] if i["breadcrumb"][1:] != ["shoe"]] + [
+        {"breadcrumb": ["properties", name], "metadata": {"selected": False}}
+        for name in ("shoe", "secret")
+    ]
+    rows = [f"{n},{n},{n},{n},{n}" for n in range(200)]
+    emulator.add("users", "2026-05-14-16", users_csv(*rows, header=f"{header},Secret,New"))
+    rows += ["x,x,x,x,x", "y,00123,y,y,1.10"]
+    emulator.add("users", "2026-05-14-20", users_csv(*rows, header=f"{header},Secret,New"))
+    blocks, records = _paths(emulator, state, catalog)
+    assert blocks.messages == records.messages
+    last = blocks.records("users")[-1]
+    texts = {"tenure__text": "00123", "new__text": "1.10"} if whole == 120 else {"new": "1.10"}
+    assert texts.items() <= last.items()
+    assert not {"shoe", "shoe__text", "secret", "secret__text"} & set(last)
+    schemas = [set(m["schema"]["properties"]) for m in blocks.of("SCHEMA")]
+    assert set(last) in schemas
+    assert not any({"shoe", "secret"} & properties for properties in schemas)
+    told = {r.getMessage() for r in caplog.records if "catalog does not know" in r.getMessage()}
+    assert told == {"users: columns that the catalog does not know are added: new"}
 
 
 def test_flattening_and_maps_use_the_sdk(filled: Emulator) -> None:

@@ -309,7 +309,7 @@ class CSVReader:
         """The cells of the first row that is not blank, and by the way what separates cells.
 
         Returns:
-            None at all when there is no row.
+            No cell when there is no row.
         """
         wanted = 1 << 16
         while self._fill(wanted):
@@ -317,14 +317,14 @@ class CSVReader:
             if self._buffer.startswith(b"PK\x03\x04"):
                 msg = f"{self._what}: the file is a zip archive or a workbook, not CSV"
                 raise FormatError(msg, "ask for exports as CSV")
+            whole = self._ended and not self._cut
             for separator in _SEPARATORS:
-                rows = careful_rows(self._buffer, ended=self._ended, separator=separator)
-                row = next(rows, None)
+                row = next(careful_rows(self._buffer, ended=whole, separator=separator), None)
                 if row and len(row.cells) > 1:
                     self._separator = separator
                     break
             else:
-                row = next(careful_rows(self._buffer, ended=self._ended), None)
+                row = next(careful_rows(self._buffer, ended=whole), None)
             if row:
                 names = [cell or "" for cell in row.cells]
                 if fault := row.fault or ("NUL characters" if "\0" in "".join(names) else ""):
