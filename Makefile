@@ -1,5 +1,5 @@
-# Everything a contributor runs. Needs Python (3.11 or newer), make and git; the rest is
-# installed into .venv (development) and .demo (the demo), and `make clean` removes both.
+# Everything a contributor runs. Needs Python (3.11 or newer), make and git; the rest is installed
+# into .venv (development), .targets (loaders, for the tests) and .demo; `make clean` removes all.
 
 PYTHON ?= python3
 ARGS ?=
@@ -7,6 +7,14 @@ ARGS ?=
 VENV := .venv
 DEMO := .demo
 MELTANO := meltano==4.4.1
+
+# The loaders that the tests load with; meltano.yml has the same versions. target-duckdb loses rows with
+# any newer duckdb, and this one cannot be had for newer Pythons: there its environment stays empty.
+TARGETS := .targets
+target-postgres := meltanolabs-target-postgres==0.8.1
+target-jsonl := target-jsonl==0.1.4
+target-duckdb := 'target-duckdb==0.8.0; python_version < "3.13"' 'duckdb==1.0.0; python_version < "3.13"'
+LOADERS := $(patsubst %,$(TARGETS)/%/.stamp,target-postgres target-jsonl target-duckdb)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint demo bench clean python
@@ -16,9 +24,9 @@ help: ## Show this list
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.stamp ## Install the tap and the development tools into .venv
+setup: $(VENV)/.stamp $(LOADERS) ## Install the tap with its tools (.venv), and loaders for the tests (.targets)
 
-test: $(VENV)/.stamp ## Run the tests; ARGS go to pytest, e.g. ARGS="-k state -x"
+test: setup ## Run the tests; ARGS go to pytest, e.g. ARGS="-k state -x"
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
@@ -33,7 +41,7 @@ bench: $(VENV)/.stamp ## Measure the tap against the SDK's record path, side by 
 	$(VENV)/bin/python benchmarks/record_path.py $(ARGS)
 
 clean: ## Remove what the other targets made; .meltano, where a pipeline's state is, stays
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TARGETS) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find tap_firstup_dde tests demo -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:
@@ -46,6 +54,12 @@ $(VENV)/.stamp: pyproject.toml | python
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet 'pip>=25.1'
 	$(VENV)/bin/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+# Each loader has an environment of its own: their requirements do not agree.
+$(LOADERS): $(TARGETS)/%/.stamp: Makefile | $(VENV)/.stamp
+	$(VENV)/bin/python -m venv --clear --without-pip $(@D)
+	$(VENV)/bin/python -m pip --python $(@D)/bin/python install --quiet $($*)
 	@touch $@
 
 # Meltano has an environment of its own, and makes one for each plugin: their requirements need not agree.
