@@ -1,8 +1,9 @@
 """Blocks of RECORD lines against the SDK's own record path, side by side: `make bench`.
 
-Serves one activities file from the emulator, runs the tap and the same tap forced onto the
-SDK's record path in turn, each as a process of its own that writes into a pipe, takes off the
-time of a run with nothing to read, and prints rows per second, their ratio and peak memory.
+Serves one activities file from the emulator, and runs in turn, each as a process of its own
+that writes into a pipe: the tap, the tap with every column set to string (what typing costs),
+and the tap forced onto the SDK's record path. Takes off the time of a run with nothing to
+read, and prints rows per second, their ratios and peak memory.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tap_firstup_dde.documented import DOCUMENTED
 from tap_firstup_dde.emulator import Emulator
 from tap_firstup_dde.sample_data import generation
 
@@ -40,6 +42,7 @@ TapFirstupDDE.cli()
 """
 TAP = [sys.executable, "-m", "tap_firstup_dde"]
 FORCED = [sys.executable, "-c", SDK_PATH]
+UNTYPED = dict.fromkeys(DOCUMENTED["activities"].columns, "string")
 
 
 def timed(command: list[str], config: Path) -> tuple[float, int, int]:
@@ -57,6 +60,14 @@ def timed(command: list[str], config: Path) -> tuple[float, int, int]:
     if tap.returncode:
         sys.exit(f"a run ended with status {tap.returncode}")
     return time.perf_counter() - started, lines, usage.ru_maxrss >> 10
+
+
+def start(rows: int) -> dict[str, str]:
+    """The settings that reach a new server of one file."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    spawn.Process(target=serve, args=(rows, there), daemon=True).start()
+    return dict(here.recv())
 
 
 def serve(rows: int, answer: Connection) -> None:
@@ -77,32 +88,34 @@ def main() -> None:
     options.add_argument("--sdk-rows", type=int, default=100_000, help="rows of the SDK's file")
     options.add_argument("--rounds", type=int, default=3)
     chosen = options.parse_args()
-    rows = {"nothing": 0, "sdk": chosen.sdk_rows, "tap": chosen.rows}
-    commands = {"sdk": FORCED, "tap": TAP}
-    rates: dict[str, list[float]] = {name: [] for name in commands}
-    peaks = dict.fromkeys(commands, 0)
-    spawn = multiprocessing.get_context("spawn")
+    sides = {  # name: command, rows, settings
+        "nothing": (TAP, 0, {}),
+        "sdk": (FORCED, chosen.sdk_rows, {}),
+        "tap": (TAP, chosen.rows, {}),
+        "untyped": (TAP, chosen.rows, {"column_types": {"activities": UNTYPED}}),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    peaks = dict.fromkeys(sides, 0)
     with tempfile.TemporaryDirectory() as folder:
-        configs = {}
-        for name, count in rows.items():
-            here, there = spawn.Pipe()
-            spawn.Process(target=serve, args=(count, there), daemon=True).start()
-            configs[name] = Path(folder) / f"{name}.json"
-            configs[name].write_text(json.dumps(here.recv()))
-        for _ in range(chosen.rounds):
-            idle, _, _ = timed(TAP, configs["nothing"])
-            for name, command in commands.items():
-                seconds, lines, peak = timed(command, configs[name])
-                assert lines > rows[name]
-                rates[name].append(rows[name] / (seconds - idle))
+        served = {rows: start(rows) for rows in {rows for _, rows, _ in sides.values()}}
+        for turn in range(chosen.rounds):
+            for name, (command, rows, more) in sides.items():
+                config = Path(folder) / f"{name}.json"
+                config.write_text(json.dumps(served[rows] | more))
+                took, lines, peak = timed(command, config)
+                assert lines > rows
+                idle = seconds["nothing"][turn] if rows else 0
+                seconds[name].append(took - idle)
                 peaks[name] = max(peaks[name], peak)
-    ratios = [tap / sdk for tap, sdk in zip(rates["tap"], rates["sdk"], strict=True)]
     print(f"cores: {os.cpu_count()}, Python {sys.version.split()[0]}")
-    for name, rate in rates.items():
-        print(
-            f"{name}: {statistics.median(rate):,.0f} records/s, at most {peaks[name]} MiB resident"
-        )
-    print(f"ratio: {statistics.median(ratios):.1f} (from {min(ratios):.1f} to {max(ratios):.1f})")
+    rates = {name: [sides[name][1] / taken for taken in seconds[name]] for name in sides}
+    for name in ("sdk", "tap", "untyped"):
+        rate = statistics.median(rates[name])
+        print(f"{name}: {rate:,.0f} records/s, at most {peaks[name]} MiB resident")
+    for slow in ("sdk", "untyped"):
+        ratios = [tap / other for tap, other in zip(rates["tap"], rates[slow], strict=True)]
+        median, low, high = statistics.median(ratios), min(ratios), max(ratios)
+        print(f"tap to {slow}: {median:.2f} (from {low:.2f} to {high:.2f})")
 
 
 if __name__ == "__main__":

@@ -491,7 +491,7 @@ def test_rows_before_a_malformed_one(block: int) -> None:
         (b'a,"b"c\n1,2\n', "text follows a closing quote"),
         (b"a,\xff\n1,2\n", "bytes that are not UTF-8"),
         ("a,b\n1,2\n".encode("utf-16"), "bytes that are not UTF-8"),
-        ("a,b\n1,2\n".encode("utf-16-le"), "NUL characters"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "control characters"),
     ],
 )
 def test_malformed_header(header: bytes, fault: str) -> None:

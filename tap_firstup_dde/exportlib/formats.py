@@ -33,6 +33,16 @@ _BOM = b"\xef\xbb\xbf"
 _GARBAGE = "other bytes follow the gzip data"
 _QUOTE, _LF, _CR = b'"\n\r'
 _SEPARATORS = b",|\t;"  # the first one that parts the header row; a comma if none does
+_NOT_CSV = {  # how other files begin
+    "a zip archive or a workbook": re.compile(rb"PK\x03\x04"),
+    "JSON": re.compile(rb'\s*+(?:\[\s*+)?\{\s*+"'),
+    "HTML or XML": re.compile(rb"\s*+<(?:[!?]|html)", re.IGNORECASE),
+    "headed by a sep= line": re.compile(rb"sep=.\r?\n"),
+}
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")  # in no label, but in files of other kinds
+# What every block that polars parses begins with, a line to skip: of bytes that begin like
+# compressed ones, as the text "x^" does, polars would make other bytes.
+_FIRST_LINE = b"-\n"
 
 
 class Gunzip:
@@ -270,7 +280,7 @@ class CSVReader:
             if not used and more and wanted < 4 * self._block:
                 wanted *= 2
                 continue
-            frame = self._parse(self._buffer[:used]) if used else None
+            frame = self._parse(used) if used else None
             if frame is None:
                 batch, used = self._read_carefully()
             else:
@@ -314,9 +324,10 @@ class CSVReader:
         wanted = 1 << 16
         while self._fill(wanted):
             self._buffer = self._buffer.removeprefix(_BOM)
-            if self._buffer.startswith(b"PK\x03\x04"):
-                msg = f"{self._what}: the file is a zip archive or a workbook, not CSV"
-                raise FormatError(msg, "ask for exports as CSV")
+            for kind, beginning in _NOT_CSV.items():
+                if beginning.match(self._buffer):
+                    msg = f"{self._what}: the file is {kind}, not CSV"
+                    raise FormatError(msg, "ask for exports as CSV")
             whole = self._ended and not self._cut
             for separator in _SEPARATORS:
                 row = next(careful_rows(self._buffer, ended=whole, separator=separator), None)
@@ -327,9 +338,10 @@ class CSVReader:
                 row = next(careful_rows(self._buffer, ended=whole), None)
             if row:
                 names = [cell or "" for cell in row.cells]
-                if fault := row.fault or ("NUL characters" if "\0" in "".join(names) else ""):
+                odd = "control characters" if _CONTROL.search("".join(names)) else ""
+                if fault := row.fault or odd:
                     msg = f"{self._what}: the header row cannot be read: {fault}"
-                    raise FormatError(msg, "look at the first line of the file: is it UTF-8?")
+                    raise FormatError(msg, "look at the file: it should be CSV in UTF-8")
                 self._buffer = self._buffer[row.end :]
                 return names
             if self._ended:
@@ -337,12 +349,14 @@ class CSVReader:
             wanted = 2 * len(self._buffer)
         return []
 
-    def _parse(self, block: bytes) -> pl.DataFrame | None:
-        """A block's rows by polars; None when they need the careful reader."""
-        if block.startswith(_BOM) or block.count(b"\r") != block.count(b"\r\n"):
-            return None
+    def _parse(self, size: int) -> pl.DataFrame | None:
+        """The first *size* bytes' rows by polars; None when they need the careful reader."""
         # Polars takes a last row with an empty cell too many when no line end follows.
-        block = block if block.endswith(b"\n") else block + b"\n"
+        end = b"" if self._buffer.endswith(b"\n", 0, size) else b"\n"
+        block = b"".join((_FIRST_LINE, memoryview(self._buffer)[:size], end))
+        crlf = block.count(b"\r\n")
+        if self._buffer.startswith(_BOM) or block.count(b"\r") != crlf:
+            return None
         spans = _quoted_spans(block, self._separator)
         if spans is None:
             return None
@@ -350,6 +364,7 @@ class CSVReader:
             frame = pl.read_csv(
                 block,
                 has_header=False,
+                skip_lines=1,
                 schema=dict.fromkeys(self.columns, pl.String),
                 quote_char='"',
                 separator=chr(self._separator),
