@@ -278,6 +278,10 @@ class ExportStream(Stream):
         self.logger.info("%s: %d of %d files to read", self.name, len(self._pending), len(files))
         self._warn_of_lost_rows(files)
         self._settle_types(self._look())
+        if not self._pending and not self._pinned():
+            # No file to learn types from: only what no file can gainsay goes out.
+            certain = self._documented.text | set(self.primary_keys)
+            self._types = {name: kind for name, kind in self._types.items() if name in certain}
         self._announce()
 
     def _warn_of_lost_rows(self, files: Collection[ExportFile]) -> None:
@@ -348,7 +352,8 @@ class ExportStream(Stream):
         types: dict[str, str] = {}
         for name in dict.fromkeys([*base, *seen.columns]):
             types[name] = settled.get(name) or infer(name, seen.evidence, self._documented)
-            if name in keys and name not in pinned and types[name] != "string":
+            free = pinned.get(name, "string") == "string"
+            if name in keys and free and types[name] != "string":
                 types[name] = "string"
                 if name in self._overrides:
                     self.logger.warning("%s: %s is a key and stays a string", self.name, name)
@@ -402,8 +407,9 @@ class ExportStream(Stream):
 
     def _warn_of_new(self, names: Collection[str]) -> None:
         """Say which columns go out though the input catalog does not know them."""
-        added = sorted(name for name in names if self._selected(name))
-        if self._input_schema and added:
+        if not self._input_schema:
+            return  # nor must what is selected be asked before a catalog is applied
+        if added := sorted(name for name in names if self._selected(name)):
             self.logger.warning(
                 "%s: columns that the catalog does not know are added: %s",
                 self.name,
@@ -467,7 +473,8 @@ class ExportStream(Stream):
         file = spooled.file
         reader = self._reader(spooled)
         if any(name not in self._types for name in reader.columns):
-            self._settle_types(Look(tuple(self._types)) | look_into(spooled, self._known()))
+            seen = Look((*self._types, *reader.columns)) | look_into(spooled, self._known())
+            self._settle_types(seen)
             self._write_schema_again()
             reader = self._reader(spooled)
         cut_off, done = self._bookmark.in_progress

@@ -98,8 +98,8 @@ def test_round_trip(firstup: Emulator, files: list[File], whole: int, most: int)
     SCHEMA does not reach; what has gone out once keeps its type.
     """
     firstup.files.clear()
-    logging.disable(logging.WARNING)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging.root.manager, "disable", logging.WARNING)
         patch.setattr(look, "LOOK_WHOLE", whole)
         patch.setattr(streams, "SLICE", most)
         state: Mapping[str, Any] = {}
@@ -124,7 +124,6 @@ def test_round_trip(firstup: Emulator, files: list[File], whole: int, most: int)
             for found in (blocks, records):
                 _assert_given_back(found, kinds, expected)
             state = blocks.state
-    logging.disable(logging.NOTSET)
 
 
 def _pinned(run: Run, before: Mapping[str, str]) -> dict[str, str]:

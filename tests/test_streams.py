@@ -549,6 +549,39 @@ def test_empty_account(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -
     assert len(done.of("SCHEMA")) == 3
 
 
+@pytest.mark.parametrize("start_date", [None, "2026-05-14T16:00:00Z"])
+def test_run_before_the_first_file(emulator: Emulator, start_date: str | None) -> None:
+    """Without a file to learn from no type is settled that a file might gainsay."""
+    emulator.add("campaigns", "2026-05-14-12", "Campaign ID,Priority\n1,high\n")
+    config = settings(emulator, start_date=start_date)
+    first = run(config)
+    assert first.schema("users")["key_properties"] == ["user_id"]
+    assert set(first.state["bookmarks"]["users"]["types"].values()) == {"string"}
+    emulator.add(
+        "users", "2026-05-14-16", users_csv("1,2020-01-04", header="User ID,Registered Date")
+    )
+    emulator.add("campaigns", "2026-05-14-16", "Campaign ID,Priority\n1,high\n")
+    second = run(config, first.state)
+    types = {stream: second.state["bookmarks"][stream]["types"] for stream in STREAMS}
+    assert types["users"]["registered_date"] == "date"
+    assert types["campaigns"]["priority"] == "string"
+    for stream in STREAMS:
+        before = first.state["bookmarks"][stream]["types"]
+        assert before.items() <= types[stream].items()
+
+
+def test_key_stays_text(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """column_types does not change the type of a key, whether it has gone out or not."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    config = settings(emulator, column_types={"users": {"User ID": "integer"}})
+    first = run(config)
+    emulator.add("users", "2026-05-14-16", users_csv("2,5"))
+    for done in (first, run(config, first.state)):
+        assert done.schema("users")["key_properties"] == ["user_id"]
+        assert done.state["bookmarks"]["users"]["types"]["user_id"] == "string"
+    assert caplog.text.count("user_id is a key and stays a string") == 2
+
+
 def test_good_files_go_out_before_a_bad_one(emulator: Emulator) -> None:
     """A file that cannot be read stops the run at its turn, not before; rerun goes on there."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
