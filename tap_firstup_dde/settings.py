@@ -12,6 +12,7 @@ from singer_sdk import typing as th
 
 from tap_firstup_dde.client import REGIONS, is_token
 from tap_firstup_dde.documented import ADDED, KEYS
+from tap_firstup_dde.exportlib.encoding import FILE_FORMATS
 from tap_firstup_dde.exportlib.http import is_secure
 from tap_firstup_dde.exportlib.models import parse_generation
 from tap_firstup_dde.exportlib.schema import TYPES
@@ -152,6 +153,32 @@ def _schema() -> dict[str, Any]:
             description="Where a download is kept while it is read; "
             "the system's temporary folder unless set.",
         ),
+        # The SDK's own does not know arrow, nor options of the storage.
+        th.Property(
+            "batch_config",
+            th.ObjectType(
+                th.Property(
+                    "encoding",
+                    th.ObjectType(
+                        th.Property("format", th.StringType, allowed_values=list(FILE_FORMATS)),
+                        th.Property("compression", th.StringType, allowed_values=["gzip", "none"]),
+                    ),
+                ),
+                th.Property(
+                    "storage",
+                    th.ObjectType(
+                        th.Property("root", th.StringType),
+                        th.Property("prefix", th.StringType),
+                        th.Property("params", th.ObjectType(additional_properties=True)),
+                    ),
+                ),
+                th.Property("batch_size", th.IntegerType(minimum=1), default=10_000),
+            ),
+            title="Batch files",
+            description="Write batch files instead of records: `encoding` (`format` jsonl, parquet "
+            "or arrow; `compression`), `storage` (`root`, a folder or an fsspec URL; `prefix`; "
+            "`params` of its file system) and `batch_size`, rows a file at most.",
+        ),
     ).to_dict()
 
 
@@ -179,8 +206,8 @@ def faults(config: Mapping[str, Any]) -> list[str]:
     if folder and not Path(folder).is_dir():
         found.append(f"spool_dir {folder!r} is not a folder; create it or unset it")
     batch = config.get("batch_config")
-    if batch and not (batch.get("encoding", {}).get("format") and batch.get("storage")):
-        found.append("batch_config needs encoding.format and storage.root")
+    if batch:
+        found += _batch_faults(batch.get("encoding") or {}, batch.get("storage") or {})
     maps = config.get("stream_maps") or config.get("flattening_enabled")
     if maps and batch:
         found.append(
@@ -193,6 +220,17 @@ def faults(config: Mapping[str, Any]) -> list[str]:
         for name in types
         if name in ADDED
     ]
+
+
+def _batch_faults(encoding: Mapping[str, str], storage: Mapping[str, str]) -> list[str]:
+    """What is wrong with the parts of batch_config."""
+    if not encoding.get("format") or not storage.get("root"):
+        return ["batch_config needs encoding.format and storage.root"]
+    allowed = FILE_FORMATS[encoding["format"]]
+    if encoding.get("compression", allowed[0]) not in allowed:
+        choice = " or ".join(allowed)
+        return [f"batch_config: the compression of {encoding['format']} files is {choice}"]
+    return []
 
 
 def environment_faults(tap_name: str, schema: Mapping[str, Any]) -> list[str]:

@@ -27,6 +27,7 @@ PARENTS = {
     "IntegrityError": "ExportError",
     "FormatError": "ExportError",
     "SpoolError": "ExportError",
+    "BatchFileError": "ExportError",
 }
 
 

@@ -629,7 +629,8 @@ def test_messages_name_no_content() -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 40])
 @pytest.mark.parametrize("most", [1, 7, 100])
-def test_parts(size: int, most: int) -> None:
+@pytest.mark.parametrize("full", [True, False])
+def test_parts(size: int, most: int, full: bool) -> None:  # noqa: FBT001 - a table of one column
     """Whatever the batches, every row after the skipped ones comes once, with its number."""
     bad = {3, 4, 5, 20, 37}
     good = [n for n in range(1, 38) if n not in bad]
@@ -639,9 +640,11 @@ def test_parts(size: int, most: int) -> None:
         rows = [Malformed(n, str(n), "odd") for n in sorted(bad) if low < n <= low + size]
         batches.append(Batch(pl.DataFrame({"a": numbers.cast(pl.String)}), numbers, rows))
     for skip in range(40):
-        found = list(parts(batches, skip=skip, most=most))
+        found = list(parts(batches, skip=skip, most=most, full=full))
         assert all(0 < p.frame.height + len(p.malformed) <= most for p in found)
         assert all(p.frame["a"].cast(pl.Int64).equals(p.numbers) for p in found)
         numbered = [sorted([*p.numbers, *(row.number for row in p.malformed)]) for p in found]
         assert [number for part in numbered for number in part] == list(range(skip + 1, 38))
         assert {row.number for p in found for row in p.malformed} == {n for n in bad if n > skip}
+        if full:
+            assert all(len(part) == most for part in numbered[:-1])

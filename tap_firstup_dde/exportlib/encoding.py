@@ -1,4 +1,4 @@
-"""Fitted batches as whole blocks of RECORD lines."""
+"""Fitted batches as what leaves: blocks of RECORD lines, and batch files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ import json
 from typing import TYPE_CHECKING
 
 import polars as pl
+from isal import igzip
+
+from tap_firstup_dde.exportlib.schema import to_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+# How batch files are made: format → its compressions, the one that is taken unasked first.
+# Zstandard is not among them: no target reads it.
+FILE_FORMATS: Mapping[str, Sequence[str]] = {
+    "jsonl": ("gzip", "none"),
+    "parquet": ("none", "gzip"),
+    "arrow": ("none",),
+}
+_GZIP_LEVEL = 1  # 0 to 3; 0 makes files twice as large, 2 costs half as much again
 _TO_ESCAPE = r'["\\\x00-\x1f]'
 _BARE = frozenset({"integer", "number", "boolean"})
 
@@ -31,15 +42,51 @@ def record_lines(
     Returns:
         UTF-8, each line ended by LF; empty for a frame without rows.
     """
+    before = f'{{"type":"RECORD","stream":{json.dumps(stream)},"record":'
+    after = f',"time_extracted":{json.dumps(time_extracted)}}}'
+    return _lines(frame, types, before, after)
+
+
+def file_content(
+    frame: pl.DataFrame, types: Mapping[str, str], file_format: str, compression: str
+) -> bytes:
+    """A batch as the content of a batch file.
+
+    Every format has the same values as RECORD: dates and times are text, as JSON has them.
+
+    Args:
+        frame: Text columns in canonical text.
+        types: Column → type; a column without one is ``string``.
+        file_format: One of `FILE_FORMATS`.
+        compression: One that the format has.
+    """
+    if file_format == "jsonl":
+        lines = _lines(frame, types, "", "")
+        return igzip.compress(lines, _GZIP_LEVEL) if compression == "gzip" else lines
+    content = io.BytesIO()
+    values = to_values(frame, types)
+    if file_format == "parquet":
+        values.write_parquet(content, compression="gzip" if compression == "gzip" else "snappy")
+    else:
+        # Not string views, which many readers do not know.
+        values.write_ipc(content, compat_level=pl.CompatLevel.oldest())
+    return content.getvalue()
+
+
+def _lines(frame: pl.DataFrame, types: Mapping[str, str], before: str, after: str) -> bytes:
+    """Rows as JSON objects, one a line, each between the same words."""
     # By position: polars takes a name like "*" for a pattern.
     texts = [i for i, name in enumerate(frame.columns) if types.get(name) not in _BARE]
     escaped = _with_pattern(frame, texts, _TO_ESCAPE)
     parts: list[pl.Expr] = []
-    literal = f'{{"type":"RECORD","stream":{json.dumps(stream)},"record":{{'
+    literal = before + "{"
     for position, name in enumerate(frame.columns):
         literal += f"{',' if position else ''}{json.dumps(name, ensure_ascii=False)}:"
         value = pl.nth(position)
         nulls = frame.to_series(position).null_count()
+        if position and nulls == frame.height:
+            literal += "null"
+            continue
         if position in escaped:
             # A one-member object, {"v":…}, less what stands around the value.
             member = pl.struct(value.alias("v")).struct.json_encode()
@@ -54,7 +101,7 @@ def record_lines(
             value = value.fill_null("null")
         parts += (pl.lit(literal), value)
         literal = ""
-    parts.append(pl.lit(f'{literal}}},"time_extracted":{json.dumps(time_extracted)}}}'))
+    parts.append(pl.lit(literal + "}" + after))
     lines = io.BytesIO()
     # The fastest way from a text column to bytes: as a CSV of one column, without quotes.
     frame.select(pl.concat_str(parts)).write_csv(lines, include_header=False, quote_style="never")

@@ -11,6 +11,7 @@
   x IntegrityError                  the bytes differ from what was promised
   x FormatError                     the bytes are right, but cannot be read as records
   x SpoolError                      the local disk refused a download
+  x BatchFileError                  the storage refused a batch file
 """
 
 from __future__ import annotations
@@ -78,3 +79,7 @@ class FormatError(ExportError):
 
 class SpoolError(ExportError):
     """A download cannot be kept on the local disk."""
+
+
+class BatchFileError(ExportError):
+    """A batch file cannot be kept in its storage."""

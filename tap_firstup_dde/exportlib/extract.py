@@ -274,6 +274,21 @@ def one_ahead(
             )
 
 
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items; while one is used the next is made in the background."""
+    following = _in_background(_next, items)
+    while (one := following.result()) is not None:
+        following = _in_background(_next, items)
+        yield one[0]
+
+
+def _next(items: Iterator[T]) -> tuple[T] | None:
+    """The next item, in a tuple; None when there is no more."""
+    for item in items:
+        return (item,)
+    return None
+
+
 def _in_background(work: Callable[[T], R], item: T) -> Future[R]:
     """Start *work*; its thread never keeps the process from ending."""
     future: Future[R] = Future()

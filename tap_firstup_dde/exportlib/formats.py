@@ -189,15 +189,32 @@ class Batch:
         malformed = tuple(row for row in self.malformed if after < row.number <= upto)
         return Batch(self.frame[start:stop], self.numbers[start:stop], malformed)
 
+    def __add__(self, other: Batch) -> Batch:
+        """Both, one after the other."""
+        frame = pl.concat((self.frame, other.frame))
+        numbers = pl.concat((self.numbers, other.numbers))
+        return Batch(frame, numbers, (*self.malformed, *other.malformed))
 
-def parts(batches: Iterable[Batch], *, skip: int, most: int) -> Iterator[Batch]:
-    """The rows after the first *skip* ones, in batches of at most *most* rows."""
-    done = skip
+
+def parts(batches: Iterable[Batch], *, skip: int, most: int, full: bool = False) -> Iterator[Batch]:
+    """The rows after the first *skip* ones, in batches of at most *most* rows.
+
+    Args:
+        batches: All rows of a file.
+        skip: Rows to leave out.
+        most: Rows of one batch.
+        full: Whether each but the last one has that many; otherwise none waits for more.
+    """
+    done, held = skip, None
     for batch in batches:
-        while done < batch.last:
-            upto = min(done + most, batch.last)
-            yield batch.between(done, upto)
+        held = held + batch if held else batch
+        while held.last - done >= (most if full else 1):
+            upto = min(done + most, held.last)
+            yield held.between(done, upto)
             done = upto
+        held = held.between(done, held.last) if held.last > done else None
+    if held:
+        yield held
 
 
 def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
@@ -303,7 +320,8 @@ class CSVReader:
         """
         if size > len(self._buffer) >= LONGEST_ROW:
             msg = f"{self._what}: row {self._rows + 1} is longer than {LONGEST_ROW} bytes"
-            raise FormatError(msg, "look for a quote that is never closed")
+            hint = "look for a quote that is never closed, or set malformed_rows to divert"
+            raise FormatError(msg, hint)
         parts, have = [self._buffer], len(self._buffer)
         while have < min(size, LONGEST_ROW) and not self._ended:
             piece = next(self._pieces, None)
