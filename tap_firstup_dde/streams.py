@@ -8,10 +8,11 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import polars as pl
 from singer_sdk import Stream
-from singer_sdk.batch import Batcher
+from singer_sdk.helpers._batch import BaseBatchFileEncoding
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 
@@ -24,9 +25,9 @@ from tap_firstup_dde.documented import (
     SOURCE_FILE,
     SOURCE_LINE,
 )
-from tap_firstup_dde.exportlib.encoding import record_lines
-from tap_firstup_dde.exportlib.exceptions import StateError
-from tap_firstup_dde.exportlib.extract import Spooled, one_ahead
+from tap_firstup_dde.exportlib.encoding import FILE_FORMATS, file_content, record_lines
+from tap_firstup_dde.exportlib.exceptions import BatchFileError, StateError
+from tap_firstup_dde.exportlib.extract import Spooled, ahead, one_ahead
 from tap_firstup_dde.exportlib.formats import CSVReader, column_names, parts
 from tap_firstup_dde.exportlib.look import Knowledge, Look, discard, look_at, look_into
 from tap_firstup_dde.exportlib.models import STATE_HINT, Bookmark, format_time, parse_generation
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
     from singer_sdk import Tap
-    from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
+    from singer_sdk.helpers._batch import BatchConfig
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from tap_firstup_dde.exportlib.formats import Malformed
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
 
-KEYS_COMPARED = 1_000_000  # rows of a file, eight bytes each, whose keys are compared
+KEYS_COMPARED = 4_000_000  # rows of a file, eight bytes each, whose keys are compared
 MALFORMED_SUFFIX = "_malformed"
 SLICE = 100_000  # rows that leave as one block at most; STATE goes out after that many
 
@@ -132,7 +133,8 @@ class ExportStream(Stream):
         overrides = (self.config.get("column_types") or {}).get(name, {})
         self._overrides = {column_names([label])[0]: kind for label, kind in overrides.items()}
         keys = (self.config.get("primary_keys") or {}).get(name) or ()
-        self._own_keys = tuple(key if key in ADDED else column_names([key])[0] for key in keys)
+        named = (key if key in ADDED else column_names([key])[0] for key in keys)
+        self._own_keys = tuple(dict.fromkeys(named))
         self._types: dict[str, str] = dict(self._documented.columns)
         self._pending: list[ExportFile] = []
         self._kept: dict[str, Spooled] = {}
@@ -179,8 +181,8 @@ class ExportStream(Stream):
     def apply_catalog(self, catalog: Catalog) -> None:
         super().apply_catalog(catalog)
         self.replication_key = self.replication_key or GENERATED_AT
-        if self._own_keys or not self.primary_keys:
-            self.primary_keys = self._own_keys or KEYS[self.name]
+        keys = self._own_keys or self.primary_keys or KEYS[self.name]
+        self.primary_keys = tuple(dict.fromkeys(keys))
         if catalog_types := self._catalog_types():
             self._types = catalog_types
 
@@ -206,12 +208,8 @@ class ExportStream(Stream):
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
-        for frame in self._frames():
-            yield from self._records(frame)
-
-    def _records(self, frame: pl.DataFrame) -> Iterator[Record]:
-        """A fitted batch's rows with their values as JSON has them."""
-        return to_values(frame, {**self._types, **_ADDED_TYPES}).iter_rows(named=True)
+        for frame in self._frames(SLICE):
+            yield from to_values(frame, self._all_types()).iter_rows(named=True)
 
     @override
     def _sync_records(
@@ -222,10 +220,9 @@ class ExportStream(Stream):
             yield from super()._sync_records(context, write_messages=write_messages)
             return
         with self.get_record_counter() as counter, self.get_sync_timer():
-            for frame in self._frames():
-                types = {**self._types, **_ADDED_TYPES}
+            for frame in self._frames(SLICE):
                 now = format_time(datetime.now(UTC))
-                self._tap.write_message(record_lines(frame, types, self.name, now))
+                self._tap.write_message(record_lines(frame, self._all_types(), self.name, now))
                 counter.increment(frame.height)
         self._finalize_state(self.stream_state)
         self._write_state_message()
@@ -234,11 +231,26 @@ class ExportStream(Stream):
     def get_batches(
         self, batch_config: BatchConfig, context: Context | None = None
     ) -> Iterator[tuple[BaseBatchFileEncoding, list[str]]]:
-        # Frame by frame: the bookmark must not pass rows that still wait for their file.
-        batcher = Batcher(self.tap_name, self.name, batch_config)
-        for frame in self._frames():
-            for manifest in batcher.get_batches(self._records(frame)):
-                yield batch_config.encoding, manifest
+        chosen = batch_config.encoding
+        compression = chosen.compression or FILE_FORMATS[chosen.format][0]
+        encoding = BaseBatchFileEncoding(chosen.format, compression)
+        suffix = chosen.format + (".gz" if compression == "gzip" else "")
+        stem = f"{batch_config.storage.prefix or ''}{self.tap_name}--{self.name}-{uuid4()}"
+        frames = self._frames(min(batch_config.batch_size, SLICE), full=True)
+        for number, frame in enumerate(frames, start=1):
+            content = file_content(frame, self._all_types(), chosen.format, compression)
+            name = f"{stem}-{number}.{suffix}"
+            try:
+                with batch_config.storage.open(name, "wb") as file:
+                    file.write(content)
+            except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+                msg = f"{self.name}: a batch file cannot be written ({type(error).__name__})"
+                raise BatchFileError(msg, "check batch_config.storage") from None
+            yield encoding, [batch_config.storage.get_url(name)]
+
+    def _all_types(self) -> dict[str, str]:
+        """Column → type, of the added columns too."""
+        return {**self._types, **_ADDED_TYPES}
 
     @property
     def _columnar(self) -> bool:
@@ -322,8 +334,14 @@ class ExportStream(Stream):
         return Knowledge(self._settled(), self._documented, ADDED)
 
     def _settled(self) -> Mapping[str, str]:
-        """Column → type, as settings, state and input catalog have it; the first wins."""
-        return {**self._catalog_types(), **self._pinned(), **self._overrides}
+        """Column → type, as settings, state and input catalog have it; the first wins.
+
+        A key is text, unless it has gone out as something else.
+        """
+        pinned = self._pinned()
+        keys = {*KEYS[self.name], *self.primary_keys} - {*ADDED}
+        text = {key: "string" for key in keys if pinned.get(key, "string") == "string"}
+        return {**self._catalog_types(), **pinned, **self._overrides, **text}
 
     def _pinned(self) -> dict[str, str]:
         """Column → type of the columns that have gone out, as the state has it.
@@ -332,10 +350,10 @@ class ExportStream(Stream):
             StateError: The state holds types that do not exist.
         """
         types = self.stream_state.get("types") or {}
-        if not isinstance(types, dict) or not set(types.values()) <= set(TYPES):
+        if not isinstance(types, dict) or not all(kind in TYPES for kind in types.values()):
             msg = f"{self.name}: the state's types cannot be read"
             raise StateError(msg, STATE_HINT)
-        return dict(types)
+        return {name: kind for name, kind in types.items() if name not in ADDED}
 
     def _catalog_types(self) -> dict[str, str]:
         """Column → type of the input catalog's columns."""
@@ -348,16 +366,12 @@ class ExportStream(Stream):
         base = {**self._catalog_types(), **pinned}
         if not base and not seen.columns:
             base = dict(self._documented.columns)
-        keys = {*KEYS[self.name], *self.primary_keys}
         types: dict[str, str] = {}
         for name in dict.fromkeys([*base, *seen.columns]):
             types[name] = settled.get(name) or infer(name, seen.evidence, self._documented)
-            free = pinned.get(name, "string") == "string"
-            if name in keys and free and types[name] != "string":
-                types[name] = "string"
-                if name in self._overrides:
-                    self.logger.warning("%s: %s is a key and stays a string", self.name, name)
-            if name in self._overrides and types[name] != pinned.get(name, types[name]):
+            if self._overrides.get(name, types[name]) != types[name]:
+                self.logger.warning("%s: %s is a key and stays a string", self.name, name)
+            elif name in self._overrides and types[name] != pinned.get(name, types[name]):
                 self.logger.warning(
                     "%s: column_types makes %s %s; it has gone out as %s, and loaders may refuse",
                     self.name,
@@ -372,6 +386,14 @@ class ExportStream(Stream):
 
     def _settle_key(self, seen: Look) -> None:
         """Fall back to the row's place where a row might have no key."""
+        usual, catalog = tuple(KEYS[self.name]), self._input_schema and not self._own_keys
+        if catalog and tuple(self.primary_keys) == tuple(ROW_KEY) != usual:
+            self.logger.warning(
+                "%s: the key is %s, as the catalog has it, not %s",
+                self.name,
+                ", ".join(ROW_KEY),
+                ", ".join(usual),
+            )
         shared = set(self._types) if seen.shared is None else seen.shared
         typed = {name for name, kind in self._types.items() if kind != "string"}
         faults = {
@@ -398,7 +420,7 @@ class ExportStream(Stream):
         origin = name.removesuffix(MISFIT_SUFFIX)
         maps = self.config.get("stream_maps") or {}
         return name != origin and any(
-            origin in members and name not in members
+            members.get(origin, origin) != origin and name not in members
             for pattern, members in maps.items()
             if isinstance(members, dict)
             and "__source__" not in members
@@ -446,17 +468,21 @@ class ExportStream(Stream):
 
     # Files to batches
 
-    def _frames(self) -> Iterator[pl.DataFrame]:
+    def _frames(self, most: int, *, full: bool = False) -> Iterator[pl.DataFrame]:
         """Fitted batches of the pending files, with the added columns; STATE goes out between.
 
         A batch is over when the next one is asked for: only then the bookmark moves.
+
+        Args:
+            most: Rows of a batch.
+            full: Whether all batches of a file but the last have that many.
         """
         waiting = {file.key for file in self._pending}
         files = one_ahead(self._pending, self._fetch, Spooled.close)
         try:
             for file, spooled in files:
                 with closing(spooled):
-                    yield from self._file_frames(spooled, waiting)
+                    yield from self._file_frames(spooled, waiting, most, full=full)
                 waiting.discard(file.key)
                 self._bookmark = self._bookmark.finish(file, self._lookback)
                 self._write_bookmark()
@@ -468,7 +494,9 @@ class ExportStream(Stream):
         """The proven bytes of *file*: kept by the look, or downloaded now."""
         return self._kept.pop(file.key, None) or self._spool.download(self._transport, file)
 
-    def _file_frames(self, spooled: Spooled, waiting: Collection[str]) -> Iterator[pl.DataFrame]:
+    def _file_frames(
+        self, spooled: Spooled, waiting: Collection[str], most: int, *, full: bool
+    ) -> Iterator[pl.DataFrame]:
         """One file's fitted batches, from where an earlier run was cut off."""
         file = spooled.file
         reader = self._reader(spooled)
@@ -485,7 +513,7 @@ class ExportStream(Stream):
         misfits: Counter[str] = Counter()
         keys: list[pl.Series] = []
         rows, since_state, malformed = skip, 0, 0
-        for part in parts(reader, skip=skip, most=SLICE):
+        for part in parts(ahead(iter(reader)), skip=skip, most=most, full=full):
             if part.malformed and self._malformed:
                 self._malformed.write(file, part.malformed)
                 malformed += len(part.malformed)
@@ -493,7 +521,7 @@ class ExportStream(Stream):
             misfits.update(counts)
             # Generation and file are the same in all rows of a file.
             own = [key for key in self.primary_keys if key not in ADDED]
-            if own and SOURCE_LINE not in self.primary_keys and rows < KEYS_COMPARED:
+            if SOURCE_LINE not in self.primary_keys and rows < KEYS_COMPARED:
                 keys.append(key_hashes(fitted, own))
             if part.frame.height:
                 yield self._with_added(fitted, file, part.numbers)
@@ -512,12 +540,14 @@ class ExportStream(Stream):
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""
-        fitted = fit(frame, self._wanted(), self._documented)
-        fresh = [name for name in fitted.frame.columns if name not in self._types]
-        hidden = [name for name in fresh if self._is_mapped_away(name)]
-        if added := [name for name in fresh if name not in hidden]:
+        wanted = self._wanted()
+        fitted = fit(frame, wanted, self._documented)
+        fresh = [name for name in fitted.frame.columns if name not in wanted]
+        added = [n for n in fresh if self._selected(n) and not self._is_mapped_away(n)]
+        if added:
             self._types.update(dict.fromkeys(added, "string"))
             self._write_schema_again()
+        hidden = set(fresh) - set(added)
         return fitted.frame.drop(hidden), fitted.misfits
 
     def _with_added(
@@ -552,7 +582,8 @@ class ExportStream(Stream):
             )
         for name, count in misfits.items():
             column = name + MISFIT_SUFFIX
-            place = f"stand in {column}" if column in self._types else "are left out by the map"
+            out = column in self._wanted()
+            place = f"stand in {column}" if out else "are left out by the map or the catalog"
             self.logger.warning(
                 "%s: %d values of %s are not %s and %s", file, count, name, self._types[name], place
             )
@@ -567,8 +598,8 @@ class ExportStream(Stream):
         for fault, count in faults.items():
             if count:
                 self.logger.warning(
-                    "%s: %d of %d rows %s (%s), and a loader may keep one of them; set "
-                    "primary_keys to columns that tell rows apart",
+                    "%s: %d of the %d rows compared %s (%s), and a loader may keep one of them; "
+                    "set primary_keys to columns that tell rows apart",
                     file,
                     count,
                     len(every),

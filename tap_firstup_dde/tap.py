@@ -160,6 +160,10 @@ class TapFirstupDDE(Tap):
             msg = "the catalog cannot be read: it is not an object"
             raise ExportError(msg, "make one with --discover")
         for entry in catalog.get("streams", []) if isinstance(catalog, dict) else []:
+            for name, column in entry.get("schema", {}).get("properties", {}).items():
+                if not isinstance(column, dict):
+                    msg = f"the catalog cannot be read: {name} is not described by an object"
+                    raise ExportError(msg, "make one with --discover")
             for item in entry.get("metadata", []):
                 method = item.get("metadata", {}).get("replication-method")
                 if method and not item.get("breadcrumb"):
@@ -206,6 +210,9 @@ class TapFirstupDDE(Tap):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        # A setting that is null is not set.
+        for name in [name for name, value in self._config.items() if value is None]:
+            del self._config[name]
         try:
             errors = super()._validate_config(raise_errors=raise_errors)
         except ConfigValidationError as error:

@@ -16,6 +16,7 @@ from tap_firstup_dde import streams
 from tap_firstup_dde.exportlib import look
 from tap_firstup_dde.exportlib.exceptions import (
     AuthenticationError,
+    ExportError,
     FileGoneError,
     FormatError,
     IntegrityError,
@@ -388,14 +389,22 @@ def test_column_types_and_keys_from_settings(emulator: Emulator) -> None:
     assert done.schema("users")["key_properties"] == ["badge", "user_id"]
 
 
-def test_key_fallback(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_key_fallback(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without the key's column in each file the row's place is the key, with a warning."""
     emulator.add("users", "2026-05-14-12", "name,tenure\nA,1\n")
+    catalog = discover(settings(emulator), capsys)
     emulator.add("users", "2026-05-14-16", users_csv("1,5"))
     with caplog.at_level(logging.WARNING):
         done = run(settings(emulator))
     assert done.schema("users")["key_properties"] == ["_sdc_source_file", "_sdc_source_lineno"]
     assert "key column user_id is not in every file" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        under = run(settings(emulator), catalog=catalog).schema("users")
+    assert under["key_properties"] == done.schema("users")["key_properties"]
+    assert "the key is _sdc_source_file, _sdc_source_lineno, as the catalog has it" in caplog.text
 
 
 def test_keys_in_one_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
@@ -404,9 +413,12 @@ def test_keys_in_one_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         done = run(settings(emulator))
     assert len(done.records("users")) == 5
-    assert "2 of 5 rows have the key of another row (user_id)" in caplog.text
-    assert "1 of 5 rows have no key (user_id)" in caplog.text
+    assert "2 of the 5 rows compared have the key of another row (user_id)" in caplog.text
+    assert "1 of the 5 rows compared have no key (user_id)" in caplog.text
     assert "set primary_keys" in caplog.text
+    caplog.clear()
+    run(settings(emulator, primary_keys={"users": ["generated_at"]}))
+    assert "4 of the 5 rows compared have the key of another row (generated_at)" in caplog.text
     caplog.clear()
     for keys in (["tenure"], ["generated_at", "tenure"]):
         run(settings(emulator, primary_keys={"users": keys}))
@@ -477,6 +489,45 @@ def test_map_holds_for_misfits(
     done = run(settings(emulator, stream_maps={"users": {"tenure": None}}), state)
     assert done.records("users")
     assert "classified" not in json.dumps(done.messages)
+
+
+def test_identity_map_keeps_misfits(emulator: Emulator) -> None:
+    """A map that leaves a column as it is does not cost its misfits."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    state = run(settings(emulator)).state
+    emulator.add("users", "2026-05-14-16", users_csv("2,00123"))
+    done = run(settings(emulator, stream_maps={"users": {"tenure": "tenure"}}), state)
+    assert [r["tenure__text"] for r in done.records("users")] == ["00123"]
+
+
+@pytest.mark.parametrize("whole", [look.LOOK_WHOLE, 80])
+@pytest.mark.parametrize("path", ["blocks", "records"])
+def test_deselected_misfits(  # noqa: PLR0917 - fixtures
+    emulator: Emulator,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    whole: int,
+    path: str,
+) -> None:
+    """A misfit column that a catalog deselects is in no SCHEMA and no record, as is said."""
+    monkeypatch.setattr(look, "LOOK_WHOLE", whole)
+    if path == "records":
+        monkeypatch.setattr(streams.ExportStream, "_columnar", property(lambda _: False))
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    catalog = discover(settings(emulator), capsys)
+    state = run(settings(emulator), catalog=catalog).state
+    (users,) = [e for e in catalog["streams"] if e["tap_stream_id"] == "users"]
+    users["metadata"].append(
+        {"breadcrumb": ["properties", "tenure__text"], "metadata": {"selected": False}}
+    )
+    emulator.add("users", "2026-05-14-16", users_csv(*(f"{n},{n}" for n in range(99)), "99,x"))
+    with caplog.at_level(logging.WARNING):
+        done = run(settings(emulator), state, catalog)
+    (schema,) = [m for m in done.of("SCHEMA") if m["stream"] == "users"]
+    assert {*schema["schema"]["properties"]} == {key for r in done.records("users") for key in r}
+    assert "tenure__text" not in json.dumps(done.messages)
+    assert "1 values of tenure are not integer and are left out" in caplog.text
 
 
 def test_map_into_another_stream(emulator: Emulator) -> None:
@@ -578,7 +629,8 @@ def test_key_stays_text(emulator: Emulator, caplog: pytest.LogCaptureFixture) ->
     emulator.add("users", "2026-05-14-16", users_csv("2,5"))
     for done in (first, run(config, first.state)):
         assert done.schema("users")["key_properties"] == ["user_id"]
-        assert done.state["bookmarks"]["users"]["types"]["user_id"] == "string"
+        types = done.state["bookmarks"]["users"]["types"]
+        assert types == {"user_id": "string", "tenure": "integer"}
     assert caplog.text.count("user_id is a key and stays a string") == 2
 
 
@@ -706,6 +758,68 @@ def test_nothing_unproven_goes_out(
     done: Run = caught.value.run  # type: ignore[attr-defined]
     assert done.of("RECORD") == []
     assert "finished" not in json.dumps(done.state)
+
+
+@pytest.mark.parametrize(
+    "bookmark",
+    [
+        {"types": {"tenure": ["integer", "null"]}},
+        {"types": {"tenure": {"type": "integer"}}},
+        {"types": {"tenure": "decimal"}},
+        {"types": ["tenure"]},
+    ],
+)
+def test_types_that_are_none(emulator: Emulator, bookmark: dict[str, Any]) -> None:
+    """A state whose types cannot be read is an error that says so."""
+    with pytest.raises(StateError, match="users: the state's types cannot be read"):
+        run(settings(emulator), {"bookmarks": {"users": bookmark}})
+
+
+def test_types_of_added_columns(emulator: Emulator) -> None:
+    """A state cannot give the tap's own columns another type."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    odd = {"bookmarks": {"users": {"types": {"generated_at": "integer"}}}}
+    assert run(settings(emulator), odd).records("users") == run(settings(emulator)).records("users")
+
+
+def test_finished_alone(emulator: Emulator) -> None:
+    """A file whose key is in finished is not read, also where the state says nothing else."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    finished = run(settings(emulator)).state["bookmarks"]["users"]["finished"]
+    done = run(settings(emulator), {"bookmarks": {"users": {"finished": finished}}})
+    assert done.records("users") == []
+    emulator.add("users", "2026-05-14-16", users_csv("2,5"))
+    assert [r["user_id"] for r in run(settings(emulator), done.state).records("users")] == ["2"]
+
+
+def test_settings_that_are_null(emulator: Emulator) -> None:
+    """A setting that is null has its default."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    names = ("lookback_days", "request_timeout", "max_retries", "stream_maps", "malformed_rows")
+    done = run(settings(emulator, **dict.fromkeys(names)))
+    assert done.rows("users") == run(settings(emulator)).rows("users")
+
+
+@pytest.mark.parametrize("keys", [["user_id", "User ID"], ["tenure", "tenure"]])
+def test_key_named_twice(emulator: Emulator, keys: list[str]) -> None:
+    """A key column that is named twice counts once."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    done = run(settings(emulator, primary_keys={"users": keys}))
+    assert len(done.schema("users")["key_properties"]) == 1
+
+
+@pytest.mark.parametrize("odd", [True, None, "integer", {"type": 5}, {"type": ["integer", 5]}])
+def test_odd_catalog(emulator: Emulator, capsys: pytest.CaptureFixture[str], odd: object) -> None:
+    """A column that a catalog describes in no way that is known is text, or an error."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    catalog = discover(settings(emulator), capsys)
+    (users,) = [e for e in catalog["streams"] if e["tap_stream_id"] == "users"]
+    users["schema"]["properties"]["tenure"] = odd
+    if isinstance(odd, dict):
+        assert run(settings(emulator), catalog=catalog).records("users")[0]["tenure"] == "5"
+    else:
+        with pytest.raises(ExportError, match="tenure is not described by an object"):
+            run(settings(emulator), catalog=catalog)
 
 
 def test_another_program_is_refused(emulator: Emulator) -> None:

@@ -126,6 +126,9 @@ class Transport(Protocol):
         """The program that the files belong to, once known."""
 
 
+_UNKNOWN = datetime.min.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Bookmark:
     """How far a stream has been read.
@@ -157,13 +160,13 @@ class Bookmark:
             keys = state.get("finished")
             progress = state.get("in_progress") or {"file": "", "rows": 0}
             in_progress = (str(progress["file"]), int(progress["rows"]))
-            finished = {str(key): times.get(key, newest) for key in keys or ()}
+            finished = {str(key): times.get(key, newest or _UNKNOWN) for key in keys or ()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"the state cannot be read: {error!r}"
             raise StateError(msg, STATE_HINT) from None
         return cls(
             generated_at=newest,
-            finished={key: moment for key, moment in finished.items() if moment},
+            finished=finished,
             closed=newest is not None and keys is None,
             in_progress=in_progress,
         )
@@ -183,11 +186,20 @@ class Bookmark:
         return state
 
     def settle(self, files: Iterable[ExportFile]) -> Bookmark:
-        """Take a state without a list of files over: what is listed up to it is finished."""
-        if not self.closed or self.generated_at is None:
-            return self
-        done = {f.key: f.generated_at for f in files if f.generated_at <= self.generated_at}
-        return replace(self, finished=done, closed=False)
+        """Learn from the list what the state does not say.
+
+        Of a state without a list of files: what is listed up to it is finished. Of one without
+        times: when its files were generated.
+        """
+        listed = {file.key: file.generated_at for file in files}
+        if self.closed and self.generated_at is not None:
+            done = {key: moment for key, moment in listed.items() if moment <= self.generated_at}
+            return replace(self, finished=done, closed=False)
+        known = {
+            key: listed.get(key, moment) if moment == _UNKNOWN else moment
+            for key, moment in self.finished.items()
+        }
+        return replace(self, finished=known)
 
     def pending(
         self, files: Iterable[ExportFile], lookback: timedelta, start: datetime | None = None

@@ -301,6 +301,8 @@ def _which(frame: pl.DataFrame, tests: Mapping[str, pl.Expr]) -> frozenset[str]:
 
 def key_hashes(frame: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
     """A number for each row's key, equal for equal keys; null where the key is not whole."""
+    if not keys:
+        return pl.zeros(frame.height, pl.UInt64, eager=True)
     whole = pl.all_horizontal(pl.col(keys).is_not_null())
     return frame.select(pl.when(whole).then(pl.struct(keys).hash())).to_series()
 
@@ -329,11 +331,12 @@ def json_schema(kind: str) -> dict[str, Any]:
     return {"type": [kind, "null"]}
 
 
-def type_of(schema: Mapping[str, Any]) -> str:
+def type_of(schema: object) -> str:
     """The type that a catalog's JSON Schema of a column stands for; ``string`` if in doubt."""
-    kinds = schema.get("type", [])
-    words = {kinds} if isinstance(kinds, str) else set(kinds)
-    words.discard("null")
+    if not isinstance(schema, dict):
+        return "string"
+    kinds = schema.get("type")
+    words = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if kind != "null"]
     if len(words) != 1:
         return "string"
     (word,) = words
