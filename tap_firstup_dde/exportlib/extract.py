@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, TypeVar
 
+from tap_firstup_dde.exportlib.compression import Gunzip, decompress
 from tap_firstup_dde.exportlib.exceptions import (
     ExpiredURLError,
     IntegrityError,
@@ -17,7 +18,6 @@ from tap_firstup_dde.exportlib.exceptions import (
     RetriableTransportError,
     SpoolError,
 )
-from tap_firstup_dde.exportlib.formats import Gunzip, decompress
 from tap_firstup_dde.exportlib.http import delay
 
 if TYPE_CHECKING:

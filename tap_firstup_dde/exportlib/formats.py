@@ -1,4 +1,4 @@
-"""From stored bytes to batches of text columns: gzip, then CSV, each proven as it is read.
+"""From decompressed bytes to batches of text columns, proven as they are read.
 
 Polars parses CSV at the speed of the machine, but it is lenient where a row is short or a
 quote stands in the wrong place. So the bytes are cut into blocks of whole rows here, each
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from isal import isal_zlib
 
 from tap_firstup_dde.exportlib.exceptions import FormatError
+from tap_firstup_dde.exportlib.rows import CR, LF, QUOTE, SEPARATORS, careful_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,13 +26,9 @@ if TYPE_CHECKING:
 
     _Spans = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-PIECE = 1 << 20  # bytes of decompressed data handed on at a time
 BLOCK = 4 << 20  # bytes of CSV parsed at a time
 LONGEST_ROW = 256 << 20  # bytes
 _BOM = b"\xef\xbb\xbf"
-_GARBAGE = "other bytes follow the gzip data"
-_QUOTE, _LF, _CR = b'"\n\r'
-_SEPARATORS = b",|\t;"  # the first one that parts the header row; a comma if none does
 _NOT_CSV = {  # how other files begin
     "a zip archive or a workbook": re.compile(rb"PK\x03\x04"),
     "JSON": re.compile(rb'\s*+(?:\[\s*+)?\{\s*+"'),
@@ -43,108 +39,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")  # in no label, but in files of o
 # What every block that polars parses begins with, a line to skip: of bytes that begin like
 # compressed ones, as the text "x^" does, polars would make other bytes.
 _FIRST_LINE = b"-\n"
-
-
-class Gunzip:
-    """Decompresses gzip as it arrives, all its members; other bytes pass unchanged.
-
-    Attributes:
-        fault: What is wrong with the gzip data; empty when nothing is. Complete only once
-            all bytes were given.
-    """
-
-    def __init__(self) -> None:
-        """Start before the first byte."""
-        self._head = b""
-        self._member: Any = None
-        self._plain = False
-        self._error = ""
-        self._members = 0
-
-    @property
-    def fault(self) -> str:
-        """What is wrong with the data so far, taken as the whole."""
-        if self._error:
-            return self._error
-        if self._members and self._head:
-            return _GARBAGE
-        return "the gzip data end too early" if self._member else ""
-
-    def check(self, chunk: bytes) -> None:
-        """Take the next bytes only to learn of a `fault`."""
-        for _ in self.feed(chunk):
-            pass
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The decompressed bytes that the next stored bytes give, in small pieces."""
-        data, self._head = self._head + chunk, b""
-        while data and not self._error:
-            if self._member is None and not self._plain:
-                data = self._begin(data)
-            elif self._plain:
-                yield data
-                return
-            else:
-                piece, data = self._inflate(data)
-                if piece:
-                    yield piece
-
-    def _begin(self, data: bytes) -> bytes:
-        """Tell by its first bytes what *data* is; returns what to go on with."""
-        if self._members:
-            # As gzip does it: zeros may follow the last member, nothing else.
-            data = data.lstrip(b"\0")
-        if len(data) < 2:
-            self._head = data
-            return b""
-        if is_gzip(data):
-            self._member = isal_zlib.decompressobj(wbits=31)
-        elif self._members:
-            self._error = _GARBAGE
-        else:
-            self._plain = True
-        return data
-
-    def _inflate(self, data: bytes) -> tuple[bytes, bytes]:
-        """A piece decompressed from *data*, and what of *data* is left."""
-        member = self._member
-        try:
-            piece = member.decompress(data, PIECE)
-        except isal_zlib.error as error:  # type: ignore[misc]  # an instance, by the stub
-            self._error = f"the gzip data are broken ({error})"
-            return b"", b""
-        if not member.eof:
-            return piece, member.unconsumed_tail
-        self._member = None
-        self._members += 1
-        return piece, member.unused_data
-
-    def end(self) -> bytes:
-        """What is left at the end of data too short to tell; one byte or none."""
-        return b"" if self._members else self._head
-
-
-def is_gzip(data: bytes) -> bool:
-    """Whether *data* begins like gzip."""
-    return data[:2] == b"\x1f\x8b"
-
-
-def decompress(stored: IO[bytes], most: int | None = None) -> Iterator[bytes]:
-    """The decompressed bytes of a proven file, from its current position.
-
-    Args:
-        stored: Bytes as stored: gzip, or plain.
-        most: How many of the stored bytes to read; None for all.
-
-    Yields:
-        Pieces of at most `PIECE` bytes.
-    """
-    gunzip = Gunzip()
-    left = PIECE if most is None else most
-    while chunk := stored.read(min(PIECE, left)):
-        yield from gunzip.feed(chunk)
-        left -= 0 if most is None else len(chunk)
-    yield gunzip.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +173,7 @@ class CSVReader:
         self._buffer = b""
         self._ended = False
         self._rows = 0
-        self._separator = _SEPARATORS[0]
+        self._separator = SEPARATORS[0]
         self.columns = column_names(self._header(), reserved)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -347,7 +241,8 @@ class CSVReader:
                     msg = f"{self._what}: the file is {kind}, not CSV"
                     raise FormatError(msg, "ask for exports as CSV")
             whole = self._ended and not self._cut
-            for separator in _SEPARATORS:
+            # The first one that parts the header row; a comma if none does.
+            for separator in SEPARATORS:
                 row = next(careful_rows(self._buffer, ended=whole, separator=separator), None)
                 if row and len(row.cells) > 1:
                     self._separator = separator
@@ -438,96 +333,6 @@ MALFORMED_HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row as the careful reader sees it.
-
-    Attributes:
-        cells: Its cells; null where empty and unquoted. Empty when there is a fault.
-        start: First byte.
-        end: First byte after its line end.
-        fault: Why it cannot be read; empty when it can.
-    """
-
-    cells: Sequence[str | None]
-    start: int
-    end: int
-    fault: str
-
-
-_FIELDS = {
-    separator: re.compile(
-        rb'"((?>[^"]*(?:""[^"]*)*+))"|([^%c\r\n"][^%c\r\n]*)?' % (separator, separator)
-    )
-    for separator in _SEPARATORS
-}
-_UNCLOSED = "a quote is never closed"
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-
-
-def careful_rows(
-    data: bytes, *, ended: bool, width: int | None = None, separator: int = _SEPARATORS[0]
-) -> Iterator[Row]:
-    """Rows of CSV one by one, blank lines left out.
-
-    Lines end with LF, CRLF or CR. A quote opens a quoted cell only at the cell's begin;
-    elsewhere it is a character like any other. Where quotes are broken, the row is what
-    stands up to the next line end.
-
-    Args:
-        data: Bytes that begin with a row.
-        ended: Whether the file ends with *data*; if not, the last row is left out unless
-            a further one proves it whole.
-        width: Cells a row must have; None for any number.
-        separator: Byte between cells.
-
-    Yields:
-        Each row, also those with a fault.
-    """
-    position, size = 0, len(data)
-    while position < size:
-        start = position
-        cells: list[bytes | None] = []
-        fault = ""
-        while True:
-            field = _FIELDS[separator].match(data, position)
-            assert field is not None  # noqa: S101 - it matches the empty cell
-            position = field.end()
-            following = data[position] if position < size else -1
-            if following == _QUOTE:
-                fault = _UNCLOSED
-                break
-            if following not in (separator, _LF, _CR, -1):
-                fault = "text follows a closing quote"
-                break
-            quoted, plain = field.groups()
-            cells.append(plain if quoted is None else quoted.replace(b'""', b'"'))
-            if following != separator:
-                break
-            position += 1
-        line_end = _LINE_END.search(data, start if fault else position)
-        # CR at the very end of what is at hand may be half of CRLF.
-        if not ended and (line_end is None or line_end.end() == size or fault == _UNCLOSED):
-            return
-        position = line_end.end() if line_end else size
-        if not fault and cells == [None]:
-            continue
-        yield _row(cells, start, position, fault, width)
-
-
-def _row(cells: Sequence[bytes | None], start: int, end: int, fault: str, width: int | None) -> Row:
-    """Decode a row's cells and count them."""
-    if not fault and width is not None and len(cells) != width:
-        fault = f"{len(cells)} cells instead of {width}"
-    texts: list[str | None] = []
-    try:
-        for cell in () if fault else cells:
-            texts.append(None if cell is None else cell.decode())  # noqa: PERF401 - counts
-    except UnicodeDecodeError as error:
-        fault = f"bytes that are not UTF-8 in cell {len(texts) + 1} ({error.reason})"
-    return Row([] if fault else texts, start, end, fault)
-
-
 def _last_row_end(data: bytes, most: int) -> int:
     """Where the last whole row in *data*'s first bytes ends; 0 if none does.
 
@@ -554,15 +359,15 @@ def _quoted_spans(block: bytes, separator: int) -> _Spans | None:
         none = np.empty(0, np.intp)
         return none, none
     data = np.frombuffer(block, np.uint8)
-    quotes = np.flatnonzero(data == _QUOTE)
+    quotes = np.flatnonzero(data == QUOTE)
     if len(quotes) % 2:
         return None
     opening, closing = quotes[::2], quotes[1::2]
     before = data[np.maximum(opening - 1, 0)]
-    opens = (before == separator) | (before == _LF) | (before == _CR) | (opening == 0)
+    opens = (before == separator) | (before == LF) | (before == CR) | (opening == 0)
     opens[1:] |= opening[1:] == closing[:-1] + 1
     after = data[np.minimum(closing + 1, len(data) - 1)]
-    closes = (after == separator) | (after == _LF) | (after == _CR) | (closing == len(data) - 1)
+    closes = (after == separator) | (after == LF) | (after == CR) | (closing == len(data) - 1)
     closes[:-1] |= opening[1:] == closing[:-1] + 1
     return (opening, closing) if opens.all() and closes.all() else None
 
