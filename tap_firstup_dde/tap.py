@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.singerlib.encoding.simple import Message
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 class OutputError(ExportError):
@@ -88,6 +92,18 @@ class LinesWriter(MsgSpecWriter):
         sys.exit(128 + number)
 
 
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory of large blocks when they are freed.
+
+    Otherwise each block of a file gets its memory anew from the system, page by page, which
+    takes a sixth of the time. Other C libraries have no such switch.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        library.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
 class TapCommand(SingerCommand):
     """The tap's command line; a foreseen error ends it with one line and status 1."""
 
@@ -117,6 +133,7 @@ class TapCommand(SingerCommand):
     def invoke(self, ctx: click.Context) -> Any:
         # The SDK's own way tells of wrong settings in several lines; main needs one.
         logging.captureWarnings(capture=True)
+        keep_freed_memory()
         sys.excepthook = self.excepthook
         return click.Command.invoke(self, ctx)
 

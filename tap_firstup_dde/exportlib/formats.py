@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     _Spans = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-BLOCK = 4 << 20  # bytes of CSV parsed at a time
+BLOCK = 2 << 20  # bytes of CSV parsed at a time
 LONGEST_ROW = 256 << 20  # bytes
 _BOM = b"\xef\xbb\xbf"
 _NOT_CSV = {  # how other files begin

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tap_firstup_dde.exportlib.exceptions import ExportError
+from tap_firstup_dde.exportlib.extract import HEAD
 from tap_firstup_dde.exportlib.formats import CSVReader
 from tap_firstup_dde.exportlib.schema import (
     MISFIT_SUFFIX,
@@ -128,7 +129,7 @@ def look_into(spooled: Spooled, known: Knowledge) -> Look:
     Raises:
         FormatError: The header row, or a row longer than any may be, cannot be read.
     """
-    most = LOOK_WHOLE if spooled.size > LOOK_WHOLE else None
+    most = min(HEAD, LOOK_WHOLE) if spooled.size > LOOK_WHOLE else None
     # A row that cannot be read says nothing of types; whether it is an error shows in its turn.
     reader = CSVReader(
         spooled.pieces(most),

@@ -64,7 +64,7 @@ _CLOCK = r"[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
 _OFFSET = r"[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?"
 _UTC = r"(?:Z|[+-]00(?::?00)?)"
 _DATE_TIME = rf"{_DATE}{_CLOCK}{_UTC}?|{_INNER_DATE}{_CLOCK}{_OFFSET}"
-_PLAIN_TIME = r"^(?:|[0-9-]{10}.[0-9:]{8}(?:\.[0-9]+)?)$"
+_PLAIN_TIME = rf"{_DATE}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,6}})?"
 
 _PATTERNS = {
     "integer": _INTEGER,
@@ -104,6 +104,11 @@ def fits(kind: str, text: pl.Expr, *, yes_no: bool = False) -> pl.Expr:
         return text.is_not_null()
     pattern = _YES_NO if yes_no and kind == "boolean" else _PATTERNS[kind]
     return text.str.contains(f"^(?:|{pattern})$")
+
+
+def _plain(kind: str) -> str:
+    """A pattern of a type's values that need least work; no empty one is among them."""
+    return f"^(?:{_PLAIN_TIME if kind == 'date-time' else _PATTERNS[kind]})$"
 
 
 def canonical(kind: str, text: pl.Expr, *, plain: bool = False) -> pl.Expr:
@@ -249,14 +254,14 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
     """
     wanted = {c: t for c, t in types.items() if c in frame.columns}
     typed = {c: t for c, t in wanted.items() if t != "string"}
+    # Most columns have nothing but plain values: one look at each of these is all.
+    odd = _which(frame, {c: ~pl.col(c).str.contains(_plain(t)) for c, t in typed.items()})
     checks = frame.select(
-        fits(t, pl.col(c), yes_no=c in documented.yes_no).alias(c) for c, t in typed.items()
+        fits(typed[c], pl.col(c), yes_no=c in documented.yes_no).alias(c) for c in sorted(odd)
     )
-    counts = checks.select((~pl.all()).sum()).row(0, named=True) if typed else {}
-    misfits = {c: n for c, n in counts.items() if n}
-    empty = _which(frame, {c: pl.col(c) == "" for c in typed})
-    times = [c for c, t in typed.items() if t == "date-time"]
-    odd_times = _which(frame, {c: ~pl.col(c).str.contains(_PLAIN_TIME) for c in times})
+    counts = checks.select((~pl.all()).sum()).row(0, named=True) if odd else {}
+    misfits = {c: counts[c] for c in typed if counts.get(c)}
+    empty = _which(frame, {c: pl.col(c) == "" for c in odd})
     columns: list[pl.Expr] = []
     for name in dict.fromkeys([*types, *(c + MISFIT_SUFFIX for c in misfits)]):
         origin = name.removesuffix(MISFIT_SUFFIX)
@@ -266,7 +271,7 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
                 good = pl.when(checks[name]).then(good)
             if name in empty:
                 good = pl.when(good != "").then(good)
-            good = canonical(typed[name], good, plain=name not in odd_times)
+            good = canonical(typed[name], good, plain=name not in odd)
             columns.append(good.alias(name))
         elif name in wanted:
             columns.append(pl.col(name))
