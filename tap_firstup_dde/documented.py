@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tap_firstup_dde.exportlib.schema import Documented
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 SOURCE_FILE = "_sdc_source_file"
 SOURCE_LINE = "_sdc_source_lineno"
@@ -21,7 +21,7 @@ ADDED = (GENERATED_AT, SOURCE_FILE, SOURCE_LINE)
 ROW_KEY = (SOURCE_FILE, SOURCE_LINE)
 
 # Activities are raw events without an id of their own: equal rows can be two events.
-KEYS: Mapping[str, Sequence[str]] = {
+KEYS: Mapping[str, tuple[str, ...]] = {
     "campaigns": ("campaign_id",),
     "users": ("user_id",),
     "activities": ROW_KEY,

@@ -153,7 +153,8 @@ def _schema() -> dict[str, Any]:
             description="Where a download is kept while it is read; "
             "the system's temporary folder unless set.",
         ),
-        # The SDK's own does not know arrow, nor options of the storage.
+        # The SDK's own does not know arrow, nor options of the storage. No defaults in here: the
+        # SDK puts them into what is no object, too, and fails.
         th.Property(
             "batch_config",
             th.ObjectType(
@@ -162,6 +163,7 @@ def _schema() -> dict[str, Any]:
                     th.ObjectType(
                         th.Property("format", th.StringType, allowed_values=list(FILE_FORMATS)),
                         th.Property("compression", th.StringType, allowed_values=["gzip", "none"]),
+                        additional_properties=False,
                     ),
                 ),
                 th.Property(
@@ -170,9 +172,11 @@ def _schema() -> dict[str, Any]:
                         th.Property("root", th.StringType),
                         th.Property("prefix", th.StringType),
                         th.Property("params", th.ObjectType(additional_properties=True)),
+                        additional_properties=False,
                     ),
                 ),
-                th.Property("batch_size", th.IntegerType(minimum=1), default=10_000),
+                th.Property("batch_size", th.IntegerType(minimum=1)),
+                additional_properties=False,
             ),
             title="Batch files",
             description="Write batch files instead of records: `encoding` (`format` jsonl, parquet "
@@ -268,7 +272,10 @@ def _is_time(text: str) -> bool:
 
 def without_secrets(message: str, config: Mapping[str, Any]) -> str:
     """*message* with every secret setting's value struck out."""
-    for name in ("client_id", "client_secret", "access_token"):
-        if config.get(name):
-            message = message.replace(repr(config[name]), "***")
+    secrets = [config.get(name) for name in ("client_id", "client_secret", "access_token")]
+    batch = config.get("batch_config")
+    storage = batch.get("storage") if isinstance(batch, dict) else None
+    params = storage.get("params") if isinstance(storage, dict) else None
+    for secret in filter(None, (*secrets, batch, storage, params)):
+        message = message.replace(repr(secret), "***")
     return message

