@@ -1,5 +1,5 @@
 # Everything a contributor runs. Needs Python (3.11 or newer), make and git; the rest is installed
-# into .venv (development), .targets (loaders, for the tests) and .demo; `make clean` removes all.
+# into .venv (development), .targets (loaders, for the tests), .demo and .bench; `make clean` removes all.
 
 PYTHON ?= python3
 ARGS ?=
@@ -16,8 +16,18 @@ target-jsonl := target-jsonl==0.1.4
 target-duckdb := 'target-duckdb==0.8.0; python_version < "3.13"' 'duckdb==1.0.0; python_version < "3.13"'
 LOADERS := $(patsubst %,$(TARGETS)/%/.stamp,target-postgres target-jsonl target-duckdb)
 
+# What the benchmark compares with. One that cannot be installed is left out of its table.
+BENCH := .bench
+moto := 'moto[server]==5.2.5'
+sdk := --editable . 'singer-sdk[parquet]'
+pipelinewise-tap-s3-csv := pipelinewise-tap-s3-csv==3.0.1
+tap-s3-csv := tap-s3-csv==2.3.1
+dlt := 'dlt[duckdb,filesystem,parquet]==1.31.0' pandas
+sling := sling==1.6.5
+CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench clean python
+.PHONY: help setup test lint demo bench growth clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -37,12 +47,15 @@ lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
 demo: $(DEMO)/.stamp ## Firstup (emulated) to PostgreSQL through Meltano, all on this machine
 	@$(DEMO)/venv/bin/python demo/demo.py $(ARGS)
 
-bench: $(VENV)/.stamp ## Measure the tap against the SDK's record path, side by side
-	$(VENV)/bin/python benchmarks/record_path.py $(ARGS)
+bench: $(TARGETS)/target-postgres/.stamp $(CONTENDERS) ## Measure the tap against other tools; ARGS="--help" says what else there is
+	$(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+growth: $(VENV)/.stamp ## Measure the tap over rows, files and columns, into benchmarks/growth.svg
+	$(VENV)/bin/python benchmarks/growth.py $(ARGS)
 
 clean: ## Remove what the other targets made; .meltano, where a pipeline's state is, stays
-	rm -rf $(VENV) $(TARGETS) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find tap_firstup_dde tests demo -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(TARGETS) $(DEMO) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find tap_firstup_dde tests demo benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -60,6 +73,11 @@ $(VENV)/.stamp: pyproject.toml | python
 $(LOADERS): $(TARGETS)/%/.stamp: Makefile | $(VENV)/.stamp
 	$(VENV)/bin/python -m venv --clear --without-pip $(@D)
 	$(VENV)/bin/python -m pip --python $(@D)/bin/python install --quiet $($*)
+	@touch $@
+
+$(CONTENDERS): $(BENCH)/%/.stamp: Makefile | $(VENV)/.stamp
+	$(VENV)/bin/python -m venv --clear --without-pip $(@D)
+	$(VENV)/bin/python -m pip --python $(@D)/bin/python install --quiet $($*) || echo '$* cannot be installed here'
 	@touch $@
 
 # Meltano has an environment of its own, and makes one for each plugin: their requirements need not agree.

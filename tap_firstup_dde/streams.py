@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -33,7 +34,7 @@ from tap_firstup_dde.documented import (
     SOURCE_FILE,
     SOURCE_LINE,
 )
-from tap_firstup_dde.exportlib.encoding import FILE_FORMATS, file_content, record_lines
+from tap_firstup_dde.exportlib.encoding import FILE_FORMATS, record_lines, write_file
 from tap_firstup_dde.exportlib.exceptions import StateError
 from tap_firstup_dde.exportlib.extract import Spooled, ahead, one_ahead
 from tap_firstup_dde.exportlib.formats import CSVReader, column_names, parts
@@ -194,9 +195,9 @@ class ExportStream(Stream):
         stem = f"{storage.prefix or ''}{self.tap_name}--{self.name}-{uuid4()}"
         frames = self._frames(min(batch_config.batch_size, SLICE), full=True)
         for number, frame in enumerate(frames, start=1):
-            content = file_content(frame, self._all_types(), chosen.format, compression)
+            write = partial(write_file, frame, self._all_types(), chosen.format, compression)
             name = f"{stem}-{number}.{suffix}"
-            yield encoding, [put(storage.root, storage.params or {}, name, content)]
+            yield encoding, [put(storage.root, storage.params or {}, name, write)]
 
     def _all_types(self) -> dict[str, str]:
         """Column → type, of the added columns too."""

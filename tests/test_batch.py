@@ -24,7 +24,7 @@ from psycopg.rows import dict_row
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_firstup_dde import streams
-from tap_firstup_dde.exportlib.encoding import file_content
+from tap_firstup_dde.exportlib.encoding import write_file
 from tap_firstup_dde.exportlib.exceptions import BatchFileError
 from tap_firstup_dde.exportlib.formats import CSVReader
 from tap_firstup_dde.tap import TapFirstupDDE
@@ -262,9 +262,10 @@ def test_column_names(file_format: str, written: str) -> None:
     }
     frame = pl.DataFrame({n: c[0] for n, c in columns.items()}, dict.fromkeys(columns, pl.String))
     kinds = {name: kind for name, (_, kind, _) in columns.items()}
-    content = file_content(frame, kinds, file_format, written)
+    content = io.BytesIO()
+    write_file(frame, kinds, file_format, written, content)
     rows = [{name: c[2][row] for name, c in columns.items()} for row in range(2)]
-    assert _read(content, {"format": file_format, "compression": written}) == rows
+    assert _read(content.getvalue(), {"format": file_format, "compression": written}) == rows
 
 
 # Where files are

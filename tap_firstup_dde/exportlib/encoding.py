@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import polars as pl
 from isal import isal_zlib
@@ -12,7 +12,7 @@ from isal import isal_zlib
 from tap_firstup_dde.exportlib.schema import to_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # How batch files are made: format → its compressions, the one that is taken unasked first.
 # Zstandard is not among them: no target reads it.
@@ -51,10 +51,14 @@ def record_lines(
     return _lines(frame, types, before, after)
 
 
-def file_content(
-    frame: pl.DataFrame, types: Mapping[str, str], file_format: str, compression: str
-) -> bytes:
-    """A batch as the content of a batch file.
+def write_file(
+    frame: pl.DataFrame,
+    types: Mapping[str, str],
+    file_format: str,
+    compression: str,
+    file: IO[bytes],
+) -> None:
+    """Write a batch as the content of a batch file.
 
     Every format has the same values as RECORD: dates and times are text, as JSON has them.
 
@@ -63,24 +67,25 @@ def file_content(
         types: Column → type; a column without one is ``string``.
         file_format: One of `FILE_FORMATS`.
         compression: One that the format has.
+        file: Where the content goes.
     """
     if file_format == "jsonl":
         blocks = (_lines(part, types, "", "") for part in frame.iter_slices(_BLOCK_ROWS))
-        return _gzip(blocks) if compression == "gzip" else b"".join(blocks)
-    content = io.BytesIO()
-    values = to_values(frame, types)
-    if file_format == "parquet":
-        values.write_parquet(content, compression="gzip" if compression == "gzip" else "snappy")
+        file.writelines(_gzip(blocks) if compression == "gzip" else blocks)
+    elif file_format == "parquet":
+        values = to_values(frame, types)
+        values.write_parquet(file, compression="gzip" if compression == "gzip" else "snappy")
     else:
         # Not string views, which many readers do not know.
-        values.write_ipc(content, compat_level=pl.CompatLevel.oldest())
-    return content.getvalue()
+        to_values(frame, types).write_ipc(file, compat_level=pl.CompatLevel.oldest())
 
 
-def _gzip(blocks: Iterable[bytes]) -> bytes:
+def _gzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Blocks as one gzip member."""
     member = isal_zlib.compressobj(_GZIP_LEVEL, wbits=31)
-    return b"".join((*map(member.compress, blocks), member.flush()))
+    for block in blocks:
+        yield member.compress(block)
+    yield member.flush()
 
 
 def _lines(frame: pl.DataFrame, types: Mapping[str, str], before: str, after: str) -> bytes:

@@ -85,8 +85,8 @@ class Batch:
 
     def __add__(self, other: Batch) -> Batch:
         """Both, one after the other."""
-        frame = pl.concat((self.frame, other.frame))
-        numbers = pl.concat((self.numbers, other.numbers))
+        frame = pl.concat((self.frame, other.frame), rechunk=True)
+        numbers = pl.concat((self.numbers, other.numbers), rechunk=True)
         return Batch(frame, numbers, (*self.malformed, *other.malformed))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from upath import UPath
 from upath.implementations.cloud import CloudPath
@@ -12,17 +12,19 @@ from upath.implementations.cloud import CloudPath
 from tap_firstup_dde.exportlib.exceptions import BatchFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
-def put(root: str, params: Mapping[str, Any], name: str, content: bytes) -> str:
+def put(
+    root: str, params: Mapping[str, Any], name: str, write: Callable[[IO[bytes]], object]
+) -> str:
     """Keep a file, whole once this returns.
 
     Args:
         root: A folder's path, or a URL of fsspec's.
         params: Options of the file system.
         name: The file's name below *root*.
-        content: The file's content.
+        write: Called with the open file to write its content.
 
     Returns:
         The file's URL.
@@ -36,7 +38,8 @@ def put(root: str, params: Mapping[str, Any], name: str, content: bytes) -> str:
             # A bucket has no folders, and making them would make a bucket that is not there.
             if not isinstance(path, CloudPath):
                 path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            with path.open("wb") as file:
+                write(file)
             return path.as_uri()
     except Exception as error:  # noqa: BLE001 - each file system has errors of its own
         # Not the error's own words: they may hold what is in the params.

@@ -1,0 +1,14 @@
+"""The tap, forced onto the SDK's own ways: writer, type conformance, batchers."""
+
+from singer_sdk import Stream
+from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.io_base import SingerWriter
+
+from tap_firstup_dde.streams import ExportStream
+from tap_firstup_dde.tap import TapFirstupDDE
+
+ExportStream._columnar = False  # type: ignore[assignment,method-assign]  # noqa: SLF001
+ExportStream.TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.RECURSIVE
+ExportStream.get_batches = Stream.get_batches  # type: ignore[assignment,method-assign]
+TapFirstupDDE.message_writer_class = SingerWriter  # type: ignore[assignment]
+TapFirstupDDE.cli()

@@ -1,0 +1,422 @@
+"""The tap against other ways of the same rows, in turn, on this machine: `make bench`.
+
+Every contender is run once with a file that has a header only, to see whether it runs at all;
+one that does not is left out, and the table says why. Then, in every round, each is run with
+its rows and with such a file; the median of the latter is taken off. Ratios are within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from lab import BUCKET, ROOT, TOOLS, Lab, RunError, laboratory, machine, timed
+from psycopg import sql
+
+from tap_firstup_dde.documented import DOCUMENTED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+HERE = Path(__file__).parent / "contenders"
+TAP = [sys.executable, "-m", "tap_firstup_dde"]
+SDK = [sys.executable, str(HERE / "sdk_path.py")]
+UNTYPED = {"activities": dict.fromkeys(DOCUMENTED["activities"].columns, "string")}
+FAST = {"use_copy": True, "validate_records": False}  # what the README recommends
+MILLION = 1_000_000
+SAMPLE = 1000  # rows that the S3 taps make their catalogs of
+COUNT = """
+import sys, pathlib, polars
+from isal import igzip
+read = {
+    ".gz": lambda path: igzip.open(path).read().count(b"\\n"),
+    ".jsonl": lambda path: path.read_bytes().count(b"\\n"),
+    ".parquet": lambda path: polars.scan_parquet(path).select(polars.len()).collect().item(),
+    ".arrow": lambda path: polars.read_ipc(path, columns=[0]).height,
+}
+files = [p for f in sys.argv[1:] for p in pathlib.Path(f).rglob("*") if "/_dlt" not in str(p)]
+print(sum(read[p.suffix](p) for p in files if p.is_file() and p.suffix in read))
+"""
+
+# A command for a file of that many rows, to be run in that empty folder.
+Command = Callable[[Lab, int, Path], "list[str]"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way from an export file to something else.
+
+    Attributes:
+        title: What it is, for the table.
+        group: What it writes; the first one of a group is what the others are held against.
+        rows: Of its file, so many that it takes some seconds.
+        command: How it is run.
+        times: How often it writes each row, over what it wrote before.
+    """
+
+    title: str
+    group: str
+    rows: int
+    command: Command
+    times: int = 1
+
+
+class Result:
+    """What a contender took.
+
+    Attributes:
+        idle: Seconds with nothing to read.
+        busy: Seconds with its rows, in each round.
+        peak: Most resident memory (MiB).
+    """
+
+    def __init__(self) -> None:
+        self.idle: list[float] = []
+        self.busy: list[float] = []
+        self.peak = 0
+
+    def rates(self, rows: int) -> list[float]:
+        """Records per second in each round, without the start.
+
+        Raises:
+            RunError: The start is longer than all else, so that nothing can be told.
+        """
+        start = statistics.median(self.idle)
+        if min(self.busy) < 1.1 * start:
+            message = "too few rows: they took no longer than the start"
+            raise RunError(message)
+        return [rows / (seconds - start) for seconds in self.busy]
+
+
+def tap(
+    lab: Lab, rows: int, folder: Path, program: Sequence[str] = TAP, **settings: Any
+) -> list[str]:
+    """The tap, from the emulated Firstup to standard output."""
+    config = folder / "tap.json"
+    config.write_text(json.dumps(lab.served(rows) | settings))
+    return [*program, "--config", str(config)]
+
+
+def batches(
+    lab: Lab, rows: int, folder: Path, form: str, program: Sequence[str] = TAP
+) -> list[str]:
+    """The tap, to batch files."""
+    root = folder / "files"
+    root.mkdir()
+    encoding = {"format": form} | ({"compression": "gzip"} if form == "jsonl" else {})
+    batch = {"encoding": encoding, "storage": {"root": root.as_uri()}, "batch_size": 50_000}
+    return tap(lab, rows, folder, program, batch_config=batch)
+
+
+def s3_tap(lab: Lab, rows: int, folder: Path, tool: str) -> list[str]:
+    """One of the S3 taps, with a catalog that it made itself before."""
+    python = str(TOOLS / tool / "bin" / "python")
+    packed = tool == "tap-s3-csv"  # the other one does not unpack
+    name = "activities.csv.gz" if packed else "activities.csv"
+    url = lab.bucket(rows, name)
+    launch = ["/usr/bin/env", f"AWS_ENDPOINT_URL={url}", python]
+    launch += [str(TOOLS / tool / "bin" / tool)] if packed else [str(HERE / "pipelinewise.py"), url]
+    made = lab.folder / tool
+    if not made.exists():
+        made.mkdir()
+        lab.bucket(SAMPLE, name)
+        found = lab.once(tool, [*launch, "--config", s3_config(SAMPLE, made, name), "--discover"])
+        catalog = json.loads(found.read_bytes())
+        for stream in catalog["streams"]:
+            about = next((m for m in stream["metadata"] if not m["breadcrumb"]), None)
+            if about is None:
+                stream["metadata"].append(about := {"breadcrumb": [], "metadata": {}})
+            about["metadata"]["selected"] = True
+        (made / "catalog.json").write_text(json.dumps(catalog))
+    given = ["--config", s3_config(rows, folder, name)]
+    return [*launch, *given, "--properties", str(made / "catalog.json")]
+
+
+def s3_config(rows: int, folder: Path, name: str) -> str:
+    """Write the settings of either S3 tap; one of them wants its tables as text."""
+    packed = name.endswith(".gz")
+    table = {
+        "table_name": "activities",
+        "search_prefix": f"{rows}/",
+        "search_pattern": f"{name}$",
+        "key_properties": "" if packed else [],
+        "delimiter": ",",
+    }
+    config = {
+        "start_date": "2020-01-01T00:00:00Z",
+        "bucket": BUCKET,
+        "account_id": "0",
+        "external_id": "0",
+        "role_name": "none",
+        "tables": json.dumps([table]) if packed else [table],
+    }
+    path = folder / "tap.json"
+    path.write_text(json.dumps(config))
+    return str(path)
+
+
+def polars_record(lab: Lab, rows: int, _folder: Path) -> list[str]:
+    """RECORD lines by polars alone."""
+    return [sys.executable, str(HERE / "polars_record.py"), str(lab.file(rows))]
+
+
+def polars_ipc(lab: Lab, rows: int, folder: Path, times: int) -> list[str]:
+    """The tap's own arrow files, read before and written again by polars alone."""
+    made = lab.folder / "arrow"
+    if rows and not made.exists():
+        made.mkdir()
+        lab.once("arrow", batches(lab, rows, made, "arrow"))
+    (folder / "files").mkdir()
+    written = [str(made / "files"), str(folder / "files"), str(times if rows else 0)]
+    return [sys.executable, str(HERE / "polars_ipc.py"), *written]
+
+
+def dlt(lab: Lab, rows: int, folder: Path, form: str) -> list[str]:
+    """Dlt, from a local folder to files."""
+    python = str(TOOLS / "dlt" / "bin" / "python")
+    source = str(lab.file(rows).parent)
+    return [python, str(HERE / "dlt_files.py"), source, str(folder), form]
+
+
+def sling(lab: Lab, rows: int, folder: Path) -> list[str]:
+    """Sling, from a local file to a file of JSON lines."""
+    (folder / "files").mkdir()
+    return [
+        str(TOOLS / "sling" / "bin" / "sling"),
+        "run",
+        f"--src-stream={lab.file(rows).as_uri()}",
+        f"--tgt-object={(folder / 'files' / 'activities.jsonl').as_uri()}",
+        "--mode=full-refresh",
+    ]
+
+
+def postgres(
+    lab: Lab, rows: int, folder: Path, source: Command, target: Mapping[str, Any]
+) -> list[str]:
+    """The tap, piped into target-postgres."""
+    program = ROOT / ".targets" / "target-postgres" / "bin" / "target-postgres"
+    if not program.exists():
+        message = "target-postgres is not installed"
+        raise RunError(message)
+    url = lab.database().replace("postgresql://", "postgresql+psycopg://", 1)
+    config = {"sqlalchemy_url": url, "default_target_schema": folder.name, **target}
+    (folder / "target.json").write_text(json.dumps(config))
+    reader = shlex.join(source(lab, rows, folder))
+    writer = shlex.join([str(program), "--config", "target.json"])
+    pipe = f"{{ {reader} || touch failed; }} | {writer} >states && test ! -e failed"
+    return ["/bin/sh", "-c", pipe]
+
+
+def bare_copy(lab: Lab, rows: int, folder: Path) -> list[str]:
+    """COPY alone."""
+    arguments = [lab.database(), folder.name, str(lab.file(rows))]
+    return [sys.executable, str(HERE / "bare_copy.py"), *arguments]
+
+
+def _postgres(source: Command, **target: Any) -> Command:
+    return partial(postgres, source=source, target=target)
+
+
+RECORD = "RECORD to a pipe"
+POSTGRES = "into PostgreSQL"
+# The SDK's parquet batcher needs pyarrow, which the tap does not.
+SDK_PARQUET = [str(TOOLS / "sdk" / "bin" / "python"), str(HERE / "sdk_path.py")]
+CONTENDERS = {
+    "tap": Contender("the tap", RECORD, MILLION, tap),
+    "untyped": Contender(
+        "the tap, every column a string", RECORD, MILLION, partial(tap, column_types=UNTYPED)
+    ),
+    "sdk": Contender("the tap on the SDK's path", RECORD, 100_000, partial(tap, program=SDK)),
+    "pipelinewise": Contender(
+        "pipelinewise-tap-s3-csv",
+        RECORD,
+        50_000,
+        partial(s3_tap, tool="pipelinewise-tap-s3-csv"),
+    ),
+    "singer-io": Contender(
+        "tap-s3-csv of singer-io", RECORD, 50_000, partial(s3_tap, tool="tap-s3-csv")
+    ),
+    "polars": Contender("bound: polars alone", RECORD, MILLION, polars_record),
+    "jsonl": Contender("the tap", "jsonl.gz files", MILLION, partial(batches, form="jsonl")),
+    "sdk-jsonl": Contender(
+        "the SDK's batcher",
+        "jsonl.gz files",
+        100_000,
+        partial(batches, form="jsonl", program=SDK),
+    ),
+    "dlt-jsonl": Contender("dlt, read_csv", "jsonl.gz files", 200_000, partial(dlt, form="jsonl")),
+    "sling": Contender("sling (jsonl, not gzip)", "jsonl.gz files", 200_000, sling),
+    "parquet": Contender("the tap", "parquet files", MILLION, partial(batches, form="parquet")),
+    "sdk-parquet": Contender(
+        "the SDK's batcher",
+        "parquet files",
+        100_000,
+        partial(batches, form="parquet", program=SDK_PARQUET),
+    ),
+    "dlt-parquet": Contender(
+        "dlt, read_csv_duckdb with pyarrow", "parquet files", MILLION, partial(dlt, form="parquet")
+    ),
+    "arrow": Contender("the tap", "arrow files", MILLION, partial(batches, form="arrow")),
+    "polars-ipc": Contender(
+        "bound: write_ipc of the tap's batches, from memory",
+        "arrow files",
+        MILLION,
+        partial(polars_ipc, times=5),
+        5,
+    ),
+    "pg-record": Contender(
+        "RECORD, use_copy, no validate_records", POSTGRES, 100_000, _postgres(tap, **FAST)
+    ),
+    "pg-default": Contender("RECORD, target's defaults", POSTGRES, 20_000, _postgres(tap)),
+    "pg-sdk": Contender(
+        "RECORD on the SDK's path, target's defaults",
+        POSTGRES,
+        20_000,
+        _postgres(partial(tap, program=SDK)),
+    ),
+    "pg-batch": Contender(
+        "BATCH jsonl, use_copy, no validate_records",
+        POSTGRES,
+        200_000,
+        _postgres(partial(batches, form="jsonl"), **FAST),
+    ),
+    "pg-copy": Contender("bound: COPY of the CSV, no key", POSTGRES, MILLION, bare_copy),
+}
+
+
+def run(lab: Lab, contender: Contender, rows: int) -> tuple[float, int]:
+    """Seconds and peak memory (MiB) of one run, once all rows are found where it wrote them.
+
+    Raises:
+        RunError: It failed, or rows are missing.
+    """
+    folder = lab.new_folder()
+    taken = timed(contender.command(lab, rows, folder), folder)
+    if contender.group == RECORD:
+        found = taken.lines  # with some that are not RECORD
+        complete = found >= rows
+    elif contender.group == POSTGRES:
+        found = loaded(lab, folder.name)
+        complete = found == rows
+    else:
+        found = int(subprocess.check_output([sys.executable, "-c", COUNT, folder / "files"]))
+        complete = found == rows
+    if not complete:
+        message = f"wrote {found} of {rows} rows"
+        raise RunError(message)
+    subprocess.run(["/bin/rm", "-rf", folder], check=True)
+    return taken.seconds, taken.peak
+
+
+def loaded(lab: Lab, schema: str) -> int:
+    """Rows in a schema's table, which is dropped."""
+    name = sql.Identifier(schema)
+    with psycopg.connect(lab.database(), autocommit=True) as connection:
+        query = sql.SQL("select count(*) from {}.activities").format(name)
+        ((rows,),) = connection.execute(query).fetchall()
+        connection.execute(sql.SQL("drop schema {} cascade").format(name))
+        connection.execute("checkpoint")
+    return int(rows)
+
+
+def measure(
+    lab: Lab, chosen: Mapping[str, Contender], rounds: int
+) -> tuple[dict[str, Result], dict[str, str]]:
+    """What each contender took, and why some were left out."""
+    results = {name: Result() for name in chosen}
+    left_out: dict[str, str] = {}
+    for turn in range(rounds + 1):
+        for name, contender in chosen.items():
+            if name in left_out:
+                continue
+            result = results[name]
+            try:
+                if turn:
+                    seconds, peak = run(lab, contender, contender.rows)
+                    result.busy.append(seconds)
+                    result.peak = max(result.peak, peak)
+                seconds, _ = run(lab, contender, 0)
+                if turn:  # the first one is only a trial
+                    result.idle.append(seconds)
+            except RunError as error:
+                left_out[name] = str(error)
+                say(f"{name}: {error}")
+                continue
+            if turn:
+                say(f"{turn}. {name}: {result.busy[-1]:.2f} s, the start {result.idle[-1]:.2f} s")
+    return results, left_out
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def table(
+    chosen: Mapping[str, Contender], results: Mapping[str, Result], left_out: dict[str, str]
+) -> list[str]:
+    """The results in Markdown."""
+    lines = [
+        "| written | by | rows | records/s | first to this, median (range) | peak memory |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    first: dict[str, list[float]] = {}
+    for name, contender in chosen.items():
+        rows = contender.rows * contender.times
+        try:
+            mine = [] if name in left_out else results[name].rates(rows)
+        except RunError as error:
+            left_out[name] = str(error)
+        if name in left_out:
+            continue
+        reference = first.setdefault(contender.group, mine)
+        ratios = [one / other for one, other in zip(reference, mine, strict=True)]
+        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        lines.append(
+            f"| {contender.group} | {contender.title} | {rows:,} | {statistics.median(mine):,.0f}"
+            f" | {'1' if mine is reference else ratio} | {results[name].peak} MiB |"
+        )
+    return [
+        *lines,
+        "",
+        *(f"Left out: {name} ({why.rstrip('.')})." for name, why in left_out.items()),
+    ]
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(
+        prog="make bench",
+        usage='make bench [ARGS="[--rounds N] [--scale X] [CONTENDER ...]"]',
+        description=__doc__.splitlines()[0],
+    )
+    parser.add_argument("names", nargs="*", help=f"of: {', '.join(CONTENDERS)}; without any, all")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1, help="all numbers of rows times this")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(CONTENDERS):
+        parser.error(f"no such contender: {', '.join(sorted(unknown))}")
+    chosen = {
+        name: replace(contender, rows=max(1, int(contender.rows * options.scale)))
+        for name, contender in CONTENDERS.items()
+        if not options.names or name in options.names
+    }
+    about = machine()
+    with laboratory() as lab:
+        results, left_out = measure(lab, chosen, options.rounds)
+    print(f"{about}, {options.rounds} rounds\n")
+    print("\n".join(table(chosen, results, left_out)))
+
+
+if __name__ == "__main__":
+    main()
