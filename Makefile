@@ -24,7 +24,8 @@ pipelinewise-tap-s3-csv := pipelinewise-tap-s3-csv==3.0.1
 tap-s3-csv := tap-s3-csv==2.3.1
 dlt := 'dlt[duckdb,filesystem,parquet]==1.31.0' pandas
 sling := sling==1.6.5
-CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
+meltano := $(MELTANO)
+CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling meltano)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint demo bench growth clean python

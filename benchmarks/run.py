@@ -170,15 +170,28 @@ def polars_record(lab: Lab, rows: int, _folder: Path) -> list[str]:
     return [sys.executable, str(HERE / "polars_record.py"), str(lab.file(rows))]
 
 
-def polars_ipc(lab: Lab, rows: int, folder: Path, times: int) -> list[str]:
-    """The tap's own arrow files, read before and written again by polars alone."""
-    made = lab.folder / "arrow"
-    if rows and not made.exists():
+def tap_arrow(lab: Lab, rows: int = SAMPLE) -> Path:
+    """The folder with arrow files that the tap made of a file."""
+    made = lab.folder / f"arrow{rows}"
+    if not made.exists():
         made.mkdir()
         lab.once("arrow", batches(lab, rows, made, "arrow"))
+    return made / "files"
+
+
+def polars_ipc(lab: Lab, rows: int, folder: Path, times: int) -> list[str]:
+    """The tap's own arrow files, read before and written again by polars alone."""
     (folder / "files").mkdir()
-    written = [str(made / "files"), str(folder / "files"), str(times if rows else 0)]
+    written = [str(tap_arrow(lab, rows)), str(folder / "files"), str(times if rows else 0)]
     return [sys.executable, str(HERE / "polars_ipc.py"), *written]
+
+
+def polars_arrow(lab: Lab, rows: int, folder: Path) -> list[str]:
+    """Arrow files by polars alone, of the types that the tap's own files have."""
+    made = tap_arrow(lab)
+    (folder / "files").mkdir()
+    script = str(HERE / "polars_arrow.py")
+    return [sys.executable, script, str(lab.file(rows)), str(made), str(folder / "files")]
 
 
 def dlt(lab: Lab, rows: int, folder: Path, form: str) -> list[str]:
@@ -217,6 +230,42 @@ def postgres(
     return ["/bin/sh", "-c", pipe]
 
 
+def meltano(
+    lab: Lab, rows: int, folder: Path, source: Command, target: Mapping[str, Any]
+) -> list[str]:
+    """The tap and target-postgres under `meltano run`, in a project of their own."""
+    reader = source(lab, rows, folder)
+    at = reader.index("--config")
+    launcher = folder / "tap"
+    launcher.write_text(f'#!/bin/sh\nexec {shlex.join(reader[:at])} "$@"\n')
+    launcher.chmod(0o755)
+    tap_plugin = {
+        "name": "tap-firstup-dde",
+        "namespace": "tap_firstup_dde",
+        "executable": str(launcher),
+        "capabilities": ["catalog", "discover", "state", "batch"],
+        "config": json.loads(Path(reader[at + 1]).read_text()),
+    }
+    url = lab.database().replace("postgresql://", "postgresql+psycopg://", 1)
+    target_plugin = {
+        "name": "target-postgres",
+        "namespace": "target_postgres",
+        "executable": str(ROOT / ".targets" / "target-postgres" / "bin" / "target-postgres"),
+        "config": {"sqlalchemy_url": url, "default_target_schema": folder.name, **target},
+    }
+    project = {
+        "version": 1,
+        "default_environment": "bench",
+        "environments": [{"name": "bench"}],
+        "project_id": folder.name,
+        "send_anonymous_usage_stats": False,
+        "plugins": {"extractors": [tap_plugin], "loaders": [target_plugin]},
+    }
+    (folder / "meltano.yml").write_text(json.dumps(project))
+    program = str(TOOLS / "meltano" / "bin" / "meltano")
+    return [program, "--log-level=warning", "run", "tap-firstup-dde", "target-postgres"]
+
+
 def bare_copy(lab: Lab, rows: int, folder: Path) -> list[str]:
     """COPY alone."""
     arguments = [lab.database(), folder.name, str(lab.file(rows))]
@@ -227,8 +276,13 @@ def _postgres(source: Command, **target: Any) -> Command:
     return partial(postgres, source=source, target=target)
 
 
+def _meltano(source: Command, **target: Any) -> Command:
+    return partial(meltano, source=source, target=target)
+
+
 RECORD = "RECORD to a pipe"
 POSTGRES = "into PostgreSQL"
+MELTANO = "into PostgreSQL by meltano run"
 # The SDK's parquet batcher needs pyarrow, which the tap does not.
 SDK_PARQUET = [str(TOOLS / "sdk" / "bin" / "python"), str(HERE / "sdk_path.py")]
 CONTENDERS = {
@@ -267,6 +321,9 @@ CONTENDERS = {
         "dlt, read_csv_duckdb with pyarrow", "parquet files", MILLION, partial(dlt, form="parquet")
     ),
     "arrow": Contender("the tap", "arrow files", MILLION, partial(batches, form="arrow")),
+    "polars-arrow": Contender(
+        "bound: polars alone, from the file on", "arrow files", MILLION, polars_arrow
+    ),
     "polars-ipc": Contender(
         "bound: write_ipc of the tap's batches, from memory",
         "arrow files",
@@ -290,6 +347,24 @@ CONTENDERS = {
         200_000,
         _postgres(partial(batches, form="jsonl"), **FAST),
     ),
+    "run-batch": Contender(
+        "meltano run: BATCH jsonl, use_copy, no validate_records",
+        MELTANO,
+        200_000,
+        _meltano(partial(batches, form="jsonl"), **FAST),
+    ),
+    "run-record": Contender(
+        "meltano run: RECORD, use_copy, no validate_records",
+        MELTANO,
+        100_000,
+        _meltano(tap, **FAST),
+    ),
+    "run-sdk": Contender(
+        "meltano run: RECORD on the SDK's path, target's defaults",
+        MELTANO,
+        20_000,
+        _meltano(partial(tap, program=SDK)),
+    ),
     "pg-copy": Contender("bound: COPY of the CSV, no key", POSTGRES, MILLION, bare_copy),
 }
 
@@ -305,7 +380,7 @@ def run(lab: Lab, contender: Contender, rows: int) -> tuple[float, int]:
     if contender.group == RECORD:
         found = taken.lines  # with some that are not RECORD
         complete = found >= rows
-    elif contender.group == POSTGRES:
+    elif contender.group in {POSTGRES, MELTANO}:
         found = loaded(lab, folder.name)
         complete = found == rows
     else:

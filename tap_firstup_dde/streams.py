@@ -37,7 +37,7 @@ from tap_firstup_dde.documented import (
 from tap_firstup_dde.exportlib.encoding import FILE_FORMATS, record_lines, write_file
 from tap_firstup_dde.exportlib.exceptions import StateError
 from tap_firstup_dde.exportlib.extract import Spooled, ahead, one_ahead
-from tap_firstup_dde.exportlib.formats import CSVReader, column_names, parts
+from tap_firstup_dde.exportlib.formats import BLOCK, CSVReader, column_names, parts
 from tap_firstup_dde.exportlib.look import Look, discard, look_at, look_into
 from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import (
@@ -67,7 +67,8 @@ if TYPE_CHECKING:
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
 
 KEYS_COMPARED = 4_000_000  # rows of a file, eight bytes each, whose keys are compared
-SLICE = 100_000  # rows that leave as one block at most; STATE goes out after that many
+LINES = 20_000  # rows made into RECORD lines at a time, at most
+SLICE = 100_000  # rows that leave as one batch at most; STATE goes out after that many
 
 
 class ExportStream(Stream):
@@ -179,7 +180,8 @@ class ExportStream(Stream):
         with self.get_record_counter() as counter, self.get_sync_timer():
             for frame in self._frames(SLICE):
                 now = format_time(datetime.now(UTC))
-                self._tap.write_message(record_lines(frame, self._all_types(), self.name, now))
+                for part in frame.iter_slices(LINES):
+                    self._tap.write_message(record_lines(part, self._all_types(), self.name, now))
                 counter.increment(frame.height)
         self._finalize_state(self.stream_state)
         self._write_state_message()
@@ -405,12 +407,14 @@ class ExportStream(Stream):
     ) -> Iterator[pl.DataFrame]:
         """One file's fitted batches, from where an earlier run was cut off."""
         file = spooled.file
-        reader = self._reader(spooled)
+        # Larger blocks are a tenth faster; RECORD lines would make too much of them.
+        block = 2 * BLOCK if full else BLOCK
+        reader = self._reader(spooled, block)
         if any(name not in self._types for name in reader.columns):
             seen = Look((*self._types, *reader.columns)) | look_into(spooled, self._sources().known)
             self._settle_types(seen)
             self._write_schema_again()
-            reader = self._reader(spooled)
+            reader = self._reader(spooled, block)
         cut_off, done = self._bookmark.in_progress
         incremental = self.replication_method == "INCREMENTAL"
         skip = done if incremental and cut_off == file.key else 0
@@ -439,10 +443,10 @@ class ExportStream(Stream):
                 since_state = 0
         self._report(file, rows, malformed, misfits, keys)
 
-    def _reader(self, spooled: Spooled) -> CSVReader:
+    def _reader(self, spooled: Spooled, block: int) -> CSVReader:
         """A reader of a file from its beginning."""
         what, divert = str(spooled.file), self._malformed is not None
-        return CSVReader(spooled.pieces(), what, ADDED, divert=divert)
+        return CSVReader(spooled.pieces(), what, ADDED, block=block, divert=divert)
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""

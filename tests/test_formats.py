@@ -562,3 +562,15 @@ def test_parts(size: int, most: int, full: bool) -> None:  # noqa: FBT001 - a ta
         assert {row.number for p in found for row in p.malformed} == {n for n in bad if n > skip}
         if full:
             assert all(len(part) == most for part in numbered[:-1])
+
+
+def test_parts_do_not_wait_when_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows with huge cells leave before there are as many as asked for; none is lost."""
+    monkeypatch.setattr("tap_firstup_dde.exportlib.formats.HELD", 1 << 20)
+    cell = "x" * 300_000
+    batches = [
+        Batch(pl.DataFrame({"a": [cell] * 2}), pl.Series([n, n + 1])) for n in range(1, 20, 2)
+    ]
+    found = [list(part.numbers) for part in parts(batches, skip=1, most=100, full=True)]
+    assert [number for part in found for number in part] == list(range(2, 21))
+    assert max(map(len, found)) == 4

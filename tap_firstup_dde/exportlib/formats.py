@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BLOCK = 2 << 20  # bytes of CSV parsed at a time
 LONGEST_ROW = 256 << 20  # bytes
+HELD = 64 << 20  # bytes of a batch in memory, from which on it waits for no more rows
 _BOM = b"\xef\xbb\xbf"
 _NOT_CSV = {  # how other files begin
     "a zip archive or a workbook": re.compile(rb"PK\x03\x04"),
@@ -83,11 +84,19 @@ class Batch:
         malformed = tuple(row for row in self.malformed if after < row.number <= upto)
         return Batch(self.frame[start:stop], self.numbers[start:stop], malformed)
 
-    def __add__(self, other: Batch) -> Batch:
-        """Both, one after the other."""
-        frame = pl.concat((self.frame, other.frame), rechunk=True)
-        numbers = pl.concat((self.numbers, other.numbers), rechunk=True)
-        return Batch(frame, numbers, (*self.malformed, *other.malformed))
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    """Batches that follow each other as one."""
+    if len(batches) == 1:
+        return batches[0]
+    frame = pl.concat((batch.frame for batch in batches), rechunk=True)
+    numbers = pl.concat((batch.numbers for batch in batches), rechunk=True)
+    return Batch(frame, numbers, tuple(row for batch in batches for row in batch.malformed))
+
+
+def _bytes(frame: pl.DataFrame) -> int:
+    """Bytes that text columns take in memory, about: a cell has a view of 16 beside its text."""
+    return 16 * frame.height * frame.width + int(frame.estimated_size())
 
 
 def parts(batches: Iterable[Batch], *, skip: int, most: int, full: bool = False) -> Iterator[Batch]:
@@ -97,18 +106,30 @@ def parts(batches: Iterable[Batch], *, skip: int, most: int, full: bool = False)
         batches: All rows of a file.
         skip: Rows to leave out.
         most: Rows of one batch.
-        full: Whether each but the last one has that many; otherwise none waits for more.
+        full: Whether each has that many, but the last one and those that would take more than
+            `HELD` bytes; otherwise none waits for more.
     """
-    done, held = skip, None
+    done, size = skip, 0
+    held: list[Batch] = []
     for batch in batches:
-        held = held + batch if held else batch
-        while held.last - done >= (most if full else 1):
-            upto = min(done + most, held.last)
-            yield held.between(done, upto)
+        if batch.last <= done:
+            continue
+        held.append(batch)
+        size += _bytes(batch.frame)
+        waits = full and size < HELD
+        if waits and batch.last - done < most:
+            continue
+        joined = _joined(held)
+        while joined.last - done >= (most if waits else 1):
+            upto = min(done + most, joined.last)
+            yield joined.between(done, upto)
             done = upto
-        held = held.between(done, held.last) if held.last > done else None
+        rest = joined.between(done, joined.last)
+        held = [rest] if joined.last > done else []
+        size = size * rest.frame.height // max(1, joined.frame.height)
     if held:
-        yield held
+        joined = _joined(held)
+        yield joined.between(done, joined.last)
 
 
 def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
@@ -175,6 +196,8 @@ class CSVReader:
         self._rows = 0
         self._separator = SEPARATORS[0]
         self.columns = column_names(self._header(), reserved)
+        # Each column of a block has its own cost: the more columns, the larger the blocks.
+        self._block *= min(2, 1 + len(self.columns) // 100)
 
     def __iter__(self) -> Iterator[Batch]:
         """Each batch, in order; a file without rows has none.
@@ -267,8 +290,8 @@ class CSVReader:
         # Polars takes a last row with an empty cell too many when no line end follows.
         end = b"" if self._buffer.endswith(b"\n", 0, size) else b"\n"
         block = b"".join((_FIRST_LINE, memoryview(self._buffer)[:size], end))
-        crlf = block.count(b"\r\n")
-        if self._buffer.startswith(_BOM) or block.count(b"\r") != crlf:
+        lone_cr = b"\r" in block and block.count(b"\r") != block.count(b"\r\n")
+        if lone_cr or self._buffer.startswith(_BOM):
             return None
         spans = _quoted_spans(block, self._separator)
         if spans is None:
