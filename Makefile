@@ -28,7 +28,7 @@ meltano := $(MELTANO)
 CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling meltano)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench growth clean python
+.PHONY: help setup test soak lint audit demo bench growth clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -39,6 +39,13 @@ setup: $(VENV)/.stamp $(LOADERS) ## Install the tap with its tools (.venv), and 
 
 test: setup ## Run the tests; ARGS go to pytest, e.g. ARGS="-k state -x"
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+soak: setup ## Run the model for long: ten thousand interleavings and ninety days, about an hour
+	$(VENV)/bin/python -m pytest tests/test_model.py --interleavings 10000 --days 90 $(ARGS)
+
+audit: $(VENV)/.stamp ## Hold the dependencies against known vulnerabilities (asks the internet)
+	$(VENV)/bin/python -m pip install --quiet pip-audit
+	$(VENV)/bin/python -m pip_audit --skip-editable || { echo 'pip-audit found something, or had no internet' >&2; exit 1; }
 
 lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
 	$(VENV)/bin/python -m ruff check .

@@ -175,7 +175,7 @@ def tap_arrow(lab: Lab, rows: int = SAMPLE) -> Path:
     made = lab.folder / f"arrow{rows}"
     if not made.exists():
         made.mkdir()
-        lab.once("arrow", batches(lab, rows, made, "arrow"))
+        lab.once(made.name, batches(lab, rows, made, "arrow"))
     return made / "files"
 
 

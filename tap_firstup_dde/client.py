@@ -230,6 +230,7 @@ class FirstupTransport:
                 "GET",
                 url,
                 what,
+                follow=self._is_api,
                 auth=_Bearer(self._bearer()),
                 headers={"Accept": "application/json"},
                 timeout=self._to.timeout,
@@ -282,6 +283,10 @@ class FirstupTransport:
         self._token_until = time.monotonic() + max(seconds - _TOKEN_MARGIN, seconds / 2)
         return token
 
+    def _is_api(self, url: str) -> bool:
+        """Whether the token may be sent to *url*: only to the scheme, host and port of the API."""
+        return urlsplit(url)[:2] == urlsplit(self._to.api_url)[:2]
+
     def _next_page(
         self,
         content: Mapping[str, Any],
@@ -315,10 +320,9 @@ class FirstupTransport:
             raise TransportError(msg, _SHAPE_HINT)
         try:
             following = urljoin(url, usable[0])
-            same_host = urlsplit(following)[:2] == urlsplit(self._to.api_url)[:2]
         except ValueError:
-            same_host = False
-        if not same_host:
+            following = ""
+        if not self._is_api(following):
             msg = f"{what}: its next page is on another host than the API"
             raise TransportError(msg, "check api_url; the token is sent to no other host")
         return following
@@ -344,6 +348,9 @@ def _check(answer: requests.Response, what: str) -> None:
         msg = f"{what}: the API refused the request (400)"
         raise TransportError(msg, "check api_url; the documents know 400 for unknown types only")
     host = urlsplit(answer.url).hostname
+    if answer.is_redirect:
+        msg = f"{what}: {host} leads to another host ({status}), where the token is not sent"
+        raise TransportError(msg, "check region and api_url")
     msg = f"{what}: {host} answered {status}"
     raise TransportError(msg, "check region and api_url")
 

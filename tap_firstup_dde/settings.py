@@ -270,12 +270,20 @@ def _is_time(text: str) -> bool:
     return True
 
 
-def without_secrets(message: str, config: Mapping[str, Any]) -> str:
-    """*message* with every secret setting's value struck out."""
-    secrets = [config.get(name) for name in ("client_id", "client_secret", "access_token")]
+def secrets(config: Mapping[str, Any]) -> list[Any]:
+    """The values of the settings that are secret, as far as they are set."""
     batch = config.get("batch_config")
     storage = batch.get("storage") if isinstance(batch, dict) else None
     params = storage.get("params") if isinstance(storage, dict) else None
-    for secret in filter(None, (*secrets, batch, storage, params)):
+    return [
+        v for v in (*map(config.get, ("client_id", "client_secret", "access_token")), params) if v
+    ]
+
+
+def without_secrets(message: str, config: Mapping[str, Any]) -> str:
+    """*message*, which may show values of settings, with those struck out that are secret."""
+    batch = config.get("batch_config")
+    storage = batch.get("storage") if isinstance(batch, dict) else None
+    for secret in (*filter(None, (batch, storage)), *secrets(config)):
         message = message.replace(repr(secret), "***")
     return message

@@ -161,8 +161,12 @@ class ExportStream(Stream):
     @override
     def _write_schema_message(self) -> None:
         # The SDK calls this first of all: what is pending must be known before SCHEMA goes out.
-        self._prepare()
-        super()._write_schema_message()
+        try:
+            self._prepare()
+            super()._write_schema_message()
+        except BaseException:
+            discard(self._kept)
+            raise
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
@@ -242,6 +246,7 @@ class ExportStream(Stream):
         self._pending = since.pending(files, self._lookback, self._start)
         self.logger.info("%s: %d of %d files to read", self.name, len(self._pending), len(files))
         self._warn_of_lost_rows(files)
+        self._warn_of_gap(files)
         self._settle_types(self._look())
         if not self._pending and not self._pinned():
             # No file to learn types from: only what no file can gainsay goes out.
@@ -259,6 +264,17 @@ class ExportStream(Stream):
                 self.name,
                 key,
                 rows,
+            )
+
+    def _warn_of_gap(self, files: Collection[ExportFile]) -> None:
+        """Say so when files may have come and gone since the newest one that was read."""
+        if missing := self._bookmark.gap(file.generated_at for file in files):
+            self.logger.warning(
+                "%s: no file is listed of the hours from %s to %s; files of that time may have "
+                "expired unread: a historical export in Creator Studio, which reaches 24 months "
+                "back, fills such a gap, and a run every few hours leaves none",
+                self.name,
+                *(format_time(moment) for moment in missing),
             )
 
     def _check_program(self) -> None:

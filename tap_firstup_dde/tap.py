@@ -9,7 +9,7 @@ import signal
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
 from singer_sdk import Tap
@@ -21,14 +21,15 @@ from singer_sdk.exceptions import (
 )
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
-from singer_sdk.singerlib import Catalog
+from singer_sdk.singerlib import Catalog, StateMessage
 
 from tap_firstup_dde.client import FirstupTransport, connect
 from tap_firstup_dde.documented import KEYS
 from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.extract import Spool
 from tap_firstup_dde.exportlib.models import STATE_HINT
-from tap_firstup_dde.settings import SETTINGS, environment_faults, faults, without_secrets
+from tap_firstup_dde.exportlib.secrecy import SECRECY
+from tap_firstup_dde.settings import SETTINGS, environment_faults, faults, secrets, without_secrets
 from tap_firstup_dde.streams import ExportStream
 
 if sys.version_info >= (3, 12):
@@ -62,10 +63,23 @@ class LinesWriter(MsgSpecWriter):
         super().__init__()
         self.stopped_by: signal.Signals | None = None
         self._writing = False
+        self._state = b""
 
     @override
     def write_message(self, message: Message | bytes) -> None:
-        lines = message if isinstance(message, bytes) else self.format_message(message)
+        lines = message if isinstance(message, bytes) else bytes(self.format_message(message))
+        self._write(lines)
+        if isinstance(message, StateMessage):
+            self._state = lines
+        if self.stopped_by:
+            self._end(self.stopped_by)
+
+    def _write(self, lines: bytes) -> None:
+        """Write whole lines; returns once the other end, or the pipe, has them.
+
+        Raises:
+            OutputError: It takes no more.
+        """
         if sys.stdout is None:
             msg = "stdout is closed"
             raise OutputError(msg, "pipe the tap into a target, or into a file")
@@ -81,14 +95,18 @@ class LinesWriter(MsgSpecWriter):
             raise OutputError(msg, hint) from None
         finally:
             self._writing = False
-        if self.stopped_by:
-            self.stop(self.stopped_by)
 
     def stop(self, number: signal.Signals) -> None:
         """End the process with the signal's status: between lines, or at once if asked again."""
-        if self._writing and not self.stopped_by:
-            self.stopped_by = number
-            return
+        if self.stopped_by:
+            sys.exit(128 + number)
+        self.stopped_by = number
+        if not self._writing:
+            self._end(number)
+
+    def _end(self, number: signal.Signals) -> NoReturn:
+        """Repeat the last STATE as the last line, for readers that go by it, and exit."""
+        self._write(self._state)
         sys.exit(128 + number)
 
 
@@ -186,6 +204,7 @@ class TapFirstupDDE(Tap):
                 if method and not item.get("breadcrumb"):
                     entry.setdefault("replication_method", method)
         super().__init__(state=state, catalog=catalog, **options)
+        SECRECY.guard(secrets(self.config))
 
     @cached_property
     def transport(self) -> FirstupTransport:
@@ -244,8 +263,8 @@ class TapFirstupDDE(Tap):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        # The SDK writes STATE, perhaps into the middle of a line, and exits with 0: a run that
-        # was cut off would look finished. The last STATE that went out stands as it is.
+        # The SDK writes STATE as it is just then, perhaps into the middle of a line, and exits
+        # with 0: a run that was cut off would look finished.
         number = signal.Signals(signum)
         self.logger.error("stopped by %s; run again to go on", number.name)
         if not isinstance(self.message_writer, LinesWriter):

@@ -19,6 +19,13 @@ settings.register_profile("tap", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("tap")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the model is run: `make soak` asks for more."""
+    parser.addoption("--interleavings", type=int, default=1000)
+    parser.addoption("--days", type=int, default=9)
+    parser.addoption("--seed", type=int, default=0)
+
+
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
     """An emulated Firstup without files."""

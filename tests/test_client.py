@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from tap_firstup_dde.client import REGIONS, Connection, FirstupTransport, connect
+from tap_firstup_dde.emulator import Emulator
 from tap_firstup_dde.exportlib.checksum import Checksum
 from tap_firstup_dde.exportlib.exceptions import (
     AuthenticationError,
@@ -26,7 +27,6 @@ from tap_firstup_dde.exportlib.exceptions import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tap_firstup_dde.emulator import Emulator
     from tap_firstup_dde.exportlib.models import ExportFile
 
 CSV = "user_id\n1\n"
@@ -183,7 +183,7 @@ def test_error_table_of_the_list(emulator: Emulator, transport: FirstupTransport
         (400, TransportError, "400"),
         (401, AuthenticationError, "missing, invalid or expired"),
         (403, AuthenticationError, "data_exports.read"),
-        (302, TransportError, "answered 302"),
+        (302, TransportError, "leads to another host"),
         (409, TransportError, "answered 409"),
         (418, TransportError, "answered 418"),
     ],
@@ -200,7 +200,8 @@ def test_api_errors(  # noqa: PLR0917 - each is a column of the table
     emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     emulator.forget()
-    emulator.fail(route, status=status, times=None, headers={"Location": f"{emulator.url}/other"})
+    elsewhere = emulator.url.replace("127.0.0.1", "localhost")
+    emulator.fail(route, status=status, times=None, headers={"Location": f"{elsewhere}/other"})
     with pytest.raises(kind, match=words) as caught:
         transport.list_files("users") if route == "list" else fetched(transport, file)
     assert type(caught.value) is kind
@@ -493,13 +494,43 @@ def test_no_authorization_to_storage(
 
 
 def test_download_redirect(emulator: Emulator, transport: FirstupTransport) -> None:
-    """A redirect of a download is not followed."""
+    """A download may lead elsewhere, without a token, but only to where it is encrypted."""
     emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
-    emulator.fail("download", status=302, headers={"Location": f"{emulator.url}/other"})
-    with pytest.raises(TransportError, match="answered 302 to a download"):
-        fetched(transport, file)
-    assert emulator.count("other") == 0
+    for target in ("http://198.51.100.7/file", "ftp://127.0.0.1/file"):
+        emulator.fail("download", status=307, headers={"Location": target})
+        with pytest.raises(TransportError, match="answered 307 to a download"):
+            fetched(transport, file)
+    with transport.fetch(file):
+        pass  # for a presigned URL
+    assert transport._signed
+    signed = transport._signed[1].url
+    emulator.fail("download", status=307, headers={"Location": signed})
+    assert fetched(transport, file) == emulator.files[0].body
+    assert all("authorization" not in headers for headers in headers_of(emulator, "download"))
+
+
+def test_redirect_in_a_circle(emulator: Emulator, transport: FirstupTransport) -> None:
+    """Redirects are not followed for ever."""
+    path = "/v2/data_exports/type/users"
+    for n in range(9):
+        emulator.fail("list", status=302, headers={"Location": f"{emulator.url}{path}?{n}"})
+    with pytest.raises(TransportError, match="round in a circle"):
+        transport.list_files("users")
+    assert emulator.count("list") == 5
+
+
+def test_redirect_of_the_api(emulator: Emulator, transport: FirstupTransport) -> None:
+    """The API may lead to another place on its own host; elsewhere the token is not sent."""
+    emulator.add("users", "2026-05-14-16", CSV)
+    path = "/v2/data_exports/type/users"
+    emulator.fail("list", status=301, headers={"Location": f"{path}?page=1"})
+    assert len(transport.list_files("users")) == 1
+    with Emulator() as other:
+        emulator.fail("list", status=301, headers={"Location": f"{other.url}{path}"})
+        with pytest.raises(TransportError, match=r"another host \(301\), where the token"):
+            transport.list_files("users")
+        assert other.requests == []
 
 
 def test_url_is_asked_for_anew(emulator: Emulator, transport: FirstupTransport) -> None:

@@ -66,11 +66,11 @@ def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals(emulator: Emulator, tmp_path: Path, number: signal.Signals) -> None:
-    """A run that is told to stop does not look finished, and what it wrote is whole lines."""
+    """A run that is told to stop does not look finished; whole lines, the last one its STATE."""
     emulator.add("users", "2026-05-16-00", "user_id\n1\n")
-    stalled = "a" * 300
-    emulator.add("users", "2026-05-16-04", f"user_id\n{stalled}\n", gzip=False)
-    emulator.fail("download", skip=3, stall=30, drop_after=100, times=None)
+    # Too large to be kept from the look: fetched again in its turn, and then it stalls.
+    emulator.add("users", "2026-05-16-04", "user_id\n" + "1\n" * (5 << 19), gzip=False)
+    emulator.fail("download", match="2026-05-16-04", skip=1, stall=30, drop_after=100, times=None)
     config = write(tmp_path, "config.json", settings(emulator))
     with subprocess.Popen(
         [sys.executable, "-m", "tap_firstup_dde", "--config", config],
@@ -78,10 +78,14 @@ def test_signals(emulator: Emulator, tmp_path: Path, number: signal.Signals) -> 
         stderr=subprocess.PIPE,
     ) as tap:
         assert tap.stdout
-        tap.stdout.readline()
+        last = next(line for line in tap.stdout if b"replication_key_value" in line)
         tap.send_signal(number)
         out, log = tap.communicate(timeout=30)
     assert tap.returncode == 128 + number
     assert number.name in log.decode()
     assert b"Traceback" not in log
-    assert all(json.loads(line) for line in out.splitlines())
+    lines = [last, *out.splitlines(keepends=True)]
+    assert all(json.loads(line) for line in lines)
+    assert json.loads(lines[-1])["type"] == "STATE"
+    bookmark = json.loads(lines[-1])["value"]["bookmarks"]["users"]
+    assert bookmark["replication_key_value"] == "2026-05-16T00:00:00Z"

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PIECE = 1 << 20  # bytes of decompressed data handed on at a time
+# Deflate's own limit is 1,032 times. Rows of usual length, be they all alike, stay far below this;
+# one byte repeated for ever, the way to fill a memory, does not.
+HIGHEST_RATIO = 1000
+_RATIO_FROM = 256 << 20  # bytes decompressed; what is less does no harm
 _GARBAGE = "other bytes follow the gzip data"
 
 
@@ -28,6 +32,7 @@ class Gunzip:
         self._plain = False
         self._error = ""
         self._members = 0
+        self._taken = self._given = 0
 
     @property
     def fault(self) -> str:
@@ -46,6 +51,7 @@ class Gunzip:
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The decompressed bytes that the next stored bytes give, in small pieces."""
         data, self._head = self._head + chunk, b""
+        self._taken += len(chunk)
         while data and not self._error:
             if self._member is None and not self._plain:
                 data = self._begin(data)
@@ -80,6 +86,10 @@ class Gunzip:
             piece = member.decompress(data, PIECE)
         except isal_zlib.error as error:  # type: ignore[misc]  # an instance, by the stub
             self._error = f"the gzip data are broken ({error})"
+            return b"", b""
+        self._given += len(piece)
+        if self._given > max(_RATIO_FROM, HIGHEST_RATIO * self._taken):
+            self._error = f"it decompresses to more than {HIGHEST_RATIO} times its size"
             return b"", b""
         if not member.eof:
             return piece, member.unconsumed_tail

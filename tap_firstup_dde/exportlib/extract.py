@@ -241,9 +241,20 @@ class _Download:
             digest = self._hasher.digest()
             if not self._checksum.matches(digest):
                 wrong = f"its {self._checksum.algorithm} checksum is not {self._checksum.value}"
+                wrong += self._also_tried(self._checksum)
         if wrong := wrong or self._gunzip.fault:
             msg = f"{self.file}: the downloaded file is damaged: {wrong}"
             raise IntegrityError(msg, "run again; if it stays, report the file to its vendor")
+
+    def _also_tried(self, checksum: Checksum) -> str:
+        """Words for a checksum that is of the decompressed bytes, which nobody documents."""
+        if (hasher := checksum.hasher()) and not self._gunzip.fault:
+            self.stored.seek(0)
+            for piece in decompress(self.stored):
+                hasher.update(piece)
+            if checksum.matches(hasher.digest()):
+                return ", which is the checksum of its decompressed bytes"
+        return ""
 
 
 def one_ahead(

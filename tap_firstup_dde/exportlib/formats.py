@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BLOCK = 2 << 20  # bytes of CSV parsed at a time
 LONGEST_ROW = 256 << 20  # bytes
-HELD = 64 << 20  # bytes of a batch in memory, from which on it waits for no more rows
+HELD = 48 << 20  # bytes of a batch in memory, from which on it waits for no more rows
 _BOM = b"\xef\xbb\xbf"
 _NOT_CSV = {  # how other files begin
     "a zip archive or a workbook": re.compile(rb"PK\x03\x04"),

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-import re
-import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -28,11 +26,7 @@ from tap_firstup_dde.exportlib.exceptions import (
     TransportError,
 )
 from tap_firstup_dde.exportlib.models import Body
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
+from tap_firstup_dde.exportlib.secrecy import SECRECY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +39,7 @@ CHUNK = 1 << 18  # bytes
 LONGEST_WAIT = 900.0  # seconds; a server that asks for more is left to the next run
 _FIRST_PAUSE = 0.5  # seconds
 _LONGEST_PAUSE = 60.0  # seconds
+_REDIRECTS = 5  # one after the other, at most
 
 logger = logging.getLogger(__name__)
 
@@ -56,23 +51,10 @@ class _NoAuth(AuthBase):
         return request
 
 
-class _WithoutQueries(logging.Filter):
-    """Takes the query off every URL in a message: a presigned one's is a credential."""
-
-    @override
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = re.sub(r"\?[^\s'\"<>)]*", "?…", record.getMessage())
-        record.args = None
-        return True
-
-
-_QUERIES = _WithoutQueries()
-
-
 def bare_session() -> requests.Session:
     """A session that never retries by itself and sends no credentials by itself."""
     for name in ("connection", "connectionpool", "response", "util.retry"):
-        logging.getLogger(f"urllib3.{name}").addFilter(_QUERIES)
+        logging.getLogger(f"urllib3.{name}").addFilter(SECRECY)
     session = requests.Session()
     session.auth = _NoAuth()
     session.mount("https://", HTTPAdapter(max_retries=0))
@@ -141,7 +123,13 @@ def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
 
 
 def send(
-    session: requests.Session, method: str, url: str, what: str, **options: object
+    session: requests.Session,
+    method: str,
+    url: str,
+    what: str,
+    *,
+    follow: Callable[[str], bool] = lambda _: False,
+    **options: object,
 ) -> requests.Response:
     """One request, its failures told without the URL's query.
 
@@ -150,15 +138,33 @@ def send(
         method: HTTP method.
         url: Whole URL.
         what: What the request is for, as messages name it.
+        follow: Whether a URL that the answer leads to may be asked instead, with all that the
+            request carries.
         options: As of `requests.Session.request`.
 
     Returns:
-        The answer, whatever its status below 500, except 429.
+        The answer, whatever its status below 500, except 429; one that leads elsewhere only
+        where it is not followed.
 
     Raises:
         RetriableTransportError: No connection, a time-out, a broken answer, 429 or 5xx.
         TransportError: The URL or the server's certificate is not usable.
     """
+    for _ in range(_REDIRECTS):
+        answer = _send_once(session, method, url, what, **options)
+        target = urljoin(url, answer.headers.get("Location", ""))
+        if not answer.is_redirect or not follow(target):
+            return answer
+        answer.close()
+        url = target
+    msg = f"{what}: {urlsplit(url).hostname} leads round in a circle"
+    raise TransportError(msg, "check region, api_url and auth_url")
+
+
+def _send_once(
+    session: requests.Session, method: str, url: str, what: str, **options: object
+) -> requests.Response:
+    """One request, redirects not followed; raises as `send` does."""
     host = urlsplit(url).hostname
     try:
         answer = session.request(method, url, allow_redirects=False, **options)  # type: ignore[arg-type]
@@ -225,7 +231,17 @@ def open_range(  # noqa: PLR0913 - each says something about the one download
         headers["Range"] = f"bytes={offset}-"
         if version:
             headers["If-Range"] = version
-    with send(session, "GET", url, what, headers=headers, stream=True, timeout=timeout) as answer:
+    # Nothing secret goes along, so an answer may lead to any host that encrypts.
+    with send(
+        session,
+        "GET",
+        url,
+        what,
+        follow=is_secure,
+        headers=headers,
+        stream=True,
+        timeout=timeout,
+    ) as answer:
         status = answer.status_code
         # S3 answers 400 when the token that signed the URL lapsed before the URL did.
         if status in {400, 401, 403}:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tap_firstup_dde.exportlib.exceptions import StateError
@@ -127,6 +128,7 @@ class Transport(Protocol):
 
 
 _UNKNOWN = datetime.min.replace(tzinfo=UTC)
+_KEPT = timedelta(days=7)  # about as long as vendors keep files: no list explains a longer gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,24 @@ class Bookmark:
             for key, moment in self.finished.items()
         }
         return replace(self, finished=known)
+
+    def gap(self, listed: Iterable[datetime]) -> tuple[datetime, datetime] | None:
+        """Between which times files seem to have expired unread.
+
+        Args:
+            listed: When the files were generated that are available now.
+
+        Returns:
+            The bookmark and the oldest file's time, when they are further apart than any two
+            generations in the list that follow each other; those that are finished tell where
+            the list has one generation only. None when nothing seems to be missing.
+        """
+        times = sorted(set(listed))
+        if not times or self.generated_at is None or times[0] <= self.generated_at:
+            return None
+        known = times if len(times) > 1 else sorted({*self.finished.values()} - {_UNKNOWN})
+        cadence = max((b - a for a, b in pairwise(known)), default=_KEPT)
+        return (self.generated_at, times[0]) if times[0] - self.generated_at > cadence else None
 
     def pending(
         self, files: Iterable[ExportFile], lookback: timedelta, start: datetime | None = None

@@ -1,0 +1,207 @@
+"""Faults that no other test of a module has: what a run meets as a whole."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from awscrt.checksums import crc64nvme
+
+from tap_firstup_dde.exportlib.exceptions import IntegrityError
+from tap_firstup_dde.exportlib.secrecy import Secrecy
+from tests.singer import command, run, settings, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_firstup_dde.emulator import Emulator
+
+ROWS = "user_id\n" + "".join(f"{n:07}\n" for n in range(200_000))
+
+
+def test_target_stops_reading(emulator: Emulator, tmp_path: Path) -> None:
+    """A target that reads nothing for longer than any time-out costs nothing.
+
+    What is downloaded is on the disk: no connection waits for the target.
+    """
+    for hour in ("12", "16", "20"):
+        emulator.add("users", f"2026-05-14-{hour}", ROWS)
+    config = write(tmp_path, "c.json", settings(emulator, request_timeout=1, max_retries=0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "tap_firstup_dde", "--config", config],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as tap:
+        assert tap.stdout
+        tap.stdout.readline()
+        time.sleep(4)
+        lines = tap.stdout.read().splitlines()
+    assert tap.returncode == 0
+    assert sum(b'"RECORD"' in line for line in lines) == 600_000
+
+
+def test_two_runs_at_once(emulator: Emulator, tmp_path: Path) -> None:
+    """Two runs from one state do not disturb each other: both bring the same."""
+    for _ in range(3):
+        emulator.add_generation(rows=50)
+    config = write(tmp_path, "c.json", settings(emulator, spool_dir=str(tmp_path)))
+    done: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: done.append(command("--config", config))) for _ in "ab"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.status for one in done] == [0, 0]
+    for stream in ("users", "campaigns", "activities"):
+        assert done[0].rows(stream) == done[1].rows(stream)
+    assert done[0].state == done[1].state
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=3), timedelta(hours=-3)])
+def test_clock_jumps(emulator: Emulator, jump: timedelta) -> None:
+    """Where clocks disagree, tokens and URLs lapse unexpectedly, and the run goes on."""
+    emulator.add("users", "2026-05-14-12", "user_id\n1\n")
+    emulator.add("users", "2026-05-14-16", "user_id\n2\n")
+    before, asked = emulator.now, []
+
+    def now() -> Any:
+        asked.append(0)
+        return before() + (jump if len(asked) > 4 else timedelta())
+
+    emulator.now = now
+    assert len(run(settings(emulator)).records("users")) == 2
+
+
+def test_many_listed_files(emulator: Emulator) -> None:
+    """Of ten thousand listed files a run reads just the new ones, and asks for the list once."""
+    for number in range(10_000):
+        year, hour = 2000 + number // 24 // 28, number % 24
+        emulator.add(
+            "users", f"{year}-01-{1 + number // 24 % 28:02}-{hour:02}", "user_id\n1\n", gzip=False
+        )
+    files = sorted(emulator.files, key=lambda file: file.generated_at)
+    state = {"bookmarks": {"users": {"replication_key_value": files[-4].generated_at}}}
+    done = run(settings(emulator), state)
+    assert len(done.records("users")) == 3
+    assert emulator.count("list") == 3
+    emulator.forget()
+    assert run(settings(emulator), done.state).records("users") == []
+    assert emulator.count("show") == 0
+
+
+def test_list_that_shrinks_and_grows(emulator: Emulator) -> None:
+    """A list that lacks files for a while, and has them again, neither loses nor repeats."""
+    emulator.add_generation(rows=5)
+    emulator.add_generation(rows=5)
+    first = run(settings(emulator))
+    files, emulator.files[:] = list(emulator.files), emulator.files[:1]
+    second = run(settings(emulator), first.state)
+    emulator.files[:] = [*reversed(files)]
+    emulator.add("users", "2026-05-15-00", "user_id\n9\n")
+    third = run(settings(emulator), second.state)
+    assert [len(done.of("RECORD")) for done in (second, third)] == [0, 1]
+
+
+def test_gap(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """Where files expired between two runs, a warning says of which hours, and what fills them."""
+    for day, hour in ((1, "00"), (1, "04")):
+        emulator.add("users", f"2026-05-{day:02}-{hour}", "user_id\n1\n")
+    first = run(settings(emulator))
+    emulator.files.clear()
+    for hour in ("00", "04", "08"):
+        emulator.add("users", f"2026-05-10-{hour}", "user_id\n1\n")
+    caplog.clear()
+    second = run(settings(emulator), first.state)
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "from 2026-05-01T04:00:00Z to 2026-05-10T00:00:00Z" in warning
+    assert "historical export" in warning
+    assert len(second.records("users")) == 3
+    caplog.clear()
+    run(settings(emulator), second.state)
+    assert not [r for r in caplog.records if r.levelno == logging.WARNING]
+
+
+def test_checksum_of_the_content(emulator: Emulator) -> None:
+    """A checksum over the decompressed bytes is an error that says what it is of."""
+    file = emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    value = crc64nvme(gzip.decompress(file.body), 0).to_bytes(8, "big")
+    file.checksum = b64encode(value).decode()
+    with pytest.raises(IntegrityError, match="which is the checksum of its decompressed bytes"):
+        run(settings(emulator))
+    file.checksum = b64encode(b"12345678").decode()
+    with pytest.raises(IntegrityError, match="checksum is not MTIzNDU2Nzg=;"):
+        run(settings(emulator))
+
+
+def test_bomb(emulator: Emulator, tmp_path: Path) -> None:
+    """A small file that decompresses to no end is an error, and fills neither memory nor disk."""
+    member = gzip.compress(b"x" * (64 << 20), 9)
+    emulator.add("users", "2026-05-14-16", gzip.compress(b"user_id\n") + member * 40, gzip=False)
+    path = write(tmp_path, "c.json", settings(emulator))
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_DATA, (1 << 30,) * 2);"
+        "from tap_firstup_dde.tap import TapFirstupDDE; TapFirstupDDE.cli()"
+    )
+    done = command("--config", path, program=[sys.executable, "-c", code])
+    assert done.status == 1
+    assert "decompresses to more than 1000 times its size" in done.log.splitlines()[-1]
+    assert "Traceback" not in done.log
+
+
+def test_row_without_end(emulator: Emulator, tmp_path: Path) -> None:
+    """A row longer than any may be is an error that names it."""
+    emulator.add("users", "2026-05-14-16", b'user_id\n"' + b"x" * (280 << 20), gzip=False)
+    done = command("--config", write(tmp_path, "c.json", settings(emulator)))
+    assert done.status == 1
+    assert "row 1 is longer than" in done.log.splitlines()[-1]
+
+
+def test_secrets_in_foreign_messages(tmp_path: Path) -> None:
+    """Whatever a library logs, with or without an exception, has no secret in the end."""
+    secrecy = Secrecy()
+    handler = logging.FileHandler(tmp_path / "log")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("tests.foreign")
+    logger.addHandler(handler)
+    logger.propagate = False
+    handler.addFilter(secrecy)
+    secrecy.guard({"client_secret": "precious", "params": [{"key": "also-precious"}], "id": "ab"})
+    logger.error("sent %s to %s", "precious", {"key": "also-precious"})
+    logger.error("GET /s3/file?X-Amz-Signature=abc&b=%d HTTP/1.1, Authorization: Bearer abc.def", 5)
+    error = OSError("no connection to https://host/file?sig=abc with precious")
+    logger.error("it failed about ab", exc_info=error)
+    handler.close()
+    told = (tmp_path / "log").read_text()
+    for secret in ("precious", "X-Amz", "sig=", "abc"):
+        assert secret not in told
+    assert "it failed about ab" in told
+    assert "OSError: no connection to https://host/file?… with ***" in told
+
+
+def test_unforeseen_error_tells_no_secret(emulator: Emulator, tmp_path: Path) -> None:
+    """Even an error that nobody foresaw ends without the secret, traceback and all."""
+    emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    path = write(tmp_path, "c.json", settings(emulator))
+    code = (
+        "from tap_firstup_dde import client, tap\n"
+        "def broken(self, stream):\n"
+        "    raise RuntimeError(f'a bug with {self._to.client_secret}')\n"
+        "client.FirstupTransport.list_files = broken\n"
+        "tap.TapFirstupDDE.cli()"
+    )
+    done = command("--config", path, program=[sys.executable, "-c", code])
+    assert done.status == 1
+    assert "a bug with ***" in done.log
+    assert emulator.client_secret not in done.log
+    assert json.loads((tmp_path / "c.json").read_text())["client_secret"] == emulator.client_secret
