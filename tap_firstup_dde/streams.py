@@ -449,10 +449,11 @@ class ExportStream(Stream):
             own = [key for key in self.primary_keys if key not in ADDED]
             if SOURCE_LINE not in self.primary_keys and rows < KEYS_COMPARED:
                 keys.append(key_hashes(fitted, own))
-            if part.frame.height:
-                yield self._with_added(fitted, file, part.numbers)
-            since_state += part.last - rows
-            rows = part.last
+            frame = self._with_added(fitted, file, part.numbers)
+            since_state, rows = since_state + part.last - rows, part.last
+            del part, fitted  # not in memory while the batch is written
+            if frame.height:
+                yield frame
             if resumable and since_state >= SLICE:
                 self._bookmark = self._bookmark.reach(file, rows)
                 self._write_bookmark()

@@ -120,12 +120,13 @@ def parts(batches: Iterable[Batch], *, skip: int, most: int, full: bool = False)
         if waits and batch.last - done < most:
             continue
         joined = _joined(held)
+        held.clear()  # not twice in memory
         while joined.last - done >= (most if waits else 1):
             upto = min(done + most, joined.last)
             yield joined.between(done, upto)
             done = upto
         rest = joined.between(done, joined.last)
-        held = [rest] if joined.last > done else []
+        held += [rest] if joined.last > done else []
         size = size * rest.frame.height // max(1, joined.frame.height)
     if held:
         joined = _joined(held)
