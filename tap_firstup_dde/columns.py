@@ -95,6 +95,8 @@ class Sources:
                     f"column_types makes {name} {kind}; it has gone out as {gone_out}, and "
                     "loaders may refuse"
                 )
+        if seen.columns and (absent := sorted(set(self.settings) - set(types))):
+            warnings.append(f"column_types names columns that are not there: {', '.join(absent)}")
         types |= {name + MISFIT_SUFFIX: "string" for name in sorted(seen.misfits & set(types))}
         return types, warnings
 

@@ -16,6 +16,7 @@ from tap_firstup_dde.exportlib.encoding import FILE_FORMATS
 from tap_firstup_dde.exportlib.http import is_secure
 from tap_firstup_dde.exportlib.models import parse_generation
 from tap_firstup_dde.exportlib.schema import TYPES
+from tap_firstup_dde.exportlib.storage import root_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -230,6 +231,8 @@ def _batch_faults(encoding: Mapping[str, str], storage: Mapping[str, str]) -> li
     """What is wrong with the parts of batch_config."""
     if not encoding.get("format") or not storage.get("root"):
         return ["batch_config needs encoding.format and storage.root"]
+    if fault := root_fault(storage["root"]):
+        return [f"batch_config.storage.root: {fault}"]
     allowed = FILE_FORMATS[encoding["format"]]
     if encoding.get("compression", allowed[0]) not in allowed:
         choice = " or ".join(allowed)

@@ -198,6 +198,8 @@ class ExportStream(Stream):
         compression = chosen.compression or FILE_FORMATS[chosen.format][0]
         encoding = BaseBatchFileEncoding(chosen.format, compression)
         suffix = chosen.format + (".gz" if compression == "gzip" else "")
+        if batch_config.batch_size > SLICE:
+            self.logger.warning("%s: batch files get %d rows at most", self.name, SLICE)
         stem = f"{storage.prefix or ''}{self.tap_name}--{self.name}-{uuid4()}"
         frames = self._frames(min(batch_config.batch_size, SLICE), full=True)
         for number, frame in enumerate(frames, start=1):

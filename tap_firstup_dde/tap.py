@@ -141,7 +141,8 @@ class TapCommand(SingerCommand):
             # The SDK reads JSON by json or by simplejson; both tell which document.
             if not hasattr(error, "doc"):
                 raise
-            message = f"a settings, state or catalog file is not JSON: {error}"
+            why = str(error) if getattr(error, "doc", "") else "it is empty; leave it out"
+            message = f"a settings, state or catalog file is not JSON: {why}"
         else:
             sys.exit(status)
         self.logger.error("%s", message.replace("\n", " "))

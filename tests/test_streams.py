@@ -829,3 +829,11 @@ def test_another_program_is_refused(emulator: Emulator) -> None:
     emulator.program_id = "7"
     with pytest.raises(StateError, match="program 23552, the credentials of 7"):
         run(settings(emulator), state)
+
+
+def test_column_type_of_no_column(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A misspelt column in column_types is told."""
+    emulator.add("users", "2026-05-14-12", users_csv("1,5"))
+    types = {"users": {"tenur": "string", "Tenure": "string"}}
+    assert run(settings(emulator, column_types=types)).records("users")[0]["tenure"] == "5"
+    assert "column_types names columns that are not there: tenur" in caplog.text

@@ -118,7 +118,8 @@ def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
     elif seconds > LONGEST_WAIT:
         msg = f"{error.message}, and asks to wait {seconds:.0f} seconds"
         raise TransportError(msg, "run again later: the state is kept")
-    logger.warning("%s; trying again in %.1f s (%d of %d)", error, seconds, attempt, retries)
+    message = "%s; trying again in %.1f s (%d of %d)"
+    logger.warning(message, error.message, seconds, attempt, retries)
     return seconds
 
 

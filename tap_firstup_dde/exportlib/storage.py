@@ -6,6 +6,8 @@ import logging
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+from fsspec.core import split_protocol
+from fsspec.registry import get_filesystem_class
 from upath import UPath
 from upath.implementations.cloud import CloudPath
 
@@ -48,6 +50,19 @@ def put(
         if isinstance(error, ImportError):
             hint = "install the file system of batch_config.storage.root (for s3:// the extra s3)"
         raise BatchFileError(msg, hint) from None
+
+
+def root_fault(root: str) -> str:
+    """Why no file system can be had for a folder's path or URL; empty when one can."""
+    protocol, _ = split_protocol(root)
+    try:
+        get_filesystem_class(protocol or "file")
+    except ValueError:
+        return f"{protocol}:// is no file system that is known"
+    except ImportError:
+        extra = " (the extra s3)" if protocol in {"s3", "s3a"} else ""
+        return f"install what {protocol}:// needs{extra}"
+    return ""
 
 
 @contextmanager
