@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ GONE_HINT = (
     "Firstup keeps files for about seven days: run more often, or request a historical "
     "export in Creator Studio; start_date skips what can no longer be read"
 )
+_TOTAL = re.compile(r"total_?(?:count|files|items|results|entries|records|elements|pages)?")
 _SHAPE_HINT = "report it: the documented answer looks different"
 
 logger = logging.getLogger(__name__)
@@ -308,7 +310,7 @@ class FirstupTransport:
                 links.append(str(value))
             elif "more" in name and value is True:
                 links.append("")
-            elif name.startswith("total") and isinstance(value, int):
+            elif _TOTAL.fullmatch(name) and isinstance(value, int):
                 pages, files = had
                 if value > (pages if "page" in name else files):
                     links.append("")
@@ -381,6 +383,11 @@ def _listed(stream: str, item: Any) -> ExportFile:
         msg = f"the list of {stream} files: an entry has no id"
         raise FormatError(msg, _SHAPE_HINT)
     name = str(item.get("file_name") or "")
+    try:
+        f"{item['id']}{name}{item.get('generated_at')}".encode()
+    except UnicodeEncodeError:
+        msg = f"the list of {stream} files: an entry is not Unicode text"
+        raise FormatError(msg, _SHAPE_HINT) from None
     generation = item.get("generated_at")
     try:
         moment = parse_generation(generation if isinstance(generation, str) else "")
@@ -412,9 +419,9 @@ def _signed(content: Mapping[str, Any], file: ExportFile) -> _Signed:
     if not is_secure(url):
         msg = f"{file}: the download URL is not https"
         raise TransportError(msg, "report it to Firstup; nothing was downloaded")
-    size, value = str(entry.get("size_bytes")), entry.get("checksum")
+    size, value = str(entry.get("size_bytes"))[:20], entry.get("checksum")
     lifetime = entry.get("presigned_url_ttl_seconds")
-    seconds = float(lifetime) if isinstance(lifetime, int | float) else _URL_LIFETIME
+    seconds = min(lifetime, 86_400) if isinstance(lifetime, int | float) else _URL_LIFETIME
     return _Signed(
         url=url,
         until=time.monotonic() + seconds * 0.9,

@@ -190,6 +190,9 @@ def _schema() -> dict[str, Any]:
 SETTINGS = _schema()
 
 
+_DAY = 86_400  # seconds
+
+
 def faults(config: Mapping[str, Any]) -> list[str]:
     """What is wrong with settings that have the right types; each with what to do."""
     found = []
@@ -210,6 +213,8 @@ def faults(config: Mapping[str, Any]) -> list[str]:
         found.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
     if folder and not Path(folder).is_dir():
         found.append(f"spool_dir {folder!r} is not a folder; create it or unset it")
+    if float(config.get("request_timeout") or 1) > _DAY:
+        found.append("request_timeout is longer than a day; it is in seconds")
     batch = config.get("batch_config")
     if batch:
         found += _batch_faults(batch.get("encoding") or {}, batch.get("storage") or {})

@@ -159,6 +159,12 @@ class ExportStream(Stream):
         """Nothing: the bookmark moves by file, never by record."""
 
     @override
+    def _write_batch_message(self, *args: Any, **kwargs: Any) -> None:
+        super()._write_batch_message(*args, **kwargs)
+        # The SDK's STATE that follows would not cover the batch: the bookmark has not moved yet.
+        self.state_manager.is_flushed = True
+
+    @override
     def _write_schema_message(self) -> None:
         # The SDK calls this first of all: what is pending must be known before SCHEMA goes out.
         try:
@@ -242,7 +248,10 @@ class ExportStream(Stream):
         self._bookmark = Bookmark.from_state(self.stream_state)
         files = list(self._transport.list_files(self.name))
         self._check_program()
-        self._bookmark = self._bookmark.settle(files)
+        settled = self._bookmark.settle(files)
+        if settled != self._bookmark:
+            self._bookmark = settled
+            self.stream_state.update(settled.to_state())
         full = self.replication_method != "INCREMENTAL"
         since = Bookmark() if full else self._bookmark
         self._pending = since.pending(files, self._lookback, self._start)
@@ -259,7 +268,8 @@ class ExportStream(Stream):
     def _warn_of_lost_rows(self, files: Collection[ExportFile]) -> None:
         """Say so when the file that an earlier run was cut off in is no longer listed."""
         key, rows = self._bookmark.in_progress
-        if key and key not in {file.key for file in files}:
+        if key and key not in {self.stream_state.get("lost"), *(file.key for file in files)}:
+            self.stream_state["lost"] = key  # told once
             self.logger.warning(
                 "%s: file %s, of which %d rows were read, is no longer listed; its other rows "
                 "are lost unless a historical export brings them",
@@ -485,13 +495,13 @@ class ExportStream(Stream):
     ) -> pl.DataFrame:
         """*frame* with the columns that say where its rows are from, as text."""
         values = {
-            GENERATED_AT: pl.lit(format_time(file.generated_at)),
-            SOURCE_FILE: pl.lit(file.source),
-            SOURCE_LINE: pl.lit(numbers.cast(pl.String)),
+            GENERATED_AT: pl.repeat(format_time(file.generated_at), len(numbers), eager=True),
+            SOURCE_FILE: pl.repeat(file.source, len(numbers), eager=True),
+            SOURCE_LINE: numbers.cast(pl.String),
         }
-        return frame.with_columns(
-            value.alias(name) for name, value in values.items() if self._adds(name)
-        )
+        added = [value.alias(name) for name, value in values.items() if self._adds(name)]
+        # A frame without columns has no rows either.
+        return frame.with_columns(added) if frame.width else pl.DataFrame(added)
 
     def _report(
         self,

@@ -678,7 +678,7 @@ def test_retry_after(
     """The API's Retry-After is obeyed; a wait too long ends the run at once."""
     emulator.fail("list", status=429, headers={"Retry-After": "0"})
     assert transport.list_files("users") == []
-    assert "429; run again later: the state is kept; trying again in 0.0 s (1 of 5)" in caplog.text
+    assert "answered 429; trying again in 0.0 s (1 of 5)" in caplog.text
     emulator.fail("list", status=429, headers={"Retry-After": "86400"})
     with pytest.raises(TransportError, match="asks to wait 86400 seconds"):
         transport.list_files("users")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -13,10 +14,11 @@ from base64 import b64encode
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from awscrt.checksums import crc64nvme
 
-from tap_firstup_dde.exportlib.exceptions import IntegrityError
+from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError, IntegrityError
 from tap_firstup_dde.exportlib.secrecy import Secrecy
 from tests.singer import command, run, settings, write
 
@@ -205,3 +207,120 @@ def test_unforeseen_error_tells_no_secret(emulator: Emulator, tmp_path: Path) ->
     assert "a bug with ***" in done.log
     assert emulator.client_secret not in done.log
     assert json.loads((tmp_path / "c.json").read_text())["client_secret"] == emulator.client_secret
+
+
+def test_header_without_end(emulator: Emulator) -> None:
+    """A header row of millions of columns, or of many bytes, is an error."""
+    for content, says in (
+        (b"," * 4_000_000, "10000 columns"),
+        (b"x" * (40 << 20), "16777216 bytes"),
+    ):
+        emulator.files.clear()
+        emulator.add("users", "2026-05-14-16", content + b"\n1\n", gzip=False)
+        with pytest.raises(FormatError, match=says):
+            run(settings(emulator))
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "http://127.0.0.1:abc/", "https://" + "a" * 70])
+@pytest.mark.parametrize("route", ["token", "list", "show", "download"])
+def test_odd_redirects(emulator: Emulator, route: str, target: str) -> None:
+    """An answer that leads to what is no URL is an error in words."""
+    emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    emulator.fail(route, status=302, headers={"Location": target}, times=None)
+    with pytest.raises(ExportError):
+        run(settings(emulator, max_retries=0))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        '{"id": "\\ud800", "file_name": "a", "generated_at": "2026-05-14-16"}',
+        '{"id": "a", "file_name": "a", "generated_at": ' + "1" * 5000 + "}",
+        "[" * 100_000,
+    ],
+)
+def test_odd_json(emulator: Emulator, entry: str) -> None:
+    """JSON that Python cannot take is an error in words."""
+    emulator.fail("list", status=200, body='{"data": {"files": [' + entry + "]}}", times=None)
+    with pytest.raises(ExportError):
+        run(settings(emulator, max_retries=0))
+
+
+@pytest.mark.parametrize("form", [None, "jsonl", "parquet"])
+def test_nothing_of_a_file_is_selected(
+    emulator: Emulator, tmp_path: Path, form: str | None
+) -> None:
+    """Rows count also where no selected column is in the file."""
+    emulator.add("activities", "2026-05-14-12", "a,b\n1,2\n")
+    emulator.add("activities", "2026-05-14-16", "b\n" + "3\n" * 50)
+    hidden = ["b", "_sdc_source_lineno"]
+    catalog = {
+        "streams": [
+            {
+                "tap_stream_id": "activities",
+                "schema": {"type": "object", "properties": {n: {} for n in ("a", "b")}},
+                "metadata": [
+                    {"breadcrumb": [], "metadata": {"selected": True}},
+                    *(
+                        {"breadcrumb": ["properties", name], "metadata": {"selected": False}}
+                        for name in hidden
+                    ),
+                ],
+            }
+        ]
+    }
+    config = settings(emulator, primary_keys={"activities": ["_sdc_source_file"]})
+    if form:
+        config["batch_config"] = {
+            "encoding": {"format": form, "compression": "none"},
+            "storage": {"root": str(tmp_path)},
+        }
+    done = run(config, None, catalog)
+    if form:
+        read: Any = pl.read_ndjson if form == "jsonl" else pl.read_parquet
+        assert sum(read(path).height for path in tmp_path.iterdir()) == 51
+    else:
+        assert [r["a"] for r in done.records("activities")] == ["1", *[None] * 50]
+
+
+def test_state_behind_a_batch_covers_it(emulator: Emulator, tmp_path: Path) -> None:
+    """No STATE goes out between a BATCH and the one that covers its rows."""
+    emulator.add("users", "2026-05-14-12", "user_id,n\n1,1\n")
+    emulator.add("users", "2026-05-14-16", "user_id,n\n1,x\n")
+    batch = {"encoding": {"format": "jsonl"}, "storage": {"root": str(tmp_path)}}
+    done = run(settings(emulator, batch_config=batch))
+    finished: list[int] = []
+    batches = 0
+    for message in done.messages:
+        batches += message["type"] == "BATCH"
+        if message["type"] == "STATE" and "users" in message["value"]["bookmarks"]:
+            bookmark = message["value"]["bookmarks"]["users"]
+            assert len(bookmark.get("finished", [])) == batches
+            finished.append(batches)
+    assert finished[-1] == 2
+
+
+def test_late_file_after_a_foreign_state(emulator: Emulator) -> None:
+    """A state with replication_key_value alone is made whole by the first run, files or none."""
+    emulator.add("users", "2026-05-14-12", "user_id\n1\n")
+    state = {"bookmarks": {"users": {"replication_key_value": "2026-05-14T16:00:00Z"}}}
+    first = run(settings(emulator), state)
+    emulator.add("users", "2026-05-14-14", "user_id\n2\n")
+    second = run(settings(emulator), first.state)
+    assert [len(done.records("users")) for done in (first, second)] == [0, 1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after", [0.15, 0.4])
+def test_signal_while_loading(number: signal.Signals, after: float) -> None:
+    """A signal before the tap is there ends the process as any other does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tap_firstup_dde", "--about"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as tap:
+        time.sleep(after)
+        tap.send_signal(number)
+        log = tap.communicate(timeout=30)[1]
+    assert tap.returncode in {128 + number, -number}  # the latter before Python had begun
+    assert b"Traceback" not in log or tap.returncode == -number

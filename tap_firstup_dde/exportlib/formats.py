@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from tap_firstup_dde.exportlib.exceptions import FormatError
-from tap_firstup_dde.exportlib.rows import CR, LF, QUOTE, SEPARATORS, careful_rows
+from tap_firstup_dde.exportlib.rows import CR, LF, QUOTE, SEPARATORS, Row, careful_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BLOCK = 2 << 20  # bytes of CSV parsed at a time
 LONGEST_ROW = 256 << 20  # bytes
+LONGEST_HEADER = 16 << 20  # bytes
+MOST_COLUMNS = 10_000  # of a file; no database takes as many
 HELD = 48 << 20  # bytes of a batch in memory, from which on it waits for no more rows
 _BOM = b"\xef\xbb\xbf"
 _NOT_CSV = {  # how other files begin
@@ -274,17 +276,32 @@ class CSVReader:
             else:
                 row = next(careful_rows(self._buffer, ended=whole), None)
             if row:
-                names = [cell or "" for cell in row.cells]
-                odd = "control characters" if _CONTROL.search("".join(names)) else ""
-                if fault := row.fault or odd:
-                    msg = f"{self._what}: the header row cannot be read: {fault}"
-                    raise FormatError(msg, "look at the file: it should be CSV in UTF-8")
+                names = self._labels(row)
                 self._buffer = self._buffer[row.end :]
                 return names
             if self._ended:
                 self._buffer = b""
+            if len(self._buffer) > LONGEST_HEADER:
+                msg = f"{self._what}: the header row is longer than {LONGEST_HEADER} bytes"
+                raise FormatError(msg, "look at the file: it is not an export")
             wanted = 2 * len(self._buffer)
         return []
+
+    def _labels(self, row: Row) -> list[str]:
+        """The header row's cells.
+
+        Raises:
+            FormatError: They are no labels.
+        """
+        if len(row.cells) > MOST_COLUMNS:
+            msg = f"{self._what}: it has more than {MOST_COLUMNS} columns"
+            raise FormatError(msg, "look at the file: it is not an export")
+        names = [cell or "" for cell in row.cells]
+        odd = "control characters" if _CONTROL.search("".join(names)) else ""
+        if fault := row.fault or odd:
+            msg = f"{self._what}: the header row cannot be read: {fault}"
+            raise FormatError(msg, "look at the file: it should be CSV in UTF-8")
+        return names
 
     def _parse(self, size: int) -> pl.DataFrame | None:
         """The first *size* bytes' rows by polars; None when they need the careful reader."""

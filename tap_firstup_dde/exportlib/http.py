@@ -181,7 +181,8 @@ def _send_once(
         raise RetriableTransportError(
             msg, "check region, api_url, auth_url and the network"
         ) from None
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        # Also where the answer leads to what is no URL, which requests looks at by itself.
         msg = f"{what}: {type(error).__name__} ({host})"
         raise TransportError(msg, "check region, api_url and auth_url") from None
     if answer.status_code == 429 or answer.status_code >= 500:
@@ -322,7 +323,7 @@ def json_object(answer: requests.Response, what: str) -> dict[str, object]:
     """
     try:
         content = answer.json()
-    except requests.exceptions.JSONDecodeError:
+    except (ValueError, RecursionError):  # of numbers too long and values too deep, too
         content = None
     if not isinstance(content, dict):
         kind = answer.headers.get("Content-Type", "no content type")

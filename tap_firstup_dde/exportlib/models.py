@@ -210,8 +210,8 @@ class Bookmark:
             listed: When the files were generated that are available now.
 
         Returns:
-            The bookmark and the oldest file's time, when they are further apart than any two
-            generations in the list that follow each other; those that are finished tell where
+            The bookmark and the oldest file's time, when they are further apart, by half, than any
+            two generations in the list that follow each other; those that are finished tell where
             the list has one generation only. None when nothing seems to be missing.
         """
         times = sorted(set(listed))
@@ -219,7 +219,9 @@ class Bookmark:
             return None
         known = times if len(times) > 1 else sorted({*self.finished.values()} - {_UNKNOWN})
         cadence = max((b - a for a, b in pairwise(known)), default=_KEPT)
-        return (self.generated_at, times[0]) if times[0] - self.generated_at > cadence else None
+        # Files are not always generated on the minute of an hour.
+        late = times[0] - self.generated_at > 1.5 * cadence
+        return (self.generated_at, times[0]) if late else None
 
     def pending(
         self, files: Iterable[ExportFile], lookback: timedelta, start: datetime | None = None

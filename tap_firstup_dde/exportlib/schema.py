@@ -278,7 +278,8 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
         elif name != origin and origin in misfits:
             columns.append(pl.when(~checks[origin]).then(pl.col(origin)).alias(name))
         else:
-            columns.append(pl.lit(None, pl.String).alias(name))
+            # As long as the frame, also where it gives no other column.
+            columns.append(pl.repeat(None, pl.len(), dtype=pl.String).alias(name))
     return Fitted(frame.select(columns), misfits)
 
 
