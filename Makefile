@@ -28,7 +28,7 @@ meltano := $(MELTANO)
 CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling meltano)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test soak lint audit demo bench growth clean python
+.PHONY: help setup test soak lint audit demo bench growth sftp clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -52,14 +52,17 @@ lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
 
-demo: $(DEMO)/.stamp ## Firstup (emulated) to PostgreSQL through Meltano, all on this machine
-	@$(DEMO)/venv/bin/python demo/demo.py $(ARGS)
+demo: $(DEMO)/.stamp ## Firstup (emulated) to PostgreSQL through Meltano; FOLDER=1 reads delivered files
+	@$(DEMO)/venv/bin/python demo/demo.py $(if $(FOLDER),--folder) $(ARGS)
 
 bench: $(TARGETS)/target-postgres/.stamp $(CONTENDERS) ## Measure the tap against other tools; ARGS="--help" says what else there is
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
 growth: $(VENV)/.stamp ## Measure the tap over rows, files and columns, into benchmarks/growth.svg
 	$(VENV)/bin/python benchmarks/growth.py $(ARGS)
+
+sftp: $(VENV)/.stamp ## Measure a download from an SFTP server against `sftp get`
+	$(VENV)/bin/python benchmarks/sftp.py $(ARGS)
 
 clean: ## Remove what the other targets made; .meltano, where a pipeline's state is, stays
 	rm -rf $(VENV) $(TARGETS) $(DEMO) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

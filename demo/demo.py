@@ -40,6 +40,7 @@ DEMO = ROOT / ".demo"
 MELTANO = DEMO / "meltano" / "bin" / "meltano"
 FIRSTUP_DDE = Path(sys.executable).with_name("firstup-dde")
 PIPELINE = ("tap-firstup-dde", "target-postgres")
+DELIVERED = DEMO / "delivered"
 SCHEMA = "firstup"
 STREAMS = ("campaigns", "users", "activities")
 ERROR = re.compile(r"^(?!\s*(│|File )).*(\[(error|critical) *\]|Error\b)")
@@ -103,6 +104,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rows", type=int, default=2000, help="rows of one activities file")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--folder", action="store_true", help="read files delivered into a folder, not the API"
+    )
     options = parser.parse_args()
     if min(options.generations, options.rows) < 1:
         parser.error("--generations and --rows are at least 1")
@@ -119,6 +123,9 @@ def demonstrate(options: argparse.Namespace, stack: contextlib.ExitStack) -> Non
     with step("Starting the emulated Firstup"):
         firstup = emulator(options, stack)
     environment = settings(firstup, uri, scratch)
+    if options.folder:
+        environment |= {"TAP_FIRSTUP_DDE_FOLDER": json.dumps({"url": str(DELIVERED)})}
+        print(f"The tap reads the folder {shown(DELIVERED)}, not the API.")
     (scratch / "env").touch()  # the reader's .env is about another program
     meltano = (MELTANO, "--env-file", scratch / "env")
     with step("Installing the tap and the loader with Meltano"):
@@ -204,6 +211,7 @@ def emulator(options: argparse.Namespace, stack: contextlib.ExitStack) -> dict[s
     command: list[str | Path] = [FIRSTUP_DDE, "emulate", "--port", "0"]
     for name in ("seed", "generations", "rows"):
         command += [f"--{name}", str(getattr(options, name))]
+    command += ["--deliver", empty_folder(DELIVERED)]
     ready, log = DEMO / "emulator.json", DEMO / "emulator.log"
     with ready.open("wb") as stdout, log.open("wb") as stderr:
         process = start(command, stack, stdout=stdout, stderr=stderr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
@@ -53,6 +55,11 @@ def main() -> None:
     type=click.FloatRange(min=0, min_open=True),
     help="Add a generation every so many seconds.",
 )
+@click.option(
+    "--deliver",
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    help="Push files into this folder, too, as into an SFTP server.",
+)
 def emulate(  # noqa: PLR0913  # one per option
     *,
     port: int,
@@ -62,6 +69,7 @@ def emulate(  # noqa: PLR0913  # one per option
     parts: int,
     url_ttl: int,
     new_every: float | None,
+    deliver: Path | None,
 ) -> None:
     """Serve an emulated Firstup with sample data until interrupted.
 
@@ -89,6 +97,7 @@ def emulate(  # noqa: PLR0913  # one per option
         rows=rows,
         parts=parts,
         url_ttl=url_ttl,
+        deliver=deliver,
         first_generation=newest - INTERVAL * max(0, generations - 1),
     )
     try:

@@ -155,6 +155,11 @@ class FirstupTransport:
         """The program that the token belongs to, as the API's answers say."""
         return self._program_id
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The one program there is, once known."""
+        return (self._program_id,) if self._program_id else ()
+
     def list_files(self, stream: str) -> list[ExportFile]:
         """Every available file of *stream*, in the order of the answer, pages followed.
 

@@ -11,6 +11,7 @@ from tap_firstup_dde.documented import (
     DOCUMENTED,
     GENERATED_AT,
     KEYS,
+    PROGRAM_ID,
     SOURCE_FILE,
     SOURCE_LINE,
 )
@@ -35,6 +36,10 @@ ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
         "description": "Generation, name and key of the file",
     },
     SOURCE_LINE: {"type": ["integer", "null"], "description": "Row number in the file, from 1"},
+    PROGRAM_ID: {
+        "type": ["string", "null"],
+        "description": "Whose file it is, where a folder has those of several programs",
+    },
 }
 ADDED_TYPES = {SOURCE_LINE: "integer"}
 

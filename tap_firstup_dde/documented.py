@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 SOURCE_FILE = "_sdc_source_file"
 SOURCE_LINE = "_sdc_source_lineno"
 GENERATED_AT = "generated_at"
-ADDED = (GENERATED_AT, SOURCE_FILE, SOURCE_LINE)
+PROGRAM_ID = "_sdc_program_id"
+ALWAYS_ADDED = (GENERATED_AT, SOURCE_FILE, SOURCE_LINE)
+ADDED = (*ALWAYS_ADDED, PROGRAM_ID)
 ROW_KEY = (SOURCE_FILE, SOURCE_LINE)
 
 # Activities are raw events without an id of their own: equal rows can be two events.

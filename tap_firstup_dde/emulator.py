@@ -31,7 +31,8 @@ from awscrt.checksums import crc64nvme
 from tap_firstup_dde import sample_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
     from typing import Self
 
 SCOPE: Final = "data_exports.read"
@@ -191,6 +192,7 @@ class Emulator:
         first_generation: When the sample data begin.
         rows: Rows of one sample activities file.
         parts: Files per stream in one sample generation.
+        deliver: Folder into which sample data go as well, as Firstup pushes them to an SFTP server.
         now: The emulator's clock.
         files: The files there are, in the order they are listed.
         requests: The requests so far.
@@ -209,6 +211,7 @@ class Emulator:
     first_generation: datetime = datetime(2026, 5, 14, 16, tzinfo=UTC)
     rows: int = 200
     parts: int = 2
+    deliver: Path | None = None
     now: Callable[[], datetime] = field(default_factory=lambda: lambda: datetime.now(UTC))
     files: list[EmulatedFile] = field(default_factory=list, init=False)
     requests: list[Request] = field(default_factory=list, init=False)
@@ -357,8 +360,21 @@ class Emulator:
             for stream, texts in sample.items():
                 for part, text in enumerate(texts):
                     self.add(stream, f"{when:{_HOUR}}", text, file_name=f"{part:03}.csv")
+                self._deliver(stream, when, texts)
             self._generations.append(when)
         return {stream: size * parts for stream, size in sample_data.sizes(rows).items()}
+
+    def _deliver(self, stream: str, when: datetime, texts: Sequence[str]) -> None:
+        """Push one file, of all parts, to the folder of deliveries, under a documented name."""
+        if self.deliver is None:
+            return
+        header, *_ = texts[0].splitlines(keepends=True)
+        content = header + "".join(text.removeprefix(header) for text in texts)
+        kind = f"{_SINGULAR[stream]}-incremental.gz"
+        path = self.deliver / f"{self.program_id}-{when:%m-%d-%Y-%H}-{kind}"
+        part = path.with_name(f"{path.name}.part")
+        part.write_bytes(compress(content.encode(), 6, mtime=0))
+        part.rename(path)
 
     def remove(self, file: EmulatedFile) -> None:
         """Take a file away, from the list and from S3."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from singer_sdk import Stream
 
 from tap_firstup_dde.columns import record_schema
-from tap_firstup_dde.documented import ADDED, GENERATED_AT, ROW_KEY
+from tap_firstup_dde.documented import ALWAYS_ADDED, GENERATED_AT, ROW_KEY
 from tap_firstup_dde.exportlib.models import format_time
 
 if sys.version_info >= (3, 12):
@@ -36,7 +36,7 @@ class MalformedStream(Stream):
     """
 
     def __init__(self, tap: Tap, origin: str) -> None:
-        schema = record_schema({"raw": "string", "reason": "string"}, ADDED)
+        schema = record_schema({"raw": "string", "reason": "string"}, ALWAYS_ADDED)
         super().__init__(tap, schema, f"{origin}{MALFORMED_SUFFIX}")
         self.primary_keys = ROW_KEY
         self.replication_key = GENERATED_AT
@@ -50,7 +50,7 @@ class MalformedStream(Stream):
             self._announced = True
         for row in rows:
             place = (format_time(file.generated_at), file.source, row.number)
-            record = dict(zip(ADDED, place, strict=True))
+            record = dict(zip(ALWAYS_ADDED, place, strict=True))
             self._write_record_message({**record, "raw": row.raw, "reason": row.reason})
 
     @override

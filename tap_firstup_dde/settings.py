@@ -154,6 +154,20 @@ def _schema() -> dict[str, Any]:
             description="Where a download is kept while it is read; "
             "the system's temporary folder unless set.",
         ),
+        th.Property(
+            "folder",
+            th.ObjectType(
+                th.Property("url", th.StringType),
+                th.Property("options", th.ObjectType(additional_properties=True)),
+                th.Property("program_id", th.StringType),
+                additional_properties=False,
+            ),
+            secret=True,
+            title="Delivered files",
+            description="Read delivered files instead of the API: `url` (a folder, or an fsspec "
+            "URL such as `sftp://user@host/path` or `s3://bucket/path`), `options` of its file "
+            "system, and `program_id`, to read one program's files only.",
+        ),
         # The SDK's own does not know arrow, nor options of the storage. No defaults in here: the
         # SDK puts them into what is no object, too, and fails.
         th.Property(
@@ -197,10 +211,14 @@ def faults(config: Mapping[str, Any]) -> list[str]:
     """What is wrong with settings that have the right types; each with what to do."""
     found = []
     has_client = config.get("client_id") and config.get("client_secret")
-    if not has_client and not config.get("access_token"):
+    delivered = config.get("folder")
+    if not has_client and not config.get("access_token") and delivered is None:
         found.append(
-            "no credentials: set client_id and client_secret (or access_token) as Firstup gave them"
+            "no credentials: set client_id and client_secret (or access_token) as Firstup gave "
+            "them, or folder to read delivered files"
         )
+    if delivered is not None and not delivered.get("url"):
+        found.append("folder needs a url: a folder's path, or a URL such as sftp://user@host/path")
     if (token := config.get("access_token")) and not is_token(token.strip()):
         found.append("access_token holds blanks or characters that no token has")
     found += [
@@ -280,12 +298,14 @@ def _is_time(text: str) -> bool:
 
 def secrets(config: Mapping[str, Any]) -> list[Any]:
     """The values of the settings that are secret, as far as they are set."""
-    batch = config.get("batch_config")
+    batch, folder = config.get("batch_config"), config.get("folder")
     storage = batch.get("storage") if isinstance(batch, dict) else None
-    params = storage.get("params") if isinstance(storage, dict) else None
-    return [
-        v for v in (*map(config.get, ("client_id", "client_secret", "access_token")), params) if v
+    plain = [config.get(name) for name in ("client_id", "client_secret", "access_token")]
+    nested = [
+        storage.get("params") if isinstance(storage, dict) else None,
+        folder.get("options") if isinstance(folder, dict) else folder,
     ]
+    return [value for value in (*plain, *nested) if value]
 
 
 def without_secrets(message: str, config: Mapping[str, Any]) -> str:

@@ -27,17 +27,20 @@ from tap_firstup_dde.columns import (
 )
 from tap_firstup_dde.documented import (
     ADDED,
+    ALWAYS_ADDED,
     DOCUMENTED,
     GENERATED_AT,
     KEYS,
+    PROGRAM_ID,
     ROW_KEY,
     SOURCE_FILE,
     SOURCE_LINE,
 )
+from tap_firstup_dde.exportlib.background import ahead, one_ahead
 from tap_firstup_dde.exportlib.encoding import FILE_FORMATS, record_lines, write_file
 from tap_firstup_dde.exportlib.exceptions import StateError
-from tap_firstup_dde.exportlib.extract import Spooled, ahead, one_ahead
-from tap_firstup_dde.exportlib.formats import BLOCK, CSVReader, column_names, parts
+from tap_firstup_dde.exportlib.extract import Spooled
+from tap_firstup_dde.exportlib.formats import BLOCK, column_names, parts
 from tap_firstup_dde.exportlib.look import Look, discard, look_at, look_into
 from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import (
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
 
     from tap_firstup_dde.exportlib.extract import Spool
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
+    from tap_firstup_dde.exportlib.readers import Reader
 
 KEYS_COMPARED = 4_000_000  # rows of a file, eight bytes each, whose keys are compared
 LINES = 20_000  # rows made into RECORD lines at a time, at most
@@ -97,6 +101,7 @@ class ExportStream(Stream):
         self._pending: list[ExportFile] = []
         self._kept: dict[str, Spooled] = {}
         self._bookmark = Bookmark()
+        self._has_programs = False
         diverts = self.config["malformed_rows"] == "divert"
         self._malformed = MalformedStream(tap, name) if diverts else None
         self.primary_keys = self._own_keys or KEYS[name]
@@ -109,7 +114,8 @@ class ExportStream(Stream):
     @property
     @override
     def schema(self) -> dict[str, Any]:
-        return record_schema(self._types, ADDED)
+        added = ADDED if self._has_programs else ALWAYS_ADDED
+        return record_schema(self._types, added)
 
     @property
     @override
@@ -248,6 +254,7 @@ class ExportStream(Stream):
         self._bookmark = Bookmark.from_state(self.stream_state)
         files = list(self._transport.list_files(self.name))
         self._check_program()
+        self._check_programs()
         settled = self._bookmark.settle(files)
         if settled != self._bookmark:
             self._bookmark = settled
@@ -280,7 +287,8 @@ class ExportStream(Stream):
 
     def _warn_of_gap(self, files: Collection[ExportFile]) -> None:
         """Say so when files may have come and gone since the newest one that was read."""
-        if missing := self._bookmark.gap(file.generated_at for file in files):
+        regular = [file.generated_at for file in files if not file.historical]
+        if missing := self._bookmark.gap(regular):
             self.logger.warning(
                 "%s: no file is listed of the hours from %s to %s; files of that time may have "
                 "expired unread: a historical export in Creator Studio, which reaches 24 months "
@@ -302,6 +310,20 @@ class ExportStream(Stream):
             raise StateError(msg, "use one state per program, or start without a state")
         if now:
             self.stream_state["program_id"] = now
+
+    def _check_programs(self) -> None:
+        """Say so when a folder has files of several programs; it is told apart from then on."""
+        self._has_programs = bool(self.stream_state.get("programs"))
+        if len(programs := self._transport.programs) > 1:
+            self._has_programs = self.stream_state["programs"] = True
+            self.logger.warning(
+                "%s: the files are of %d programs (%s), which %s tells apart; folder.program_id "
+                "reads one only",
+                self.name,
+                len(programs),
+                ", ".join(sorted(programs)),
+                PROGRAM_ID,
+            )
 
     def _look(self, *, whole_first: bool = True) -> Look:
         """Read the pending files before their turn, and keep the small ones."""
@@ -399,6 +421,8 @@ class ExportStream(Stream):
 
     def _adds(self, added: str) -> bool:
         """Whether an added column goes out: a catalog may deselect it unless it is needed."""
+        if added == PROGRAM_ID and not self._has_programs:
+            return False
         needed = {*self.primary_keys, self.replication_key}
         return added in needed or self.mask[("properties", added)]
 
@@ -443,9 +467,13 @@ class ExportStream(Stream):
             self._settle_types(seen)
             self._write_schema_again()
             reader = self._reader(spooled, block)
-        cut_off, done = self._bookmark.in_progress
+        cut_off, _ = self._bookmark.in_progress
         incremental = self.replication_method == "INCREMENTAL"
-        skip = done if incremental and cut_off == file.key else 0
+        skip = self._bookmark.rows_read(file) if incremental else 0
+        if self._bookmark.has_changed(file):
+            self.logger.warning(
+                "%s: another file of this name was delivered, and is read from its beginning", file
+            )
         # Another cut-off file that is still to come keeps its place in the state.
         resumable = incremental and (cut_off == file.key or cut_off not in waiting)
         misfits: Counter[str] = Counter()
@@ -472,10 +500,9 @@ class ExportStream(Stream):
                 since_state = 0
         self._report(file, rows, malformed, misfits, keys)
 
-    def _reader(self, spooled: Spooled, block: int) -> CSVReader:
+    def _reader(self, spooled: Spooled, block: int) -> Reader:
         """A reader of a file from its beginning."""
-        what, divert = str(spooled.file), self._malformed is not None
-        return CSVReader(spooled.pieces(), what, ADDED, block=block, divert=divert)
+        return spooled.reader(ADDED, block=block, divert=self._malformed is not None)
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""
@@ -498,6 +525,7 @@ class ExportStream(Stream):
             GENERATED_AT: pl.repeat(format_time(file.generated_at), len(numbers), eager=True),
             SOURCE_FILE: pl.repeat(file.source, len(numbers), eager=True),
             SOURCE_LINE: numbers.cast(pl.String),
+            PROGRAM_ID: pl.repeat(file.program, len(numbers), eager=True),
         }
         added = [value.alias(name) for name, value in values.items() if self._adds(name)]
         # A frame without columns has no rows either.

@@ -23,7 +23,7 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
 from singer_sdk.singerlib import Catalog, StateMessage
 
-from tap_firstup_dde.client import FirstupTransport, connect
+from tap_firstup_dde import client, delivered
 from tap_firstup_dde.documented import KEYS
 from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.extract import Spool
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.singerlib.encoding.simple import Message
+
+    from tap_firstup_dde.exportlib.models import Transport
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -208,9 +210,11 @@ class TapFirstupDDE(Tap):
         SECRECY.guard(secrets(self.config))
 
     @cached_property
-    def transport(self) -> FirstupTransport:
+    def transport(self) -> Transport:
         """Where the export files come from."""
-        return connect(self.config)
+        if self.config.get("folder"):
+            return delivered.connect(self.config)
+        return client.connect(self.config)
 
     @cached_property
     def spool(self) -> Spool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_firstup_dde.exportlib.checksum import CRC64NVME, Checksum
+from tap_firstup_dde.exportlib.checksum import CRC64NVME, Checksum, parse_sidecar
 
 REFLECTED = 0x9A6C9329AC4BC9B5  # the polynomial, lowest bit first
 ONES = (1 << 64) - 1
@@ -71,7 +72,7 @@ def test_known(name: str) -> None:
     assert Checksum(name, "rosUhgp5mIg=").matches(hasher.digest())
 
 
-@pytest.mark.parametrize("name", ["SHA256", "CRC64", "", "None"])
+@pytest.mark.parametrize("name", ["SHA3", "CRC64", "", "None"])
 def test_unknown(name: str) -> None:
     """An algorithm that is not known has no hasher."""
     assert Checksum(name, "rosUhgp5mIg=").hasher() is None
@@ -93,3 +94,28 @@ def test_unknown(name: str) -> None:
 def test_mismatch(value: str) -> None:
     """Another digest, a shorter one, and what is not base64 do not match."""
     assert not Checksum("CRC64NVME", value).matches(digest_of(b"123456789"))
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha1", "sha256", "sha512"])
+@pytest.mark.parametrize(
+    "form",
+    ["{hex}", "{hex}  {name}\n", "{hex} *{name}", "{upper}", "{base64}", "X ({name}) = {hex}"],
+)
+def test_sidecar(kind: str, form: str) -> None:
+    """A checksum file in any usual form states the digest, its function told by its length."""
+    digest = hashlib.new(kind, b"content").digest()
+    words = {"hex": digest.hex(), "upper": digest.hex().upper(), "name": "a-b.gz"}
+    text = form.format(**words, base64=base64.b64encode(digest).decode())
+    checksum = parse_sidecar(text, "a-b.gz")
+    assert checksum
+    assert checksum.algorithm == kind.upper()
+    hasher = checksum.hasher()
+    assert hasher
+    hasher.update(b"content")
+    assert checksum.matches(hasher.digest())
+
+
+@pytest.mark.parametrize("text", ["", "none", "abc", "0" * 33, "{0}\n{0}\n".format("0" * 32)])
+def test_no_sidecar(text: str) -> None:
+    """What states no digest, or several, is no checksum."""
+    assert parse_sidecar(text, "a-b.gz") is None

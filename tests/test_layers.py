@@ -15,16 +15,17 @@ PACKAGE = Path(tap_firstup_dde.__file__).parent
 
 # Each row may import only from rows above it.
 LAYERS = [
-    {"exportlib.exceptions", "exportlib.secrecy"},
+    {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background"},
     {"exportlib.checksum"},
     {"exportlib.models"},
     {"exportlib.http", "exportlib.compression", "exportlib.rows"}
     | {"exportlib.schema", "exportlib.storage"},
-    {"exportlib.formats"},
+    {"exportlib.formats", "exportlib.folder"},
+    {"exportlib.readers"},
     {"exportlib.extract", "exportlib.encoding"},
     {"exportlib.look"},
     {"documented"},
-    {"client"},
+    {"client", "delivered"},
     {"sample_data"},
     {"columns", "emulator", "settings"},
     {"malformed"},

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from awscrt import checksums
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 class Hasher(Protocol):
@@ -38,7 +43,14 @@ class CRC64NVME:
         return self._value.to_bytes(8, "big")
 
 
-HASHERS: dict[str, type[Hasher]] = {"CRC64NVME": CRC64NVME}
+HASHERS: Mapping[str, Callable[[], Hasher]] = {
+    "CRC64NVME": CRC64NVME,
+    "MD5": lambda: hashlib.md5(usedforsecurity=False),
+    "SHA1": lambda: hashlib.sha1(usedforsecurity=False),
+    "SHA256": hashlib.sha256,
+    "SHA512": hashlib.sha512,
+}
+_LENGTHS = {8: "CRC64NVME", 16: "MD5", 20: "SHA1", 32: "SHA256", 64: "SHA512"}  # bytes of a digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +76,37 @@ class Checksum:
             return base64.b64decode(self.value, validate=True) == digest
         except ValueError:
             return False
+
+
+def parse_sidecar(text: str, name: str) -> Checksum | None:
+    """The checksum that a file beside another one states.
+
+    Args:
+        text: Its content: a digest in hex or base64, alone, or in a line with the other file's
+            name as md5sum and its kind write it (``<hex>  <name>``, ``MD5 (<name>) = <hex>``).
+        name: The other file's name.
+
+    Returns:
+        The checksum, its function told by the digest's length; None when it states none, or
+        several without the name.
+    """
+    lines = [line.strip() for line in text.lstrip("\ufeff").splitlines() if line.strip()]
+    if len(lines) > 1:
+        lines = [line for line in lines if name in line]
+    if len(lines) != 1:
+        return None
+    words = re.split(r"[\s*()]+|(?:^|\s)=(?:\s|$)", lines[0].replace(name, " "))
+    digests = [digest for word in words if word and (digest := _digest(word))]
+    if len(digests) != 1:
+        return None
+    return Checksum(_LENGTHS[len(digests[0])], base64.b64encode(digests[0]).decode())
+
+
+def _digest(word: str) -> bytes:
+    """The digest that a word is, in hex or in base64; nothing when it is none."""
+    try:
+        digest = bytes.fromhex(word) if re.fullmatch(r"[0-9a-fA-F]+", word) else b""
+        digest = digest or base64.b64decode(word, validate=True)
+    except ValueError:
+        return b""
+    return digest if len(digest) in _LENGTHS else b""

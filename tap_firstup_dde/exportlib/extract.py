@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import threading
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING
 
 from tap_firstup_dde.exportlib.compression import Gunzip, decompress
 from tap_firstup_dde.exportlib.exceptions import (
@@ -18,17 +16,17 @@ from tap_firstup_dde.exportlib.exceptions import (
     RetriableTransportError,
     SpoolError,
 )
+from tap_firstup_dde.exportlib.formats import BLOCK
 from tap_firstup_dde.exportlib.http import delay
+from tap_firstup_dde.exportlib.readers import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from tap_firstup_dde.exportlib.checksum import Checksum, Hasher
     from tap_firstup_dde.exportlib.models import Body, ExportFile, Transport
-
-T = TypeVar("T")
-R = TypeVar("R")
+    from tap_firstup_dde.exportlib.readers import Reader
 
 HEAD = 1 << 20  # bytes of a large file that a look reads
 
@@ -57,14 +55,35 @@ class Spooled:
         """Give the disk space back."""
         self.stored.close()
 
-    def pieces(self, most: int | None = None) -> Iterator[bytes]:
-        """The decompressed bytes, from the beginning.
+    def reader(
+        self,
+        reserved: Iterable[str],
+        *,
+        block: int = BLOCK,
+        divert: bool = False,
+        most: int | None = None,
+    ) -> Reader:
+        """A reader of the file's rows, from its beginning.
 
         Args:
+            reserved: Column names that the file's own columns may not take.
+            block: Bytes of CSV parsed at a time.
+            divert: Whether a row that cannot be read comes as a `Malformed` one.
             most: How many of the stored bytes to read; None for all.
+
+        Raises:
+            FormatError: The file, or its header row, cannot be read.
         """
-        self.stored.seek(0)
-        return decompress(self.stored, most)
+        cut = most is not None or not self.whole
+        return Source(
+            self.stored,
+            str(self.file),
+            reserved,
+            block=block,
+            divert=divert,
+            most=most,
+            cut=cut,
+        ).open()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +225,9 @@ class _Download:
         self._hasher = self._checksum.hasher() if self._checksum else None
         if not self.whole:
             return
-        if self._checksum is None:
+        if self._checksum is None and body.promises:
             logger.warning("%s: no checksum was promised, so none is verified", self.file)
-        elif self._hasher is None:
+        elif self._checksum and self._hasher is None:
             logger.warning(
                 "%s: checksum function %r is not known; the checksum is not verified",
                 self.file,
@@ -255,60 +274,3 @@ class _Download:
             if checksum.matches(hasher.digest()):
                 return ", which is the checksum of its decompressed bytes"
         return ""
-
-
-def one_ahead(
-    items: Sequence[T], work: Callable[[T], R], discard: Callable[[R], object]
-) -> Generator[tuple[T, R], None, None]:
-    """Each item with its result, in order; while one is used the next is worked on.
-
-    Args:
-        items: What to work on.
-        work: Called in a thread of its own, for one item at a time.
-        discard: Called with a result that is not asked for any more.
-
-    Yields:
-        Item and result. An error of *work* is raised when its item's turn comes.
-    """
-    following: Future[R] | None = None
-    try:
-        for index, item in enumerate(items):
-            current, following = following or _in_background(work, item), None
-            result = current.result()
-            if index + 1 < len(items):
-                following = _in_background(work, items[index + 1])
-            yield item, result
-    finally:
-        if following:
-            following.add_done_callback(
-                lambda done: None if done.exception() else discard(done.result())
-            )
-
-
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items; while one is used the next is made in the background."""
-    following = _in_background(_next, items)
-    while (one := following.result()) is not None:
-        following = _in_background(_next, items)
-        yield one[0]
-
-
-def _next(items: Iterator[T]) -> tuple[T] | None:
-    """The next item, in a tuple; None when there is no more."""
-    for item in items:
-        return (item,)
-    return None
-
-
-def _in_background(work: Callable[[T], R], item: T) -> Future[R]:
-    """Start *work*; its thread never keeps the process from ending."""
-    future: Future[R] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work(item))
-        except BaseException as error:  # noqa: BLE001 - raised again by result()
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from tap_firstup_dde.exportlib.exceptions import ExportError
 from tap_firstup_dde.exportlib.extract import HEAD
-from tap_firstup_dde.exportlib.formats import CSVReader
 from tap_firstup_dde.exportlib.schema import (
     MISFIT_SUFFIX,
     NO_EVIDENCE,
@@ -131,13 +130,7 @@ def look_into(spooled: Spooled, known: Knowledge) -> Look:
     """
     most = min(HEAD, LOOK_WHOLE) if spooled.size > LOOK_WHOLE else None
     # A row that cannot be read says nothing of types; whether it is an error shows in its turn.
-    reader = CSVReader(
-        spooled.pieces(most),
-        str(spooled.file),
-        known.reserved,
-        divert=True,
-        cut=most is not None or not spooled.whole,
-    )
+    reader = spooled.reader(known.reserved, divert=True, most=most)
     settled, documented = known.settled, known.documented
     unknown = [c for c in reader.columns if c not in settled and c not in documented.text]
     typed = {c: kind for c, kind in settled.items() if f"{c}{MISFIT_SUFFIX}" not in settled}

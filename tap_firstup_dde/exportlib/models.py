@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tap_firstup_dde.exportlib.exceptions import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from tap_firstup_dde.exportlib.checksum import Checksum
@@ -69,6 +69,10 @@ class ExportFile:
         file_name: The name people see; not unique.
         generation: When it was generated, as listed.
         generated_at: The same, as an aware time in UTC.
+        historical: Whether it holds the past up to then, asked for at any time: it is never too
+            late to be read, and moves no bookmark.
+        version: Changes when the stored file changes; empty if not known.
+        program: The vendor's name for whose file it is; empty if not known.
     """
 
     stream: str
@@ -76,6 +80,9 @@ class ExportFile:
     file_name: str
     generation: str
     generated_at: datetime
+    historical: bool = False
+    version: str = ""
+    program: str = ""
 
     @property
     def key(self) -> str:
@@ -102,6 +109,7 @@ class Body:
         size: Length of the whole file in bytes; None if not stated.
         checksum: Of the whole file; None if not stated.
         version: Changes when the stored file changes (an HTTP ETag); empty if not stated.
+        promises: Whether this sender states a checksum of every file.
     """
 
     chunks: Iterator[bytes]
@@ -109,6 +117,7 @@ class Body:
     size: int | None
     checksum: Checksum | None
     version: str = ""
+    promises: bool = True
 
 
 class Transport(Protocol):
@@ -124,7 +133,11 @@ class Transport(Protocol):
 
     @property
     def program_id(self) -> str | None:
-        """The program that the files belong to, once known."""
+        """The program that the files belong to, once known, and if there is only one."""
+
+    @property
+    def programs(self) -> Collection[str]:
+        """The programs that the files belong to, where files say so."""
 
 
 _UNKNOWN = datetime.min.replace(tzinfo=UTC)
@@ -141,12 +154,16 @@ class Bookmark:
         closed: Whether every file up to *generated_at* counts as finished, because the
             state was written by a tap that keeps no list of files.
         in_progress: Key of the file that was cut off → rows already emitted; 0 if none.
+        historical: Keys of finished files that hold the past: they are kept for good.
+        versions: Key of each file that was read → its version, where it has one.
     """
 
     generated_at: datetime | None = None
     finished: Mapping[str, datetime] = field(default_factory=dict)
     closed: bool = False
     in_progress: tuple[str, int] = ("", 0)
+    historical: frozenset[str] = frozenset()
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Bookmark:
@@ -163,6 +180,8 @@ class Bookmark:
             progress = state.get("in_progress") or {"file": "", "rows": 0}
             in_progress = (str(progress["file"]), int(progress["rows"]))
             finished = {str(key): times.get(key, newest or _UNKNOWN) for key in keys or ()}
+            historical = frozenset(map(str, state.get("historical") or ()))
+            versions = {str(k): str(v) for k, v in (state.get("versions") or {}).items()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"the state cannot be read: {error!r}"
             raise StateError(msg, STATE_HINT) from None
@@ -171,6 +190,8 @@ class Bookmark:
             finished=finished,
             closed=newest is not None and keys is None,
             in_progress=in_progress,
+            historical=historical,
+            versions=versions,
         )
 
     def to_state(self) -> dict[str, Any]:
@@ -185,6 +206,10 @@ class Bookmark:
             state["replication_key_value"] = format_time(self.generated_at)
         if self.in_progress[0]:
             state["in_progress"] = {"file": self.in_progress[0], "rows": self.in_progress[1]}
+        if self.historical:
+            state["historical"] = sorted(self.historical)
+        if self.versions:
+            state["versions"] = dict(sorted(self.versions.items()))
         return state
 
     def settle(self, files: Iterable[ExportFile]) -> Bookmark:
@@ -193,10 +218,12 @@ class Bookmark:
         Of a state without a list of files: what is listed up to it is finished. Of one without
         times: when its files were generated.
         """
+        files = list(files)
         listed = {file.key: file.generated_at for file in files}
         if self.closed and self.generated_at is not None:
             done = {key: moment for key, moment in listed.items() if moment <= self.generated_at}
-            return replace(self, finished=done, closed=False)
+            past = frozenset(file.key for file in files if file.historical and file.key in done)
+            return replace(self, finished=done, closed=False, historical=past)
         known = {
             key: listed.get(key, moment) if moment == _UNKNOWN else moment
             for key, moment in self.finished.items()
@@ -228,22 +255,36 @@ class Bookmark:
     ) -> list[ExportFile]:
         """Files still to read, each once, ordered by (generated_at, id).
 
-        A file is read when it is not finished, not older than *start*, and not older than
-        the bookmark by more than *lookback*.
+        A file is read when it is not finished in its present version, not older than *start*,
+        and not older than the bookmark by more than *lookback*, unless it is historical.
         """
         floor = None if self.generated_at is None else _earlier(self.generated_at, lookback)
         unique = {
             file.id: file
             for file in files
-            if file.key not in self.finished
+            if (file.key not in self.finished or self.has_changed(file))
             and not (start and file.generated_at < start)
-            and not (floor and file.generated_at < floor)
+            and not (floor and file.generated_at < floor and not file.historical)
         }
         return sorted(unique.values(), key=lambda file: (file.generated_at, file.id))
 
+    def has_changed(self, file: ExportFile) -> bool:
+        """Whether *file* is another one than the one of its name that was read."""
+        before = self.versions.get(file.key, "")
+        return bool(before and file.version and before != file.version)
+
+    def rows_read(self, file: ExportFile) -> int:
+        """How many of the rows of *file* an earlier run has emitted before it was cut off."""
+        key, rows = self.in_progress
+        return rows if key == file.key and not self.has_changed(file) else 0
+
     def reach(self, file: ExportFile, rows: int) -> Bookmark:
         """The bookmark inside *file*, after its first *rows* rows."""
-        return replace(self, in_progress=(file.key, rows))
+        return replace(self, in_progress=(file.key, rows), versions=self._with_version(file))
+
+    def _with_version(self, file: ExportFile) -> dict[str, str]:
+        """The versions, that of *file* among them."""
+        return {**self.versions, **({file.key: file.version} if file.version else {})}
 
     def finish(self, file: ExportFile, lookback: timedelta) -> Bookmark:
         """The bookmark after *file*.
@@ -251,13 +292,21 @@ class Bookmark:
         Keys generated more than *lookback* before the newest generation are let go: such
         files are no longer read.
         """
-        newest = max(file.generated_at, self.generated_at or file.generated_at)
-        floor = _earlier(newest, lookback)
+        newest = self.generated_at
+        if not file.historical:
+            newest = max(file.generated_at, newest or file.generated_at)
+        past = self.historical | ({file.key} if file.historical else frozenset())
+        floor = _earlier(newest, lookback) if newest else _UNKNOWN
         finished = {**self.finished, file.key: file.generated_at}
+        kept = {key: at for key, at in finished.items() if at >= floor or key in past}
+        in_progress = ("", 0) if self.in_progress[0] == file.key else self.in_progress
+        known = {*kept, in_progress[0]}
         return Bookmark(
             generated_at=newest,
-            finished={key: moment for key, moment in finished.items() if moment >= floor},
-            in_progress=("", 0) if self.in_progress[0] == file.key else self.in_progress,
+            finished=kept,
+            in_progress=in_progress,
+            historical=past,
+            versions={key: v for key, v in self._with_version(file).items() if key in known},
         )
 
 

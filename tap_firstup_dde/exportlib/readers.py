@@ -1,0 +1,435 @@
+"""From proven bytes to batches, whatever the file is: told by its bytes, never by its name.
+
+================  =====================================================================
+it begins with    it is
+================  =====================================================================
+``1f 8b``         gzip of one or several members, around CSV or JSON
+``PK 03 04``      a workbook (XLSX), else a zip archive of CSV or JSON files
+``fe ff, ff fe``  UTF-16, which becomes UTF-8 here
+``{``             JSON objects, one after the other
+``[``             a JSON array of objects
+anything else     CSV
+================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import zipfile
+import zlib
+from datetime import date, datetime
+from datetime import time as time_of_day
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import polars as pl
+
+from tap_firstup_dde.exportlib.compression import HIGHEST_RATIO, PIECE, decompress, is_gzip
+from tap_firstup_dde.exportlib.exceptions import FormatError
+from tap_firstup_dde.exportlib.formats import (
+    LONGEST_ROW,
+    MALFORMED_HINT,
+    MOST_COLUMNS,
+    Batch,
+    CSVReader,
+    Malformed,
+    column_names,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+ROWS = 10_000  # of a batch of JSON objects or of a workbook
+_ZIP = b"PK\x03\x04"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*+(?:\{\s*+["}]|\[\s*+[\]{])')
+_LARGE = 256 << 20  # bytes; what an archive unpacks to below that does no harm
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?P<end>"?)|[{}\[\]]', re.DOTALL)
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    RuntimeError,
+)
+
+Cell = str | None
+
+
+class Reader(Protocol):
+    """A file's rows.
+
+    Attributes:
+        columns: Names of its columns.
+    """
+
+    columns: list[str]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The rows in batches, in order."""
+
+
+class Source:
+    """A file's bytes, and how its rows are to be read.
+
+    Args:
+        stored: The bytes as stored, proven unless *cut*.
+        what: The file, as messages name it.
+        reserved: Column names that the file's own columns may not take.
+        block: Bytes of CSV parsed at a time.
+        divert: Whether a row that cannot be read comes as a `Malformed` one.
+        most: How many of the stored bytes to read; None for all.
+        cut: Whether the bytes may end anywhere.
+    """
+
+    def __init__(  # noqa: PLR0913 - ways of one reading
+        self,
+        stored: IO[bytes],
+        what: str,
+        reserved: Iterable[str],
+        *,
+        block: int,
+        divert: bool,
+        most: int | None = None,
+        cut: bool = False,
+    ) -> None:
+        """Nothing is read yet."""
+        self.stored = stored
+        self.what = what
+        self.reserved = tuple(reserved)
+        self.block = block
+        self.divert = divert
+        self.most = most
+        self.cut = cut
+
+    def open(self) -> Reader:
+        """The reader that the file's first bytes ask for.
+
+        Raises:
+            FormatError: The file cannot be read, or its header row cannot.
+        """
+        self.stored.seek(0)
+        if self.stored.read(len(_ZIP)) != _ZIP:
+            return self._of_pieces(self._pieces)
+        if self.cut:
+            # An archive's contents are listed at its end: it says nothing yet.
+            return CSVReader((), self.what, self.reserved)
+        return self._of_archive()
+
+    def _pieces(self) -> Iterator[bytes]:
+        """The decompressed bytes, from the beginning."""
+        self.stored.seek(0)
+        return decompress(self.stored, self.most)
+
+    def _of_pieces(self, pieces: Callable[[], Iterator[bytes]]) -> Reader:
+        """A reader of decompressed bytes."""
+        text = _as_utf_8(pieces(), self.what)
+        head = b""
+        for piece in text:
+            head += piece
+            if len(head) >= 1 << 12:
+                break
+        if head.startswith(_ZIP):
+            msg = f"{self.what}: a zip archive within gzip is not read"
+            raise FormatError(msg, "ask for exports as gzip or zip")
+        if is_gzip(head):
+            msg = f"{self.what}: gzip within gzip is not read"
+            raise FormatError(msg, "ask for exports that are compressed once")
+        if _JSON.match(head):
+            return JSONReader(lambda: _as_utf_8(pieces(), self.what), self)
+        return CSVReader(
+            chain((head,), text),
+            self.what,
+            self.reserved,
+            block=self.block,
+            divert=self.divert,
+            cut=self.cut,
+        )
+
+    def _of_archive(self) -> Reader:
+        """A reader of a workbook, or of the files in a zip archive, one after the other."""
+        try:
+            archive = zipfile.ZipFile(self.stored)
+        except _UNREADABLE as error:
+            msg = f"{self.what}: the zip archive cannot be read ({error})"
+            raise FormatError(msg, "report the file to its vendor") from None
+        members = [
+            member
+            for member in sorted(archive.infolist(), key=lambda member: member.filename)
+            if not member.is_dir() and not member.filename.startswith("__MACOSX/")
+        ]
+        unpacked = sum(member.file_size for member in members)
+        packed = sum(member.compress_size for member in members)
+        if unpacked > max(_LARGE, HIGHEST_RATIO * packed):
+            msg = f"{self.what}: it decompresses to more than {HIGHEST_RATIO} times its size"
+            raise FormatError(msg, "report the file to its vendor")
+        if any(member.flag_bits & 1 for member in members):
+            msg = f"{self.what}: the zip archive is encrypted"
+            raise FormatError(msg, "ask for exports without a password")
+        if "xl/workbook.xml" in archive.namelist():
+            return WorkbookReader(self)
+        readers = [self._of_pieces(_member(archive, member, self.what)) for member in members]
+        return _Chained(readers, self.what) if readers else CSVReader((), self.what)
+
+
+def _member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str
+) -> Callable[[], Iterator[bytes]]:
+    """The bytes of a file in an archive, from the beginning each time; its CRC is checked."""
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            with archive.open(member) as file:
+                yield from iter(lambda: file.read(PIECE), b"")
+        except _UNREADABLE as error:
+            msg = f"{what}: the zip archive cannot be read ({error})"
+            raise FormatError(msg, "report the file to its vendor") from None
+
+    return pieces
+
+
+class _Chained:
+    """The rows of several files of one archive, as if of one."""
+
+    def __init__(self, readers: Sequence[Reader], what: str) -> None:
+        """Raises FormatError where their columns differ."""
+        self._readers = readers
+        self.columns = readers[0].columns
+        if any(reader.columns != self.columns for reader in readers if reader.columns):
+            msg = f"{what}: the files in the zip archive have different columns"
+            raise FormatError(msg, "report the file to its vendor")
+
+    def __iter__(self) -> Iterator[Batch]:
+        before = 0
+        for reader in self._readers:
+            last = before
+            for batch in reader:
+                malformed = [Malformed(m.number + before, m.raw, m.reason) for m in batch.malformed]
+                yield Batch(batch.frame, batch.numbers + before, malformed)
+                last = before + batch.last
+            before = last
+
+
+def _as_utf_8(pieces: Iterator[bytes], what: str) -> Iterator[bytes]:
+    """The same text in UTF-8, where its first two bytes say that it is UTF-16."""
+    first = b""
+    while len(first) < 2 and (piece := next(pieces, None)) is not None:
+        first += piece
+    if not first.startswith(_UTF_16):
+        yield first
+        yield from pieces
+        return
+    decoder = codecs.getincrementaldecoder("utf-16")()
+    done = 0
+    for piece in chain((first,), pieces, (b"",)):
+        try:
+            text = decoder.decode(piece, final=not piece)
+        except UnicodeDecodeError as error:
+            msg = f"{what}: its bytes are not UTF-16 from byte {done + error.start} on"
+            raise FormatError(msg, "ask for exports in UTF-8") from None
+        done += len(piece)
+        yield text.encode(errors="surrogatepass")
+
+
+class _Rows:
+    """Rows that come one by one, made into batches."""
+
+    columns: list[str]
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def _rows(self) -> Iterator[tuple[str, Sequence[Cell], str]]:
+        """Each row: its text, its cells, and what is wrong with it."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The rows in batches of at most `ROWS`.
+
+        Raises:
+            FormatError: A row cannot be read, and none is diverted.
+        """
+        cells: list[Sequence[Cell]] = []
+        numbers: list[int] = []
+        malformed: list[Malformed] = []
+        for number, (raw, row, fault) in enumerate(self._rows(), start=1):
+            if not fault:
+                numbers.append(number)
+                cells.append(row)
+            elif self._source.divert:
+                malformed.append(Malformed(number, raw, fault))
+            else:
+                msg = f"{self._source.what}: row {number}: {fault}"
+                raise FormatError(msg, MALFORMED_HINT)
+            if len(cells) + len(malformed) == ROWS:
+                yield self._batch(cells, numbers, malformed)
+                cells, numbers, malformed = [], [], []
+        if cells or malformed:
+            yield self._batch(cells, numbers, malformed)
+
+    def _batch(
+        self, cells: list[Sequence[Cell]], numbers: list[int], malformed: list[Malformed]
+    ) -> Batch:
+        frame = pl.DataFrame(cells, dict.fromkeys(self.columns, pl.String), orient="row")
+        return Batch(frame, pl.Series(numbers, dtype=pl.Int64), malformed)
+
+
+class JSONReader(_Rows):
+    """JSON objects, one after the other or in an array; a column for each member's name.
+
+    Numbers are the text that stands there, nested values JSON, true and false these words.
+    """
+
+    def __init__(self, pieces: Callable[[], Iterator[bytes]], source: Source) -> None:
+        """Read all objects once for their names."""
+        super().__init__(source)
+        self._pieces = pieces
+        labels: dict[str, None] = {}
+        for element in _elements(pieces(), source):
+            labels.update(dict.fromkeys(_members(element) or ()))
+            if len(labels) > MOST_COLUMNS:
+                msg = f"{source.what}: it has more than {MOST_COLUMNS} columns"
+                raise FormatError(msg, "look at the file: it is not an export")
+        self._labels = list(labels)
+        self.columns = column_names(self._labels, source.reserved)
+
+    def _rows(self) -> Iterator[tuple[str, Sequence[Cell], str]]:
+        for element in _elements(self._pieces(), self._source):
+            members = _members(element)
+            raw = element.decode(errors="backslashreplace")
+            if members is None:
+                yield raw, (), "it is no JSON object in UTF-8"
+            else:
+                yield raw, [_cell(members.get(label)) for label in self._labels], ""
+
+
+def _members(element: bytes) -> dict[str, msgspec.Raw] | None:
+    """An object's members, not decoded; None for what is no object."""
+    try:
+        element.decode()
+        return msgspec.json.decode(element, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _cell(value: msgspec.Raw | None) -> Cell:
+    """A member's value as text."""
+    text = b"null" if value is None else bytes(value)
+    if text == b"null":
+        return None
+    return msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode()
+
+
+def _elements(  # noqa: C901 - one pass over the brackets
+    pieces: Iterator[bytes], source: Source
+) -> Iterator[bytes]:
+    """The elements of an array, or the objects that follow each other, as they stand.
+
+    What stands between two of them, but for blanks and commas, is an element too, and none
+    that can be read. A last one that is cut off is left out of a file that is.
+    """
+    data, depth, start, at = b"", 0, 0, 0
+    base = -1  # depth of the elements: 1 in an array, else 0
+    for piece in chain(pieces, (b"",)):
+        data += piece
+        if len(data) > LONGEST_ROW:
+            msg = f"{source.what}: a JSON object is longer than {LONGEST_ROW} bytes"
+            raise FormatError(msg, "report the file to its vendor")
+        while match := _TOKEN.search(data, at):
+            sign = match[0]
+            if match["end"] == b"":
+                at = match.start()  # the string goes on in the next piece
+                break
+            if match["end"] is None:
+                if base < 0:
+                    base = 1 if sign == b"[" else 0
+                    if base:
+                        depth, start, at = 1, match.end(), match.end()
+                        continue
+                opens = sign in b"{["
+                if opens and depth == base:
+                    yield from _between(data[start : match.start()])
+                    start = match.start()
+                depth += 1 if opens else -1
+                if not opens and depth == base:
+                    yield data[start : match.end()]
+                    start = match.end()
+                elif depth < base:
+                    yield from _between(data[start : match.start()])
+                    start = match.end()
+            at = match.end()
+        # What is whole is not looked at again.
+        data, at, start = data[start:], max(0, at - start), 0
+    if not source.cut:
+        yield from _between(data)
+        if base == 1 and depth > 0 and not data.strip(b" \t\r\n,\xef\xbb\xbf"):
+            yield b"["  # never closed
+
+
+def _between(data: bytes) -> Iterator[bytes]:
+    """What stands between elements, where it is more than blanks and commas."""
+    if rest := data.strip(b" \t\r\n,\xef\xbb\xbf"):
+        yield rest
+
+
+class WorkbookReader(_Rows):
+    """The first sheet of a workbook (XLSX)."""
+
+    def __init__(self, source: Source) -> None:
+        """Read the header row.
+
+        Raises:
+            FormatError: The workbook cannot be read.
+        """
+        super().__init__(source)
+        try:
+            from openpyxl import load_workbook  # noqa: PLC0415 - of the extra xlsx
+        except ImportError:
+            msg = f"{source.what}: the file is a workbook"
+            raise FormatError(msg, "install the extra xlsx, or ask for exports as CSV") from None
+        source.stored.seek(0)
+        try:
+            book = load_workbook(source.stored, read_only=True, data_only=True)
+            self._sheet = book.worksheets[0]
+            self._sheet.reset_dimensions()
+            self._cells = self._sheet.iter_rows()
+            header = next(self._cells, ())
+        except Exception as error:  # noqa: BLE001 - openpyxl raises what it likes
+            msg = f"{source.what}: the workbook cannot be read ({type(error).__name__})"
+            raise FormatError(msg, "report the file to its vendor") from None
+        labels = [_shown(cell) or "" for cell in header]
+        while labels and not labels[-1]:
+            labels.pop()
+        self.columns = column_names(labels, source.reserved)
+
+    def _rows(self) -> Iterator[tuple[str, Sequence[Cell], str]]:
+        width = len(self.columns)
+        for row in self._cells:
+            cells = [_shown(cell) for cell in row]
+            if not any(cell is not None for cell in cells):
+                continue
+            beyond = any(cell is not None for cell in cells[width:])
+            fault = f"{len(cells)} cells instead of {width}" if beyond else ""
+            raw = json.dumps(cells, ensure_ascii=False) if fault else ""
+            yield raw, [*cells[:width], *([None] * (width - len(cells)))], fault
+
+
+def _shown(cell: Any) -> Cell:
+    """A workbook's cell as text: dates as ISO 8601 has them, numbers without an exponent."""
+    value = cell.value
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        has_time = value.time() != time_of_day() or "h" in str(cell.number_format).lower()
+        return value.isoformat(sep="T") if has_time else value.date().isoformat()
+    if isinstance(value, date | time_of_day):
+        return value.isoformat()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    return str(value)

@@ -1,0 +1,290 @@
+"""Every format in every packing gives the same rows, and what is none of them is an error."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import openpyxl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_firstup_dde.documented import ADDED
+from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError
+from tap_firstup_dde.exportlib.readers import Source, _elements
+from tests.singer import run
+from tests.test_folder import deliver, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAMES = ["User ID", "tenure", "score", "hired", "active", "note"]
+ROWS: list[list[Any]] = [
+    ["1", 7, 1.5, date(2026, 5, 14), True, 'a, "b"\nc'],
+    ["02", None, -0.25, date(2025, 1, 1), False, "é"],
+    ["3", 123456789012, None, None, None, None],
+]
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _csv(separator: str, encoding: str) -> bytes:
+    lines = []
+    for row in [NAMES, *ROWS]:
+        cells = ["" if c is None else _text(c) or "" for c in row]
+        lines.append(
+            separator.join(
+                '"' + c.replace('"', '""') + '"' if set(c) & {'"', "\n", separator} else c
+                for c in cells
+            )
+        )
+    return "\r\n".join(lines).encode(encoding)
+
+
+def _objects() -> list[dict[str, Any]]:
+    shown = [[c.isoformat() if isinstance(c, date) else c for c in row] for row in ROWS]
+    return [dict(zip(NAMES, row, strict=True)) for row in shown]
+
+
+def _lines(end: str, **options: Any) -> bytes:
+    return end.join(json.dumps(one, **options) for one in _objects()).encode()
+
+
+def _workbook() -> bytes:
+    book = openpyxl.Workbook()
+    sheet: Any = book.active
+    for row in [NAMES, *ROWS]:
+        sheet.append(row)
+    book.create_sheet("another")
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+def _zip(*contents: bytes, **options: Any) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, **options) as file:
+        for number, content in enumerate(contents):
+            file.writestr(f"folder/{number}.csv", content)
+        file.writestr("__MACOSX/folder/._0.csv", b"\0\5")
+    return archive.getvalue()
+
+
+FORMATS = {
+    **{f"csv {s!r}": _csv(s, "utf-8") for s in ",;\t|"},
+    "csv with BOM": _csv(",", "utf-8-sig"),
+    "csv in UTF-16": _csv(",", "utf-16"),
+    "csv in UTF-16 BE": b"\xfe\xff" + _csv(",", "utf-16-be"),
+    "ndjson": _lines("\n"),
+    "ndjson with BOM": b"\xef\xbb\xbf" + _lines("\r\n", ensure_ascii=False),
+    "json objects": _lines("", indent=2),
+    "json array": json.dumps(_objects()).encode(),
+    "json array, indented": json.dumps(_objects(), indent=1).encode() + b"\n",
+}
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": lambda data: data,
+    "gzip": gzip.compress,
+    "gzip of several members": lambda data: gzip.compress(data[:50]) + gzip.compress(data[50:]),
+    "zip": _zip,
+}
+
+
+def _records(folder: Path, content: bytes) -> list[dict[str, Any]]:
+    deliver(folder, "users", "2026-05-14-16", content, ending="")
+    return run(reading(folder)).records("users")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The records of the plain CSV file."""
+    return _records(tmp_path_factory.mktemp("plain"), FORMATS["csv ','"])
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_pairs(tmp_path: Path, expected: list[dict[str, Any]], name: str, packing: str) -> None:
+    """Whatever the format and the packing, the records are the same."""
+    found = _records(tmp_path, PACKINGS[packing](FORMATS[name]))
+    assert [r["tenure"] for r in expected] == [7, None, 123456789012]
+    assert found == expected
+
+
+@pytest.mark.parametrize("packing", ["plain", "gzip"])
+def test_workbook(tmp_path: Path, expected: list[dict[str, Any]], packing: str) -> None:
+    """A workbook's first sheet, its dates typed; a gzip around it is no packing of workbooks."""
+    content = PACKINGS[packing](_workbook())
+    if packing == "gzip":
+        with pytest.raises(FormatError, match="zip archive within gzip"):
+            _records(tmp_path, content)
+    else:
+        assert _records(tmp_path, content) == expected
+
+
+def test_workbook_times(tmp_path: Path) -> None:
+    """Times of day, date-times, whole floats and rows with gaps are read as they are shown."""
+    book = openpyxl.Workbook()
+    sheet: Any = book.active
+    rows = [
+        ["user_id", "at", "n", None],
+        ["1", datetime(2026, 5, 14, 10, 30), 5.0],  # noqa: DTZ001 - workbooks know no zones
+        [None, None, None],
+        ["2", datetime(2026, 5, 14), 2.5],  # noqa: DTZ001
+    ]
+    for row in rows:
+        sheet.append(row)
+    sheet["B4"].number_format = "yyyy-mm-dd hh:mm"
+    content = io.BytesIO()
+    book.save(content)
+    found = _records(tmp_path, content.getvalue())
+    assert [(r["at"], r["_sdc_source_lineno"]) for r in found] == [
+        ("2026-05-14T10:30:00Z", 1),
+        ("2026-05-14T00:00:00Z", 2),
+    ]
+    assert [r["n"] for r in found] == [5, 2.5]
+
+
+def test_several_members(tmp_path: Path) -> None:
+    """The files of an archive are read one after the other, their rows numbered through."""
+    found = _records(tmp_path, _zip(b"user_id,a\n1,x\n", b"", b"user_id,a\n2,y\n3,z\n"))
+    assert [(r["user_id"], r["_sdc_source_lineno"]) for r in found] == [
+        ("1", 1),
+        ("2", 2),
+        ("3", 3),
+    ]
+
+
+def test_nested_json(tmp_path: Path) -> None:
+    """Nested values are JSON text as it stands; numbers are the digits that stand there."""
+    rows = [
+        '{"user_id": "1", "topics": [{"id": 1.10}, "a"], "n": 1.10, "é": null}',
+        '{"user_id": 2, "more": ""}',
+    ]
+    found = _records(tmp_path, "\n".join(rows).encode())
+    assert found[0]["topics"] == '[{"id": 1.10}, "a"]'
+    assert found[0]["n"] == "1.10"
+    assert (found[1]["user_id"], found[1]["more"], found[1]["topics"]) == ("2", "", None)
+
+
+BAD_JSON = b'{"user_id": "1"}\n{"user_id": 2\n{"user_id": "3"}\n[1]\n{"user_id": "\xff"}\n'
+
+
+def test_malformed_objects(tmp_path: Path) -> None:
+    """An object that cannot be read ends the run, or is diverted as it stands."""
+    deliver(tmp_path, "users", "2026-05-14-16", BAD_JSON, ending="")
+    with pytest.raises(FormatError, match="row 2: it is no JSON object"):
+        run(reading(tmp_path))
+    done = run({**reading(tmp_path), "malformed_rows": "divert"})
+    told = "".join(r["raw"] for r in done.records("users_malformed"))
+    assert done.records("users")[0]["user_id"] == "1"
+    for part in ('{"user_id": 2', "\\xff"):
+        assert part in told
+
+
+def _broken() -> dict[str, bytes]:
+    good = gzip.compress(FORMATS["csv ','"])
+    archive = _zip(FORMATS["csv ','"] * 50)
+    book = _workbook()
+    locked = bytearray(_zip(b"user_id\n1\n"))
+    for sign, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = locked.find(sign)
+        while at >= 0:
+            locked[at + place] |= 1
+            at = locked.find(sign, at + 1)
+    return {
+        "gzip cut short": good[:-3],
+        "gzip without an end": good[:40],
+        "gzip with a flipped bit": good[:30] + bytes([good[30] ^ 4]) + good[31:],
+        "gzip with another CRC": good[:-8] + b"\0\0\0\0" + good[-4:],
+        "gzip and other bytes": good + b"user_id\n",
+        "gzip in gzip": gzip.compress(good),
+        "zip in gzip": gzip.compress(archive),
+        "zip cut short": archive[: len(archive) // 2],
+        "zip without a list": archive[:-40],
+        "zip with a flipped bit": archive[:80] + bytes([archive[80] ^ 4]) + archive[81:],
+        "zip with a password": bytes(locked),
+        "zip of different files": _zip(b"user_id\n1\n", b"user_id,more\n1,2\n"),
+        "zip in zip": _zip(archive),
+        "workbook cut short": book[: len(book) // 2],
+        "workbook without sheets": _zip_of("xl/workbook.xml"),
+        "parquet": b"PAR1\x15\x04\x15\0\0\0",
+        "arrow": b"ARROW1\0\0\xff\xff\xff\xff\0\0",
+        "bzip2": b"BZh91AY&SY\0\0\0",
+        "xz": b"\xfd7zXZ\0\0\x04",
+        "zstandard": b"\x28\xb5\x2f\xfd\x04\x00\x01",
+        "pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n",
+        "old workbook": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0",
+        "HTML": b"<!DOCTYPE html><html></html>",
+        "XML": b"<?xml version='1.0'?><Error/>",
+        "sep= line": b"sep=;\nuser_id;a\n1;2\n",
+        "UTF-16 cut short": _csv(",", "utf-16")[:-1],
+        "UTF-16 with a lone surrogate": b"\xff\xfeu\0s\0\0\xd8a\0",
+        "a short row": b"user_id,a\n1,2\n3\n",
+        "a long row": b"user_id,a\n1,2,3\n",
+        "a quote without end": b'user_id,a\n1,"2\n3,4\n',
+        "bytes that are not UTF-8": b"user_id,a\n1,\xe9\n",
+        "JSON that ends early": b'{"user_id": "1"}\n{"user_id":',
+        "an array that ends early": b'[{"user_id": "1"},\n',
+        "an array of numbers": b'[{"user_id": "1"}, 5]',
+    }
+
+
+def _zip_of(name: str) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(name, "<workbook/>")
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize("name", _broken())
+def test_broken_files(tmp_path: Path, name: str) -> None:
+    """A file that cannot be read is one error that names it, and nothing of it goes out."""
+    path = deliver(tmp_path, "users", "2026-05-14-16", _broken()[name], ending="")
+    with pytest.raises(ExportError) as caught:
+        run(reading(tmp_path))
+    assert path.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
+    assert caught.value.run.of("RECORD") == []  # type: ignore[attr-defined]
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    objects=st.lists(st.dictionaries(st.text(max_size=4), _VALUES, max_size=4), max_size=5),
+    array=st.booleans(),
+    size=st.integers(1, 40),
+    indent=st.none() | st.integers(0, 2),
+)
+def test_elements(
+    objects: list[dict[str, Any]],
+    array: bool,  # noqa: FBT001 - made up by hypothesis
+    size: int,
+    indent: int | None,
+) -> None:
+    """However JSON is cut into pieces, the objects in it come one by one, as they stand."""
+    text = (
+        json.dumps(objects, indent=indent)
+        if array
+        else "\n".join(json.dumps(one, indent=indent) for one in objects)
+    )
+    data = text.encode()
+    pieces = iter([data[i : i + size] for i in range(0, len(data), size)])
+    source = Source(io.BytesIO(), "file", ADDED, block=100, divert=False)
+    assert [json.loads(element) for element in _elements(pieces, source)] == objects
