@@ -22,6 +22,7 @@ from tap_firstup_dde.emulator import EmulatedFile, Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)
 BODY = bytes(range(200))
@@ -845,3 +846,18 @@ def test_sample_is_awkward(stream: str, column: str, pattern: str) -> None:
     """The sample has what trips naive readers: zeros in front, quotes, line feeds, all scripts."""
     values = {row[column] for row in together(sample(size=1000)[stream])}
     assert any(re.fullmatch(pattern, value) for value in values)
+
+
+def test_deliveries(tmp_path: Path) -> None:
+    """With a folder each generation is pushed there, too, one file a stream, as documented."""
+    emulator = Emulator(deliver=tmp_path)
+    rows = emulator.add_generation(rows=20, parts=3, generated_at="2026-05-14-16")
+    names = [path.name for path in sorted(tmp_path.iterdir())]
+    assert names == [
+        f"23552-05-14-2026-16-{kind}-incremental.gz" for kind in ("activity", "campaign", "user")
+    ]
+    for path, stream in zip(sorted(tmp_path.iterdir()), sorted(rows), strict=True):
+        text = gzip.decompress(path.read_bytes()).decode()
+        parsed = list(csv.reader(io.StringIO(text)))
+        assert len(parsed) == 1 + rows[stream]
+        assert parsed.count(parsed[0]) == 1
