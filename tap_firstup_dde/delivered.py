@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 STREAMS = {"campaign": "campaigns", "user": "users", "activity": "activities"}
 _NAME = re.compile(
-    r"(?P<program>.+)-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})-(?P<year>[0-9]{4})-(?P<hour>[0-9]{2})"
-    r"-(?P<type>campaign|user|activity)-(?P<export>incremental|historical)(?:\.[A-Za-z0-9]+){0,2}",
-    re.ASCII,
+    r"(?P<program>[A-Za-z0-9][A-Za-z0-9_-]*)-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})-(?P<year>[0-9]{4})-(?P<hour>[0-9]{2})"
+    r"-(?P<type>campaign|user|activity)-(?P<export>incremental|historical)"
+    r"(?i:\.(?:csv|tsv|txt|json|jsonl|ndjson|xlsx))?(?i:\.(?:gz|gzip|zip))?"
 )
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from singer_sdk import typing as th
 
@@ -217,7 +218,9 @@ def faults(config: Mapping[str, Any]) -> list[str]:
             "no credentials: set client_id and client_secret (or access_token) as Firstup gave "
             "them, or folder to read delivered files"
         )
-    if delivered is not None and not delivered.get("url"):
+    if delivered is not None and not _is_url(delivered.get("url") or ""):
+        found.append("folder.url is no URL: a bracket or a port in it is wrong")
+    elif delivered is not None and not delivered.get("url"):
         found.append("folder needs a url: a folder's path, or a URL such as sftp://user@host/path")
     if (token := config.get("access_token")) and not is_token(token.strip()):
         found.append("access_token holds blanks or characters that no token has")
@@ -248,6 +251,15 @@ def faults(config: Mapping[str, Any]) -> list[str]:
         for name in types
         if name in ADDED
     ]
+
+
+def _is_url(text: str) -> bool:
+    """Whether *text* can be taken apart as a URL, or is a path."""
+    try:
+        urlsplit(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _batch_faults(encoding: Mapping[str, str], storage: Mapping[str, str]) -> list[str]:
@@ -304,8 +316,17 @@ def secrets(config: Mapping[str, Any]) -> list[Any]:
     nested = [
         storage.get("params") if isinstance(storage, dict) else None,
         folder.get("options") if isinstance(folder, dict) else folder,
+        _login(folder.get("url")) if isinstance(folder, dict) else None,
     ]
     return [value for value in (*plain, *nested) if value]
+
+
+def _login(url: Any) -> Any:
+    """What a URL has before its host: a name and perhaps a password."""
+    if not isinstance(url, str):
+        return url
+    login = url.rpartition("@")[0].rpartition("://")[2]
+    return [login, login.partition(":")[2]] if ":" in login else None
 
 
 def without_secrets(message: str, config: Mapping[str, Any]) -> str:

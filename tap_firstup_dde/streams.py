@@ -257,6 +257,11 @@ class ExportStream(Stream):
         self._check_programs()
         settled = self._bookmark.settle(files)
         if settled != self._bookmark:
+            if self._bookmark.finished and not self._bookmark.finished.keys() & settled.finished:
+                self.logger.warning(
+                    "%s: the state is of another source; files generated up to it count as read",
+                    self.name,
+                )
             self._bookmark = settled
             self.stream_state.update(settled.to_state())
         full = self.replication_method != "INCREMENTAL"
@@ -306,7 +311,7 @@ class ExportStream(Stream):
         now = self._transport.program_id
         before = self.stream_state.get("program_id")
         if now and before and now != before:
-            msg = f"{self.name}: the state is of program {before}, the credentials of {now}"
+            msg = f"{self.name}: the state is of program {before}, what is read now of {now}"
             raise StateError(msg, "use one state per program, or start without a state")
         if now:
             self.stream_state["program_id"] = now

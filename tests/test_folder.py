@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import asyncssh
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
+from tap_firstup_dde import streams
 from tap_firstup_dde.delivered import STREAMS, parse_name
 from tap_firstup_dde.documented import KEYS
 from tap_firstup_dde.exportlib import folder as folder_module
@@ -22,6 +24,7 @@ from tap_firstup_dde.exportlib.exceptions import (
     FileGoneError,
     IntegrityError,
     RetriableTransportError,
+    StateError,
     TransportError,
 )
 from tests.singer import command, run, settings, write
@@ -117,6 +120,10 @@ def test_moved_file_is_not_read_again(tmp_path: Path) -> None:
         ("1-05-14-2026-16-users-incremental.gz", None),
         ("05-14-2026-16-user-incremental.gz", None),
         ("report.csv", None),
+        ("1-05-14-2026-16-user-incremental.gz.asc", None),
+        ("1-05-14-2026-16-user-incremental.gz.sha384", None),
+        ("._1-05-14-2026-16-user-incremental.gz", None),
+        (".1-05-14-2026-16-user-incremental.gz.aB3dE9", None),
     ],
 )
 def test_names(name: str, expected: tuple[Any, ...] | None) -> None:
@@ -218,6 +225,8 @@ def test_several_programs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert ids(one) == ["2"]
     assert "_sdc_program_id" not in one.schema("users")["schema"]["properties"]
     assert one.state["bookmarks"]["users"]["program_id"] == "2"
+    with pytest.raises(StateError, match="the state is of program 2, what is read now of 1"):
+        run(reading(tmp_path, program_id="1"), one.state)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +293,87 @@ def test_file_that_went_away(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(FileGoneError, match="no longer in the folder"), transport.fetch(file):
         pass
+
+
+def test_changed_file_that_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place inside a file that was delivered anew is kept: its other rows come next time."""
+    monkeypatch.setattr(streams, "SLICE", 2)
+    deliver(tmp_path, "users", "2026-05-14-16", "user_id\n0\n")
+    state = run(reading(tmp_path)).state
+    path = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n2\n3\n4\n5\n")
+    os.utime(path, (OLD + 5,) * 2)
+    second = run(reading(tmp_path), state)
+    states = [m["value"] for m in second.of("STATE")]
+    (inside,) = [
+        v for v in states if v["bookmarks"]["users"].get("in_progress", {}).get("rows") == 2
+    ]
+    assert ids(run(reading(tmp_path), inside)) == ["3", "4", "5"]
+
+
+def test_links(tmp_path: Path) -> None:
+    """Links to files and to folders are followed, in a circle too."""
+    deliver(tmp_path / "a", "users", "2026-05-14-12", "user_id\n1\n")
+    path = deliver(tmp_path / "b", "users", "2026-05-14-16", "user_id\n2\n")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / path.name).symlink_to(path)
+    (tmp_path / "in" / "more").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "back").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "nowhere").symlink_to(tmp_path / "none")
+    assert ids(run(reading(tmp_path / "in"))) == ["1", "2"]
+
+
+def test_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder within the folder that cannot be read is an error, not an empty one."""
+    deliver(tmp_path / "a", "users", "2026-05-14-12", "user_id\n1\n")
+    before = LocalFileSystem.ls
+
+    def ls(self: Any, path: str, **options: Any) -> Any:
+        if path.endswith("/a"):
+            raise PermissionError(path)
+        return before(self, path, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "ls", ls)
+    with pytest.raises(TransportError, match="access was denied"):
+        run(reading(tmp_path))
+
+
+def test_from_the_api_to_a_folder_and_back(emulator: Emulator, tmp_path: Path) -> None:
+    """With a state of the API what was generated up to it counts as read, and the other way."""
+    emulator.add_generation(rows=5, parts=1)
+    for file in emulator.files:
+        deliver(tmp_path, file.stream, file.generated_at, gzip.decompress(file.body))
+    first = run(settings(emulator))
+    second = run(reading(tmp_path), first.state)
+    assert second.of("RECORD") == []
+    deliver(tmp_path, "users", "2026-05-14-20", "user_id\n7\n")
+    third = run(reading(tmp_path), second.state)
+    assert ids(third) == ["7"]
+    emulator.add("users", "2026-05-15-00", "user_id\n8\n")
+    assert ids(run(settings(emulator), third.state)) == ["8"]
+
+
+def test_programs_come_and_go(tmp_path: Path) -> None:
+    """Files of one program or of another: all are read."""
+    state: Any = None
+    for number, program in enumerate("1221"):
+        content = f"user_id\n{number}\n"
+        path = deliver(tmp_path, "users", f"2026-05-14-{number:02}", content, program=program)
+        done = run(reading(tmp_path), state)
+        assert ids(done) == [str(number)]
+        state = done.state
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    "url", ["sftp://bob:precious@127.0.0.1:9/x", "sftp://bob:pre/precious@h/x", "bob:precious@h:/x"]
+)
+def test_password_in_the_url(tmp_path: Path, url: str) -> None:
+    """A password within the URL is in no message."""
+    path = write(tmp_path, "c.json", {"folder": {"url": url}, "max_retries": 0})
+    done = command("--config", path, env={"TAP_FIRSTUP_DDE_LOGLEVEL": "DEBUG"})
+    assert done.status == 1
+    assert "precious" not in done.log
+    assert "Traceback" not in done.log
 
 
 class SFTP:

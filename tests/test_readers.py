@@ -190,6 +190,65 @@ def test_malformed_objects(tmp_path: Path) -> None:
         assert part in told
 
 
+@pytest.mark.parametrize(
+    ("content", "good"),
+    [
+        (
+            '{"user_id":"1"}\n{"user_id":"2","a":"tr\n{"user_id":"3"}\n{"user_id":"4"}',
+            ["1", "3", "4"],
+        ),
+        ('{"user_id":"1","a"\n{"user_id":"2"}\n{"user_id":"3"}', ["2", "3"]),
+        ('{"user_id":"1"}}\n{"user_id":"2"}', ["2"]),
+        ('[{"user_id":"1"}}', ["1"]),
+        ('[null, {"user_id": "1"}]', ["1"]),
+        ('{"user_id":"1","user_id":"2"}\n{"user_id":"3"}', ["3"]),
+        ('{"user_id":"1"}\n{"a":' + "[" * 100_000 + "\n", ["1"]),
+    ],
+)
+def test_one_bad_object(tmp_path: Path, content: str, good: list[str]) -> None:
+    """A broken object costs itself and no other one."""
+    deliver(tmp_path, "users", "2026-05-14-16", content, ending="")
+    with pytest.raises(FormatError, match=r"row [12]: it is no JSON object"):
+        run(reading(tmp_path))
+    done = run({**reading(tmp_path), "malformed_rows": "divert"})
+    assert [r["user_id"] for r in done.records("users")] == good
+    assert done.records("users_malformed")
+
+
+def test_formula_without_a_result(tmp_path: Path) -> None:
+    """A formula whose result is not stored is no null: its row cannot be read."""
+    book = openpyxl.Workbook()
+    sheet: Any = book.active
+    for row in (["user_id", "n"], ["1", 5], ["2", "=1+1"], ["3", None]):
+        sheet.append(row)
+    content = io.BytesIO()
+    book.save(content)
+    deliver(tmp_path, "users", "2026-05-14-16", content.getvalue(), ending="")
+    with pytest.raises(FormatError, match="row 2: a formula without a stored result"):
+        run(reading(tmp_path))
+
+
+def test_large_utf_16(tmp_path: Path) -> None:
+    """A look at the beginning of a large file may end within a character."""
+    rows = "user_id,name\n" + "".join(f"{n},x\U0001f600y\n" for n in range(300_000))
+    data = rows.encode("utf-16")
+    assert len(data) > 4 << 20
+    assert len(_records(tmp_path, data)) == 300_000
+
+
+def test_odd_archives(tmp_path: Path) -> None:
+    """An empty archive has no rows; an empty first file, or members in another order, are none."""
+    for number, (content, rows) in enumerate(
+        (
+            (b"PK\x05\x06" + bytes(18), 0),
+            (_zip(b"", b"user_id\n1\n"), 1),
+            (_zip(b'{"user_id": "1", "a": 2}', b'{"a": 3, "user_id": "2"}'), 2),
+        )
+    ):
+        folder = tmp_path / str(number)
+        assert len(_records(folder, content)) == rows
+
+
 def _broken() -> dict[str, bytes]:
     good = gzip.compress(FORMATS["csv ','"])
     archive = _zip(FORMATS["csv ','"] * 50)
@@ -216,6 +275,11 @@ def _broken() -> dict[str, bytes]:
         "zip in zip": _zip(archive),
         "workbook cut short": book[: len(book) // 2],
         "workbook without sheets": _zip_of("xl/workbook.xml"),
+        "workbook with a broken sheet": _broken_sheet(),
+        "an array of numbers alone": b"[1, 2, 3]",
+        "an array of arrays": b'[["a"], ["b"]]',
+        "an object without quotes": b"{user_id: 1}",
+        "objects without members": b"{}\n{}\n",
         "parquet": b"PAR1\x15\x04\x15\0\0\0",
         "arrow": b"ARROW1\0\0\xff\xff\xff\xff\0\0",
         "bzip2": b"BZh91AY&SY\0\0\0",
@@ -236,6 +300,16 @@ def _broken() -> dict[str, bytes]:
         "an array that ends early": b'[{"user_id": "1"},\n',
         "an array of numbers": b'[{"user_id": "1"}, 5]',
     }
+
+
+def _broken_sheet() -> bytes:
+    """A workbook whose sheet's XML ends early."""
+    archive, copy = zipfile.ZipFile(io.BytesIO(_workbook())), io.BytesIO()
+    with zipfile.ZipFile(copy, "w") as file:
+        for name in archive.namelist():
+            data = archive.read(name)
+            file.writestr(name, data[:-40] if name.endswith("sheet1.xml") else data)
+    return copy.getvalue()
 
 
 def _zip_of(name: str) -> bytes:

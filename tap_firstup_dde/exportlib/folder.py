@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from tap_firstup_dde.exportlib.background import ahead
 from tap_firstup_dde.exportlib.checksum import parse_sidecar
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CHUNK = 8 << 20  # bytes read at a time: SFTP asks for the parts of one chunk all at once
 YOUNG = 120.0  # seconds; a file that was changed later than that ago may still be written
 SETTLE = 1.0  # seconds between the two looks at a young file
+_DEEPEST = 64  # folders within each other
 _LARGEST_SIDECAR = 1 << 12  # bytes
 _CHECKSUMS = {"md5", "sha1", "sha256", "sha512", "crc64nvme", "crc64", "crc", "checksum", "digest"}
 _UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".swp")
@@ -110,10 +111,9 @@ class FolderTransport:
     @property
     def where(self) -> str:
         """The folder, as messages name it: without what a URL may hold of credentials."""
-        parts = urlsplit(self._url)
-        if not parts.scheme:
-            return self._url
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        before, at, after = self._url.rpartition("@")
+        scheme, sign, _ = before.partition("://")
+        return f"{scheme}{sign}{after}" if at and sign else after
 
     @property
     def programs(self) -> frozenset[str]:
@@ -123,8 +123,8 @@ class FolderTransport:
 
     @property
     def program_id(self) -> str | None:
-        """The program, where there is only one."""
-        return next(iter(self.programs)) if len(self.programs) == 1 else None
+        """The program whose files are read, where one was picked."""
+        return self._program or None
 
     def list_files(self, stream: str) -> list[ExportFile]:
         """The files of *stream*; the folder is looked at once for all streams.
@@ -253,19 +253,19 @@ class FolderTransport:
         """Every file in the folder and below."""
         with self._errors(self.where):
             fs, root = self._connect()
-            found = fs.find(root, detail=True) if fs.exists(root) else None
+            found = _walk(fs, root) if fs.exists(root) else None
         if found is None:
             msg = f"{self.where}: the folder is not there"
             hint = "check folder.url; in a bucket it is there once it holds a file"
             raise TransportError(msg, hint)
-        return [_found(path, info) for path, info in found.items() if info["type"] == "file"]
+        return [_found(path, info) for path, info in found.items()]
 
     def _look(self, path: str, what: str) -> _Found:
         """A file as it is now."""
         with self._errors(what):
             fs, _ = self._connect()
             fs.invalidate_cache(posixpath.dirname(path))
-            return _found(path, fs.info(path))
+            return _found(path, _followed(fs, fs.info(path)))
 
     def _checksum(self, found: _Found, what: str) -> Checksum | None:
         """What a file beside it says of its content; a warning where that is not understood."""
@@ -287,10 +287,17 @@ class FolderTransport:
         if self._opened is None:
             from fsspec.core import url_to_fs  # noqa: PLC0415 - slow, and needed by folders only
 
+            # At DEBUG these tell of errors with tracebacks, which are told in words here.
+            for name in ("asyncssh", "botocore", "aiobotocore", "fsspec", "s3fs"):
+                logging.getLogger(name).setLevel(logging.INFO)
             options = {**self._options, "skip_instance_cache": True}
-            if urlsplit(self._url).scheme in {"sftp", "ssh"}:
-                options = _verifying(options, self._refused)
-            fs, root = url_to_fs(self._url, **options)
+            try:
+                if self._url.startswith(("sftp://", "ssh://")):
+                    options = _verifying(options, self._refused)
+                fs, root = url_to_fs(self._url, **options)
+            except FileNotFoundError:
+                msg = f"{self.where}: a file that folder.options name is not there"
+                raise TransportError(msg, "check client_keys and known_hosts") from None
             self._opened = (fs, root)
         return self._opened
 
@@ -307,7 +314,7 @@ class FolderTransport:
                 msg, "put it back, or move files only once they were read"
             ) from None
         except (ImportError, ValueError, TypeError, KeyError) as error:
-            scheme = urlsplit(self._url).scheme
+            scheme = self._url.partition("://")[0]
             msg = f"{what}: the folder cannot be opened ({type(error).__name__})"
             extra = {"sftp": " (the extra sftp)", "s3": " (the extra s3)"}.get(scheme, "")
             hint = f"check folder.url and folder.options; install what {scheme}:// needs{extra}"
@@ -375,15 +382,70 @@ def _translated(error: Exception, what: str) -> ExportError:
     )
 
 
+def _walk(fs: AbstractFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
+    """Every file below *root* by its path; links are followed, names that are no text left out.
+
+    A folder that cannot be read is an error, which fsspec's own ways would pass over.
+    """
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    if not protocols & {"file", "local", "sftp", "ssh"}:
+        every = fs.find(root, detail=True)
+        return {path: info for path, info in every.items() if info["type"] == "file"}
+    local = bool(protocols & {"file", "local"})
+    found: dict[str, Mapping[str, Any]] = {}
+    seen: set[str] = set()
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        # Links may lead round in a circle.
+        real = posixpath.realpath(folder) if local else folder
+        if real in seen or folder.count("/") > _DEEPEST:
+            continue
+        seen.add(real)
+        for listed in fs.ls(folder, detail=True):
+            path = listed["name"]
+            info = _followed(fs, listed) if _is_text(path) else {"type": "other"}
+            if info["type"] == "directory":
+                folders.append(path)
+            elif info["type"] == "file":
+                found[path] = info
+    return found
+
+
+def _followed(fs: AbstractFileSystem, info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a file system tells of a file or a folder, or of what a link leads to."""
+    path = info["name"]
+    if not info.get("islink") and info["type"] in {"file", "directory"}:
+        return info
+    if fs.isdir(path):
+        return {**info, "type": "directory"}
+    if not fs.isfile(path):
+        return {**info, "type": "other"}
+    if info.get("islink"):  # told by local folders only
+        status = Path(path).stat()
+        return {**info, "type": "file", "size": status.st_size, "mtime": status.st_mtime}
+    return {**fs.info(path), "type": "file"}
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path can be written down."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _found(path: str, info: Mapping[str, Any]) -> _Found:
     """A file as a file system tells of it."""
     changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified")
     if isinstance(changed, datetime):
         changed = changed.timestamp()
-    seconds = float(changed) if isinstance(changed, int | float) else None
+    # Whole seconds: not every way to a file tells more.
+    seconds = float(int(changed)) if isinstance(changed, int | float) else None
     tag = str(info.get("ETag") or info.get("etag") or "").strip('"')
     size = int(info.get("size") or 0)
-    return _Found(path, size, tag or f"{size}-{seconds or 0:.6f}".rstrip("0").rstrip("."), seconds)
+    return _Found(path, size, tag or f"{size}-{seconds or 0:.0f}", seconds)
 
 
 def _ending(path: str) -> str:

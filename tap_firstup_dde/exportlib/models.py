@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tap_firstup_dde.exportlib.exceptions import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from tap_firstup_dde.exportlib.checksum import Checksum
@@ -215,20 +215,30 @@ class Bookmark:
     def settle(self, files: Iterable[ExportFile]) -> Bookmark:
         """Learn from the list what the state does not say.
 
-        Of a state without a list of files: what is listed up to it is finished. Of one without
-        times: when its files were generated.
+        Of a state without a list of files, or with that of another source (of the API, and
+        delivered files are listed now, or the other way round): what is listed up to it is
+        finished. Of one without times: when its files were generated.
         """
         files = list(files)
         listed = {file.key: file.generated_at for file in files}
-        if self.closed and self.generated_at is not None:
+        other = self._is_of_another_source(files)
+        if (self.closed or other) and self.generated_at is not None:
             done = {key: moment for key, moment in listed.items() if moment <= self.generated_at}
             past = frozenset(file.key for file in files if file.historical and file.key in done)
-            return replace(self, finished=done, closed=False, historical=past)
+            return replace(self, finished=done, closed=False, historical=past, versions={})
         known = {
             key: listed.get(key, moment) if moment == _UNKNOWN else moment
             for key, moment in self.finished.items()
         }
         return replace(self, finished=known)
+
+    def _is_of_another_source(self, files: Sequence[ExportFile]) -> bool:
+        """Whether the files that are listed are not those that the finished ones are among."""
+        if not self.finished or not files:
+            return False
+        if any(file.version for file in files):
+            return not self.versions and not any(file.key in self.finished for file in files)
+        return bool(self.versions)
 
     def gap(self, listed: Iterable[datetime]) -> tuple[datetime, datetime] | None:
         """Between which times files seem to have expired unread.
@@ -280,7 +290,14 @@ class Bookmark:
 
     def reach(self, file: ExportFile, rows: int) -> Bookmark:
         """The bookmark inside *file*, after its first *rows* rows."""
-        return replace(self, in_progress=(file.key, rows), versions=self._with_version(file))
+        # What an earlier version of it was is finished no longer.
+        finished = {key: at for key, at in self.finished.items() if key != file.key}
+        return replace(
+            self,
+            finished=finished,
+            in_progress=(file.key, rows),
+            versions=self._with_version(file),
+        )
 
     def _with_version(self, file: ExportFile) -> dict[str, str]:
         """The versions, that of *file* among them."""

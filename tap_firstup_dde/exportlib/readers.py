@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 
 ROWS = 10_000  # of a batch of JSON objects or of a workbook
 _ZIP = b"PK\x03\x04"
+_EMPTY_ZIP = b"PK\x05\x06"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*+(?:\{\s*+["}]|\[\s*+[\]{])')
+_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*+(?:\{|\[\s*+(?:[\[\]{"]|null|true|false|-?[0-9]))')
 _LARGE = 256 << 20  # bytes; what an archive unpacks to below that does no harm
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?P<end>"?)|[{}\[\]]', re.DOTALL)
 _UNREADABLE = (
@@ -113,7 +114,10 @@ class Source:
             FormatError: The file cannot be read, or its header row cannot.
         """
         self.stored.seek(0)
-        if self.stored.read(len(_ZIP)) != _ZIP:
+        magic = self.stored.read(len(_ZIP))
+        if magic == _EMPTY_ZIP:
+            return CSVReader((), self.what, self.reserved)
+        if magic != _ZIP:
             return self._of_pieces(self._pieces)
         if self.cut:
             # An archive's contents are listed at its end: it says nothing yet.
@@ -127,7 +131,7 @@ class Source:
 
     def _of_pieces(self, pieces: Callable[[], Iterator[bytes]]) -> Reader:
         """A reader of decompressed bytes."""
-        text = _as_utf_8(pieces(), self.what)
+        text = _as_utf_8(pieces(), self.what, cut=self.cut)
         head = b""
         for piece in text:
             head += piece
@@ -140,7 +144,7 @@ class Source:
             msg = f"{self.what}: gzip within gzip is not read"
             raise FormatError(msg, "ask for exports that are compressed once")
         if _JSON.match(head):
-            return JSONReader(lambda: _as_utf_8(pieces(), self.what), self)
+            return JSONReader(lambda: _as_utf_8(pieces(), self.what, cut=self.cut), self)
         return CSVReader(
             chain((head,), text),
             self.what,
@@ -197,9 +201,9 @@ class _Chained:
 
     def __init__(self, readers: Sequence[Reader], what: str) -> None:
         """Raises FormatError where their columns differ."""
-        self._readers = readers
-        self.columns = readers[0].columns
-        if any(reader.columns != self.columns for reader in readers if reader.columns):
+        self._readers = [reader for reader in readers if reader.columns]
+        self.columns = self._readers[0].columns if self._readers else []
+        if any(set(reader.columns) != set(self.columns) for reader in self._readers):
             msg = f"{what}: the files in the zip archive have different columns"
             raise FormatError(msg, "report the file to its vendor")
 
@@ -209,12 +213,13 @@ class _Chained:
             last = before
             for batch in reader:
                 malformed = [Malformed(m.number + before, m.raw, m.reason) for m in batch.malformed]
-                yield Batch(batch.frame, batch.numbers + before, malformed)
+                frame = batch.frame.select(self.columns)
+                yield Batch(frame, batch.numbers + before, malformed)
                 last = before + batch.last
             before = last
 
 
-def _as_utf_8(pieces: Iterator[bytes], what: str) -> Iterator[bytes]:
+def _as_utf_8(pieces: Iterator[bytes], what: str, *, cut: bool) -> Iterator[bytes]:
     """The same text in UTF-8, where its first two bytes say that it is UTF-16."""
     first = b""
     while len(first) < 2 and (piece := next(pieces, None)) is not None:
@@ -227,7 +232,7 @@ def _as_utf_8(pieces: Iterator[bytes], what: str) -> Iterator[bytes]:
     done = 0
     for piece in chain((first,), pieces, (b"",)):
         try:
-            text = decoder.decode(piece, final=not piece)
+            text = decoder.decode(piece, final=not piece and not cut)
         except UnicodeDecodeError as error:
             msg = f"{what}: its bytes are not UTF-16 from byte {done + error.start} on"
             raise FormatError(msg, "ask for exports in UTF-8") from None
@@ -289,7 +294,7 @@ class JSONReader(_Rows):
         super().__init__(source)
         self._pieces = pieces
         labels: dict[str, None] = {}
-        for element in _elements(pieces(), source):
+        for element in _objects(pieces(), source):
             labels.update(dict.fromkeys(_members(element) or ()))
             if len(labels) > MOST_COLUMNS:
                 msg = f"{source.what}: it has more than {MOST_COLUMNS} columns"
@@ -298,11 +303,11 @@ class JSONReader(_Rows):
         self.columns = column_names(self._labels, source.reserved)
 
     def _rows(self) -> Iterator[tuple[str, Sequence[Cell], str]]:
-        for element in _elements(self._pieces(), self._source):
+        for element in _objects(self._pieces(), self._source):
             members = _members(element)
             raw = element.decode(errors="backslashreplace")
-            if members is None:
-                yield raw, (), "it is no JSON object in UTF-8"
+            if members is None or not self._labels:
+                yield raw, (), "it is no JSON object in UTF-8 with members that differ"
             else:
                 yield raw, [_cell(members.get(label)) for label in self._labels], ""
 
@@ -310,10 +315,19 @@ class JSONReader(_Rows):
 def _members(element: bytes) -> dict[str, msgspec.Raw] | None:
     """An object's members, not decoded; None for what is no object."""
     try:
-        element.decode()
+        json.loads(element.decode(), object_pairs_hook=_different)
         return msgspec.json.decode(element, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # msgspec's errors are among the former
         return None
+
+
+def _different(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; ValueError where two members have one name."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        message = "two members of one name"
+        raise ValueError(message)
+    return members
 
 
 def _cell(value: msgspec.Raw | None) -> Cell:
@@ -324,7 +338,35 @@ def _cell(value: msgspec.Raw | None) -> Cell:
     return msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode()
 
 
-def _elements(  # noqa: C901 - one pass over the brackets
+def _objects(pieces: Iterator[bytes], source: Source) -> Iterator[bytes]:
+    """The objects of a file: its lines, where each is one, else what its brackets enclose."""
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= PIECE:
+            break
+    lines = [line for line in head.removeprefix(codecs.BOM_UTF8).split(b"\n")[:9] if line.strip()]
+    follows = len(lines) > 1 and lines[1].startswith(b"{")
+    by_line = lines and lines[0].startswith(b"{") and (follows or _members(lines[0]) is not None)
+    pieces = chain((head,), pieces)
+    yield from _lines(pieces, source) if by_line else _elements(pieces, source)
+
+
+def _lines(pieces: Iterator[bytes], source: Source) -> Iterator[bytes]:
+    """The lines that are not blank; a last one that is cut off is left out of a file that is."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        if len(rest) > LONGEST_ROW:
+            msg = f"{source.what}: a JSON object is longer than {LONGEST_ROW} bytes"
+            raise FormatError(msg, "report the file to its vendor")
+        for line in whole:
+            yield from _between(line)
+    if not source.cut:
+        yield from _between(rest)
+
+
+def _elements(  # noqa: C901, PLR0912 - one pass over the brackets
     pieces: Iterator[bytes], source: Source
 ) -> Iterator[bytes]:
     """The elements of an array, or the objects that follow each other, as they stand.
@@ -361,6 +403,8 @@ def _elements(  # noqa: C901 - one pass over the brackets
                 elif depth < base:
                     yield from _between(data[start : match.start()])
                     start = match.end()
+                    if sign != b"]":
+                        yield sign  # it closes no array
             at = match.end()
         # What is whole is not looked at again.
         data, at, start = data[start:], max(0, at - start), 0
@@ -393,11 +437,15 @@ class WorkbookReader(_Rows):
             raise FormatError(msg, "install the extra xlsx, or ask for exports as CSV") from None
         source.stored.seek(0)
         try:
-            book = load_workbook(source.stored, read_only=True, data_only=True)
-            self._sheet = book.worksheets[0]
-            self._sheet.reset_dimensions()
-            self._cells = self._sheet.iter_rows()
-            header = next(self._cells, ())
+            # Twice: with the results that are stored, and with the formulas they are of.
+            sheets = [
+                load_workbook(source.stored, read_only=True, data_only=results).worksheets[0]
+                for results in (True, False)
+            ]
+            for sheet in sheets:
+                sheet.reset_dimensions()
+            self._cells = zip(*(sheet.iter_rows() for sheet in sheets), strict=True)
+            header, _ = next(self._cells, ((), ()))
         except Exception as error:  # noqa: BLE001 - openpyxl raises what it likes
             msg = f"{source.what}: the workbook cannot be read ({type(error).__name__})"
             raise FormatError(msg, "report the file to its vendor") from None
@@ -408,14 +456,27 @@ class WorkbookReader(_Rows):
 
     def _rows(self) -> Iterator[tuple[str, Sequence[Cell], str]]:
         width = len(self.columns)
-        for row in self._cells:
+        for row, formulas in self._read():
             cells = [_shown(cell) for cell in row]
-            if not any(cell is not None for cell in cells):
+            unknown = any(
+                cell is None and formula.value is not None
+                for cell, formula in zip(cells, formulas, strict=True)
+            )
+            if not unknown and not any(cell is not None for cell in cells):
                 continue
             beyond = any(cell is not None for cell in cells[width:])
             fault = f"{len(cells)} cells instead of {width}" if beyond else ""
+            fault = "a formula without a stored result" if unknown else fault
             raw = json.dumps(cells, ensure_ascii=False) if fault else ""
             yield raw, [*cells[:width], *([None] * (width - len(cells)))], fault
+
+    def _read(self) -> Iterator[Any]:
+        """The sheet's rows, with those of formulas beside them."""
+        try:
+            yield from self._cells
+        except Exception as error:  # noqa: BLE001 - openpyxl raises what it likes
+            msg = f"{self._source.what}: the workbook cannot be read ({type(error).__name__})"
+            raise FormatError(msg, "report the file to its vendor") from None
 
 
 def _shown(cell: Any) -> Cell:
