@@ -40,8 +40,8 @@ setup: $(VENV)/.stamp $(LOADERS) ## Install the tap with its tools (.venv), and 
 test: setup ## Run the tests; ARGS go to pytest, e.g. ARGS="-k state -x"
 	$(VENV)/bin/python -m pytest $(ARGS)
 
-soak: setup ## Run the model for long: ten thousand interleavings and ninety days, about an hour
-	$(VENV)/bin/python -m pytest tests/test_model.py --interleavings 10000 --days 90 $(ARGS)
+soak: setup ## Run the model and mutated files for long: ten thousand interleavings, ninety days; an hour or so
+	$(VENV)/bin/python -m pytest tests/test_model.py tests/test_fuzz.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
 
 audit: $(VENV)/.stamp ## Hold the dependencies against known vulnerabilities (asks the internet)
 	$(VENV)/bin/python -m pip install --quiet pip-audit

@@ -60,7 +60,8 @@ def _lines(end: str, **options: Any) -> bytes:
     return end.join(json.dumps(one, **options) for one in _objects()).encode()
 
 
-def _workbook() -> bytes:
+def workbook() -> bytes:
+    """The rows as a workbook's first sheet."""
     book = openpyxl.Workbook()
     sheet: Any = book.active
     for row in [NAMES, *ROWS]:
@@ -122,7 +123,7 @@ def test_pairs(tmp_path: Path, expected: list[dict[str, Any]], name: str, packin
 @pytest.mark.parametrize("packing", ["plain", "gzip"])
 def test_workbook(tmp_path: Path, expected: list[dict[str, Any]], packing: str) -> None:
     """A workbook's first sheet, its dates typed; a gzip around it is no packing of workbooks."""
-    content = PACKINGS[packing](_workbook())
+    content = PACKINGS[packing](workbook())
     if packing == "gzip":
         with pytest.raises(FormatError, match="zip archive within gzip"):
             _records(tmp_path, content)
@@ -252,7 +253,7 @@ def test_odd_archives(tmp_path: Path) -> None:
 def _broken() -> dict[str, bytes]:
     good = gzip.compress(FORMATS["csv ','"])
     archive = _zip(FORMATS["csv ','"] * 50)
-    book = _workbook()
+    book = workbook()
     locked = bytearray(_zip(b"user_id\n1\n"))
     for sign, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = locked.find(sign)
@@ -304,7 +305,7 @@ def _broken() -> dict[str, bytes]:
 
 def _broken_sheet() -> bytes:
     """A workbook whose sheet's XML ends early."""
-    archive, copy = zipfile.ZipFile(io.BytesIO(_workbook())), io.BytesIO()
+    archive, copy = zipfile.ZipFile(io.BytesIO(workbook())), io.BytesIO()
     with zipfile.ZipFile(copy, "w") as file:
         for name in archive.namelist():
             data = archive.read(name)
@@ -319,10 +320,13 @@ def _zip_of(name: str) -> bytes:
     return archive.getvalue()
 
 
-@pytest.mark.parametrize("name", _broken())
+BROKEN = _broken()
+
+
+@pytest.mark.parametrize("name", BROKEN)
 def test_broken_files(tmp_path: Path, name: str) -> None:
     """A file that cannot be read is one error that names it, and nothing of it goes out."""
-    path = deliver(tmp_path, "users", "2026-05-14-16", _broken()[name], ending="")
+    path = deliver(tmp_path, "users", "2026-05-14-16", BROKEN[name], ending="")
     with pytest.raises(ExportError) as caught:
         run(reading(tmp_path))
     assert path.name in str(caught.value)
