@@ -155,7 +155,7 @@ class Source:
         members = [
             member
             for member in sorted(archive.infolist(), key=lambda member: member.filename)
-            if not member.is_dir() and not member.filename.startswith("__MACOSX/")
+            if not member.filename.endswith("/") and not member.filename.startswith("__MACOSX/")
         ]
         unpacked = sum(member.file_size for member in members)
         packed = sum(member.compress_size for member in members)
