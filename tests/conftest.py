@@ -22,7 +22,7 @@ settings.load_profile("tap")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the model is run: `make soak` asks for more."""
     parser.addoption("--interleavings", type=int, default=1000)
-    parser.addoption("--mutations", type=int, default=1000)
+    parser.addoption("--mutations", type=int, default=500)
     parser.addoption("--days", type=int, default=9)
     parser.addoption("--seed", type=int, default=0)
 

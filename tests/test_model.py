@@ -280,7 +280,7 @@ def test_every_row_leaves_once(emulator: Emulator, pytestconfig: pytest.Config) 
         type("Interleavings", (Interleavings,), {"emulator": emulator}),
         settings=settings(
             max_examples=pytestconfig.getoption("--interleavings"),
-            stateful_step_count=12,
+            stateful_step_count=8,
             suppress_health_check=list(HealthCheck),
         ),
     )
