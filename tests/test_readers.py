@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
 import zipfile
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -235,6 +236,19 @@ def test_large_utf_16(tmp_path: Path) -> None:
     data = rows.encode("utf-16")
     assert len(data) > 4 << 20
     assert len(_records(tmp_path, data)) == 300_000
+
+
+def test_large_archive_that_is_broken(tmp_path: Path) -> None:
+    """An archive too large for a look is proven before its first row goes out, too."""
+    dice = random.Random(0)
+    rows = "".join(f"{n},{dice.randbytes(200).hex()}\n" for n in range(30_000))
+    data = bytearray(_zip(f"user_id,a\n{rows}".encode()))
+    assert len(data) > 4 << 20
+    data[-2_000] ^= 4
+    deliver(tmp_path, "users", "2026-05-14-16", bytes(data), ending="")
+    with pytest.raises(FormatError, match="the zip archive cannot be read") as caught:
+        run(reading(tmp_path))
+    assert caught.value.run.of("RECORD") == []  # type: ignore[attr-defined]
 
 
 def test_odd_archives(tmp_path: Path) -> None:

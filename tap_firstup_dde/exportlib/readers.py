@@ -165,6 +165,10 @@ class Source:
         if any(member.flag_bits & 1 for member in members):
             msg = f"{self.what}: the zip archive is encrypted"
             raise FormatError(msg, "ask for exports without a password")
+        # Nothing may go out of a file before all of it is proven.
+        for member in members:
+            for _ in _member(archive, member, self.what)():
+                pass
         if "xl/workbook.xml" in archive.namelist():
             return WorkbookReader(self)
         readers = [self._of_pieces(_member(archive, member, self.what)) for member in members]
