@@ -1,5 +1,5 @@
 # Everything a contributor runs. Needs Python (3.11 or newer), make and git; the rest is installed
-# into .venv (development), .targets (loaders, for the tests), .demo and .bench; `make clean` removes all.
+# into .venv (development), .targets (what the tests load with), .demo and .bench; `make clean` removes all.
 
 PYTHON ?= python3
 ARGS ?=
@@ -8,13 +8,17 @@ VENV := .venv
 DEMO := .demo
 MELTANO := meltano==4.4.1
 
-# The loaders that the tests load with; meltano.yml has the same versions. target-duckdb loses rows with
+# What the tests load with: Meltano and loaders (meltano.yml has the same versions), and a server that
+# stands in for Snowflake. target-duckdb loses rows with
 # any newer duckdb, and this one cannot be had for newer Pythons: there its environment stays empty.
 TARGETS := .targets
 target-postgres := meltanolabs-target-postgres==0.8.1
 target-jsonl := target-jsonl==0.1.4
 target-duckdb := 'target-duckdb==0.8.0; python_version < "3.13"' 'duckdb==1.0.0; python_version < "3.13"'
-LOADERS := $(patsubst %,$(TARGETS)/%/.stamp,target-postgres target-jsonl target-duckdb)
+target-snowflake := meltanolabs-target-snowflake==0.20.4 'fakesnow[server]==0.12.1'
+meltano := '$(subst meltano,meltano[s3],$(MELTANO))'
+PROGRAMS := target-postgres target-jsonl target-duckdb target-snowflake meltano
+LOADERS := $(PROGRAMS:%=$(TARGETS)/%/.stamp)
 
 # What the benchmark compares with. One that cannot be installed is left out of its table.
 BENCH := .bench
@@ -24,8 +28,7 @@ pipelinewise-tap-s3-csv := pipelinewise-tap-s3-csv==3.0.1
 tap-s3-csv := tap-s3-csv==2.3.1
 dlt := 'dlt[duckdb,filesystem,parquet]==1.31.0' pandas
 sling := sling==1.6.5
-meltano := $(MELTANO)
-CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling meltano)
+CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test soak lint audit demo bench growth sftp clean python
@@ -35,10 +38,10 @@ help: ## Show this list
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.stamp $(LOADERS) ## Install the tap with its tools (.venv), and loaders for the tests (.targets)
+setup: $(VENV)/.stamp $(LOADERS) ## Install the tap with its tools (.venv), and what the tests load with (.targets)
 
-test: setup ## Run the tests; ARGS go to pytest, e.g. ARGS="-k state -x"
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: setup ## Run the tests, on all processors; ARGS go to pytest, e.g. ARGS="-k state -x -n 0"
+	$(VENV)/bin/python -m pytest --numprocesses auto $(ARGS)
 
 soak: setup ## Run the model and mutated files for long: ten thousand interleavings, ninety days; an hour or so
 	$(VENV)/bin/python -m pytest tests/test_model.py tests/test_fuzz.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
@@ -55,7 +58,7 @@ lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
 demo: $(DEMO)/.stamp ## Firstup (emulated) to PostgreSQL through Meltano; FOLDER=1 reads delivered files
 	@$(DEMO)/venv/bin/python demo/demo.py $(if $(FOLDER),--folder) $(ARGS)
 
-bench: $(TARGETS)/target-postgres/.stamp $(CONTENDERS) ## Measure the tap against other tools; ARGS="--help" says what else there is
+bench: $(TARGETS)/target-postgres/.stamp $(TARGETS)/meltano/.stamp $(CONTENDERS) ## Measure the tap against other tools; ARGS="--help" says what else there is
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
 growth: $(VENV)/.stamp ## Measure the tap over rows, files and columns, into benchmarks/growth.svg

@@ -262,7 +262,7 @@ def meltano(
         "plugins": {"extractors": [tap_plugin], "loaders": [target_plugin]},
     }
     (folder / "meltano.yml").write_text(json.dumps(project))
-    program = str(TOOLS / "meltano" / "bin" / "meltano")
+    program = str(ROOT / ".targets" / "meltano" / "bin" / "meltano")
     return [program, "--log-level=warning", "run", "tap-firstup-dde", "target-postgres"]
 
 

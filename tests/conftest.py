@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tap_firstup_dde.emulator import Emulator
+from tests.loaders import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +25,7 @@ settings.load_profile("tap")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the model is run: `make soak` asks for more."""
-    parser.addoption("--interleavings", type=int, default=1000)
+    parser.addoption("--interleavings", type=int, default=500)
     parser.addoption("--mutations", type=int, default=500)
     parser.addoption("--days", type=int, default=9)
     parser.addoption("--seed", type=int, default=0)
@@ -48,3 +52,30 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
         with get_server(runtime / "data") as server:
             yield server.get_uri()
+
+
+@pytest.fixture(scope="module")
+def snowflake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a server that stands in for Snowflake."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    server = program("target-snowflake").with_name("fakesnow")
+    with (tmp_path_factory.mktemp("fakesnow") / "log").open("wb") as log:
+        serving = subprocess.Popen([server, "-s", "-p", str(port)], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 60
+        while not _listens(port):
+            assert serving.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield port
+    finally:
+        serving.terminate()
+        serving.wait()
+
+
+def _listens(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -28,8 +28,8 @@ from tap_firstup_dde.exportlib.encoding import write_file
 from tap_firstup_dde.exportlib.formats import CSVReader
 from tap_firstup_dde.tap import TapFirstupDDE
 from tests import singer
+from tests.loaders import Postgres
 from tests.singer import Collector, Run, command, discover, run, settings, write
-from tests.test_targets import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

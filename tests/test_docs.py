@@ -1,15 +1,24 @@
-"""README, meltano.yml and the code say the same about settings."""
+"""README, meltano.yml, the entry for Meltano Hub and the code say the same about settings."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 
+from tap_firstup_dde.settings import faults
 from tap_firstup_dde.tap import TapFirstupDDE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 SDK_OWN = {"stream_maps", "stream_map_config", "faker_config", "batch_config"}
@@ -18,6 +27,60 @@ PROPERTIES: dict[str, dict[str, Any]] = TapFirstupDDE.config_jsonschema["propert
 OWN = {n: p for n, p in PROPERTIES.items() if n not in SDK_OWN and "flattening" not in n}
 MELTANO = yaml.safe_load((ROOT / "meltano.yml").read_text())
 (EXTRACTOR,) = MELTANO["plugins"]["extractors"]
+
+
+HUB = yaml.safe_load((ROOT / "docs" / "hub" / "tap-firstup-dde.yml").read_text())
+_TEXT = {"type": "string", "minLength": 1}
+_TEXTS = {"type": "array", "items": _TEXT, "minItems": 1, "uniqueItems": True}
+# What Meltano Hub asks of the entry of an extractor.
+HUB_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name", "namespace", "variant", "quality"],
+    "properties": {
+        **dict.fromkeys(
+            "name namespace variant label description definition executable pip_url repo "
+            "log_parser logo_url docs next_steps prereq settings_preamble usage".split(),
+            _TEXT,
+        ),
+        "domain_url": {**_TEXT, "format": "uri", "pattern": "^https://"},
+        "keywords": _TEXTS,
+        "select": _TEXTS,
+        "capabilities": {
+            **_TEXTS,
+            "items": {
+                "enum": "properties catalog discover state about stream-maps schema-flattening "
+                "activate-version batch test log-based structured-logging".split()
+            },
+        },
+        "supported_python_versions": {**_TEXTS, "items": {"pattern": r"^3\.\d+$"}},
+        "maintenance_status": {"enum": "active beta development inactive unknown".split()},
+        "quality": {"enum": "gold silver bronze unknown".split()},
+        "settings_group_validation": {"type": "array", "items": _TEXTS},
+        "settings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["name"],
+                "properties": {
+                    **dict.fromkeys("name label description placeholder docs env".split(), _TEXT),
+                    "kind": {
+                        "enum": "oauth hidden password date_iso8601 file email integer options "
+                        "object array boolean string decimal".split()
+                    },
+                    "value": {},
+                    "hidden": {"type": "boolean"},
+                    "sensitive": {"type": "boolean"},
+                    "options": {
+                        "type": "array",
+                        "items": {"required": ["label", "value"], "additionalProperties": _TEXT},
+                    },
+                },
+            },
+        },
+    },
+}
 
 
 def _rows() -> dict[str, list[str]]:
@@ -77,3 +140,51 @@ def test_tests_in_the_docs_exist() -> None:
     assert sum(bool(found) for found in named) > 30
     for file, test in (pair for found in named for pair in found):
         assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{file}::{test}"
+
+
+def test_hub_entry_is_valid() -> None:
+    """The entry for Meltano Hub is one as its schema wants it, and says what meltano.yml says."""
+    Draft7Validator.check_schema(HUB_SCHEMA)
+    assert [error.message for error in Draft7Validator(HUB_SCHEMA).iter_errors(HUB)] == []
+    same = {"name", "namespace", "label", "executable", "settings", "settings_group_validation"}
+    assert {name: HUB[name] for name in same} == {name: EXTRACTOR[name] for name in same}
+    assert set(HUB["capabilities"]) == {str(c.value) for c in TapFirstupDDE.capabilities}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert HUB["pip_url"] == project["name"]
+    versions = [c.rsplit(" ", 1)[1] for c in project["classifiers"] if ":: Python :: " in c]
+    assert HUB["supported_python_versions"] == versions
+
+
+def test_settings_groups() -> None:
+    """Each group of settings that Meltano checks is enough for the tap, and none is less."""
+    values: dict[str, Any] = {"folder": {"url": "/tmp"}}  # noqa: S108 - nothing is written
+    for group in EXTRACTOR["settings_group_validation"]:
+        config = {name: values.get(name, "x") for name in group}
+        assert faults(config) == []
+        for name in group:
+            assert faults({n: v for n, v in config.items() if n != name})
+
+
+def _described(settings: dict[str, Any], at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every setting, and those within them."""
+    for name, setting in settings.items():
+        yield at + name, setting
+        yield from _described(setting.get("properties", {}), f"{at}{name}.")
+
+
+@pytest.mark.parametrize("output", ["json", "markdown"])
+def test_about(output: str) -> None:
+    """``--about`` tells each setting's meaning, and what it may be, those within others too."""
+    command = [sys.executable, "-m", "tap_firstup_dde", "--about", "--format", output]
+    about = subprocess.check_output(command, text=True)
+    if output == "json":
+        told = json.loads(about)["settings"]["properties"]
+        assert told == json.loads(json.dumps(PROPERTIES))
+    own = [pair for pair in _described(PROPERTIES) if not pair[0].startswith("stream_maps.")]
+    assert len(own) > 30
+    for name, setting in own:
+        assert setting["title"]
+        assert setting["description"]
+        if output == "markdown":
+            (row,) = (line for line in about.splitlines() if line.startswith(f"| {name} |"))
+            assert row.endswith(f"| {setting['description']} |")

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.loaders import PIPE, ROOT
 from tests.singer import settings, write
-from tests.test_targets import PIPE, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.singer import Run
 
-FILES = 20  # of one example; with its 100 examples 2,000 of them
+FILES = 20  # of one example; with its 50 examples 1,000 of them
 STREAM = "activities"
 # Labels of columns, among them documented ones, odd ones, and two that become one name.
 LABELS = ("Likes", "Date", "Is Featured", "likes", "Généré à", "1st", "a*b", "^.*$", "", "Score")
@@ -85,7 +85,7 @@ CATALOG = {
 
 
 # Not shrunk: that takes longer than to read twenty small files.
-@settings(max_examples=100, phases=[Phase.generate])
+@settings(max_examples=50, phases=[Phase.generate])
 @given(
     files=st.lists(_file(), min_size=FILES, max_size=FILES),
     whole=st.sampled_from([look.LOOK_WHOLE, 80]),

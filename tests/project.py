@@ -1,0 +1,85 @@
+"""A Meltano project of a test's own: the repository's meltano.yml, run by the real Meltano."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.loaders import ROOT, program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OTHERS = ("MELTANO_", "TAP_FIRSTUP_DDE_", "TARGET_")  # settings that are none of a test's business
+
+
+class Project:
+    """The repository's meltano.yml in a folder, its plugins being what `make setup` installed.
+
+    Attributes:
+        folder: Where it is.
+        description: What its meltano.yml holds.
+        env: The environment that Meltano runs in.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        """Make a project.
+
+        Args:
+            folder: An empty folder.
+            settings: Plugin → setting → value; they go the way of a .env file.
+        """
+        self.folder = folder
+        self.description: dict[str, Any] = yaml.safe_load((ROOT / "meltano.yml").read_text())
+        for kind in ("extractors", "loaders"):
+            for plugin in self.description["plugins"][kind]:
+                del plugin["pip_url"]
+                plugin["executable"] = str(
+                    Path(sys.executable).with_name(plugin["name"])
+                    if kind == "extractors"
+                    else ROOT / ".targets" / plugin["name"] / "bin" / plugin["executable"]
+                )
+        self.env = {name: v for name, v in os.environ.items() if not name.startswith(OTHERS)}
+        self.env |= {"MELTANO_ENVIRONMENT": "ci", "NO_COLOR": "1"}
+        for plugin, values in settings.items():
+            self.set(plugin, values)
+        self.write()
+
+    def write(self) -> None:
+        """Write its meltano.yml anew."""
+        (self.folder / "meltano.yml").write_text(yaml.safe_dump(self.description))
+
+    def set(self, plugin: str, values: Mapping[str, Any]) -> None:
+        """Set a plugin's settings."""
+        for name, value in values.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            self.env[f"{plugin}_{name}".upper().replace("-", "_")] = text
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start Meltano as the first of a process group of its own, what it says in a file."""
+        with (self.folder / "meltano.log").open("wb") as log:
+            return subprocess.Popen(
+                [program("meltano"), *arguments],
+                cwd=self.folder,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                text=True,
+            )
+
+    def run(self, *arguments: str) -> int:
+        """Run Meltano to its end; its exit status."""
+        return self.start(*arguments).wait(timeout=120)
+
+    @property
+    def log(self) -> str:
+        """What the last run said."""
+        return (self.folder / "meltano.log").read_text()
