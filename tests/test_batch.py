@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from collections import defaultdict
 from itertools import zip_longest
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow.parquet
 import pytest
 import s3fs
 from adbc_driver_postgresql import dbapi
+from jsonschema import Draft7Validator
 from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
 from singer_sdk.exceptions import ConfigValidationError
@@ -485,6 +487,36 @@ def _failed(emulator: Emulator, tmp_path: Path, config: Mapping[str, Any]) -> st
     (error,) = [line for line in done.log.splitlines() if "| ERROR" in line]
     assert done.log.splitlines()[-1] == error
     return error
+
+
+def test_files_are_what_copy_reads(emulator: Emulator, tmp_path: Path) -> None:
+    """A jsonl.gz file is one that a warehouse's COPY takes: an object a line, typed, UTF-8, no NUL.
+
+    Each object has the schema's columns, once, and values of their types; the file is one member
+    of gzip, and nothing is before, between or after the lines.
+    """
+    emulator.add("users", "2026-05-14-00", _csv(AWKWARD))
+    emulator.add("users", "2026-05-14-04", _csv({**AWKWARD, "user_id": ["nul\0nul"]}))
+    done = run(settings(emulator, batch_config=_config(tmp_path / "files")))
+    schema = done.schema("users")["schema"]
+    check = Draft7Validator({**schema, "additionalProperties": False})
+    files = [url for message in done.of("BATCH") for url in message["manifest"]]
+    lines = []
+    for url in files:
+        unpack = zlib.decompressobj(wbits=31)
+        text = unpack.decompress(_local(url))
+        assert unpack.eof
+        assert unpack.unused_data == b""
+        assert b"\0" not in text
+        assert text.endswith(b"\n")
+        lines += text.decode("utf-8", "strict")[:-1].split("\n")
+    for line in lines:
+        pairs = json.loads(line, object_pairs_hook=list)
+        assert len({name for name, _ in pairs}) == len(pairs)
+        assert [error.message for error in check.iter_errors(dict(pairs))] == []
+        assert not line[0].isspace()
+    assert len(files) == 2
+    assert len(lines) > 20
 
 
 def test_unwritable_root(emulator: Emulator, tmp_path: Path) -> None:
