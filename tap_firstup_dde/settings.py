@@ -250,7 +250,8 @@ def _schema() -> dict[str, Any]:
             title="Batch files",
             description="Write batch files instead of records: `encoding` (`format` jsonl, parquet "
             "or arrow; `compression`), `storage` (`root`, a folder or an fsspec URL; `prefix`; "
-            "`params` of its file system) and `batch_size`, rows a file at most.",
+            "`params` of its file system) and `batch_size`, rows a file at most. Not together with "
+            "stream maps or flattening.",
         ),
     ).to_dict()
 

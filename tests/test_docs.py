@@ -115,8 +115,20 @@ def test_meltano_knows_every_setting() -> None:
     secret = {name for name, s in PROPERTIES.items() if s.get("secret")}
     assert {name for name, s in offered.items() if s.get("sensitive")} == secret
     for name, setting in offered.items():
-        if "value" in setting and name in PROPERTIES:
-            assert setting["value"] == PROPERTIES[name].get("default", setting["value"])
+        known = PROPERTIES[name]
+        assert setting.get("value") == known.get("default")
+        assert [option["value"] for option in setting.get("options", [])] == known.get("enum", [])
+        kinds = {"options": "string", "date_iso8601": "string"}
+        allowed = {*known["type"], *(["integer"] if "number" in known["type"] else [])}
+        assert kinds.get(setting["kind"], setting["kind"]) in allowed
+        assert (setting["kind"] == "date_iso8601") == (known.get("format") == "date-time")
+        assert setting["label"]
+        assert setting["description"]
+        if name in OWN:
+            assert (setting["label"], setting["description"]) == (
+                known["title"],
+                known["description"],
+            )
 
 
 def test_meltano_capabilities() -> None:
