@@ -312,7 +312,7 @@ def _members(element: bytes) -> dict[str, msgspec.Raw] | None:
     try:
         json.loads(element.decode(), object_pairs_hook=_different)
         return msgspec.json.decode(element, type=dict[str, msgspec.Raw])
-    except (ValueError, RecursionError):  # msgspec's errors are among the former
+    except (ValueError, RecursionError, msgspec.MsgspecError):
         return None
 
 
