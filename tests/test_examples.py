@@ -94,7 +94,8 @@ def test_reach(exported: Emulator, loaded: psycopg.Connection) -> None:
             reached[key].add(person)
         if any(row[n] != "0" for n in ("likes", "shares", "bookmarks", "clicks", "link_clicks")):
             engaged[key].add(person)
-    expected = {key: (names[key], len(reached[key]), len(engaged[key])) for key in seen}
+    both = {key: reached[key] & engaged[key] for key in seen}
+    expected = {key: (names[key], len(reached[key]), len(both[key])) for key in seen}
     assert {key: tuple(rest) for key, *rest in _asked(loaded, "reach")} == expected
 
 
@@ -121,11 +122,23 @@ def test_daily_active_users(exported: Emulator, loaded: psycopg.Connection) -> N
 
 
 def test_acknowledgement_rate(exported: Emulator, loaded: psycopg.Connection) -> None:
-    """Only campaigns that ask for it, by their newest version."""
+    """Only campaigns that ask for it, by their newest version; nobody counts who did not see it."""
     newest = {row["campaign_id"]: row["acknowledgeable"] for row in _rows(exported, "campaigns")}
-    seen = {row["content_id"] for row in _rows(exported, "activities")}
-    expected = {key for key, asks in newest.items() if asks == "t" and key in seen}
-    assert {row[0] for row in _asked(loaded, "acknowledgement_rate")} == expected
+    reached: dict[str, set[str]] = defaultdict(set)
+    acknowledged: dict[str, set[str]] = defaultdict(set)
+    seen = set()
+    for row in _rows(exported, "activities"):
+        if newest.get(row["content_id"]) == "t":
+            seen.add(row["content_id"])
+            if row["impressions"] != "0":
+                reached[row["content_id"]].add(row["user_id"])
+            if row["acknowledge_counts"] != "0":
+                acknowledged[row["content_id"]].add(row["user_id"])
+    found = {key: counts for key, _, *counts, _ in _asked(loaded, "acknowledgement_rate")}
+    both = {key: reached[key] & acknowledged[key] for key in seen}
+    assert found == {key: [len(reached[key]), len(both[key])] for key in seen}
+    rates = [rate for *_, rate in _asked(loaded, "acknowledgement_rate") if rate is not None]
+    assert all(0 <= rate <= 1 for rate in rates)
 
 
 def test_channel_mix(exported: Emulator, loaded: psycopg.Connection) -> None:
