@@ -362,6 +362,16 @@ def _is_time(text: str) -> bool:
     return True
 
 
+def shadowed(config: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that are set and have no effect → the one that is used instead."""
+    found = {}
+    if config.get("access_token"):
+        found = dict.fromkeys(("client_id", "client_secret"), "access_token")
+    if config.get("folder"):
+        found = dict.fromkeys(("client_id", "client_secret", "access_token"), "folder")
+    return {name: winner for name, winner in found.items() if config.get(name)}
+
+
 def secrets(config: Mapping[str, Any]) -> list[Any]:
     """The values of the settings that are secret, as far as they are set."""
     batch, folder = config.get("batch_config"), config.get("folder")

@@ -238,16 +238,20 @@ class ExportStream(Stream):
     # Before the first SCHEMA
 
     def discover(self) -> None:
-        """Take the columns and types of the newest generation's files, if there are any.
+        """Take the columns and types of the newest generation that has any columns.
 
         Raises:
             ExportError: The list or the first of the files cannot be read.
         """
-        files = self._transport.list_files(self.name)
-        newest = max((file.generated_at for file in files), default=None)
-        self._pending = [file for file in files if file.generated_at == newest]
-        self._settle_types(self._look(whole_first=False))
-        discard(self._kept)
+        files = list(self._transport.list_files(self.name))
+        seen = Look()
+        for newest in sorted({file.generated_at for file in files}, reverse=True):
+            self._pending = [file for file in files if file.generated_at == newest]
+            seen = self._look(whole_first=False)
+            discard(self._kept)
+            if seen.columns:
+                break
+        self._settle_types(seen)
 
     def _prepare(self) -> None:
         """List, decide what is pending, look into it, and settle columns, types and key."""
@@ -264,11 +268,18 @@ class ExportStream(Stream):
                 )
             self._bookmark = settled
             self.stream_state.update(settled.to_state())
-        full = self.replication_method != "INCREMENTAL"
-        since = Bookmark() if full else self._bookmark
+        if self.replication_method not in {"INCREMENTAL", "FULL_TABLE"}:
+            self.logger.warning(
+                "%s: the replication method %s is taken for %s",
+                self.name,
+                self.replication_method,
+                "INCREMENTAL" if self._is_incremental() else "FULL_TABLE",
+            )
+        since = self._bookmark if self._is_incremental() else Bookmark()
         self._pending = since.pending(files, self._lookback, self._start)
         self.logger.info("%s: %d of %d files to read", self.name, len(self._pending), len(files))
         self._warn_of_lost_rows(files)
+        self._warn_of_longer_lookback()
         self._warn_of_gap(files)
         self._settle_types(self._look())
         if not self._pending and not self._pinned():
@@ -277,10 +288,33 @@ class ExportStream(Stream):
             self._types = {name: kind for name, kind in self._types.items() if name in certain}
         self._announce()
 
+    def _is_incremental(self) -> bool:
+        """Whether to go on from the bookmark: unless the catalog asks for the full table."""
+        return str(self.replication_method).upper() != "FULL_TABLE"
+
+    def _warn_of_longer_lookback(self) -> None:
+        """Say so when files are pending whose keys a shorter lookback has let go."""
+        before = self.stream_state.get("lookback_days")
+        now = self.config["lookback_days"]
+        newest = self._bookmark.generated_at
+        if not isinstance(before, int) or before >= now or newest is None:
+            return
+        forgotten = [f for f in self._pending if newest - f.generated_at > timedelta(before)]
+        if forgotten and self._is_incremental():
+            self.logger.warning(
+                "%s: lookback_days was %d and is %d; whether the %d files that are older than it "
+                "reached were read is not known, so they are read now, perhaps again: start_date "
+                "leaves them out",
+                self.name,
+                before,
+                now,
+                len(forgotten),
+            )
+
     def _warn_of_lost_rows(self, files: Collection[ExportFile]) -> None:
         """Say so when the file that an earlier run was cut off in is no longer listed."""
         key, rows = self._bookmark.in_progress
-        if key and key not in {self.stream_state.get("lost"), *(file.key for file in files)}:
+        if key and key != self.stream_state.get("lost") and key not in {f.key for f in files}:
             self.stream_state["lost"] = key  # told once
             self.logger.warning(
                 "%s: file %s, of which %d rows were read, is no longer listed; its other rows "
@@ -310,7 +344,7 @@ class ExportStream(Stream):
         """
         now = self._transport.program_id
         before = self.stream_state.get("program_id")
-        if now and before and now != before:
+        if now and before and now != str(before):
             msg = f"{self.name}: the state is of program {before}, what is read now of {now}"
             raise StateError(msg, "use one state per program, or start without a state")
         if now:
@@ -473,7 +507,7 @@ class ExportStream(Stream):
             self._write_schema_again()
             reader = self._reader(spooled, block)
         cut_off, _ = self._bookmark.in_progress
-        incremental = self.replication_method == "INCREMENTAL"
+        incremental = self._is_incremental()
         skip = self._bookmark.rows_read(file) if incremental else 0
         if self._bookmark.has_changed(file):
             self.logger.warning(
@@ -484,7 +518,7 @@ class ExportStream(Stream):
         misfits: Counter[str] = Counter()
         keys: list[pl.Series] = []
         rows, since_state, malformed = skip, 0, 0
-        for part in parts(ahead(iter(reader)), skip=skip, most=most, full=full):
+        for part in parts(ahead(iter(reader)), str(file), skip=skip, most=most, full=full):
             if part.malformed and self._malformed:
                 self._malformed.write(file, part.malformed)
                 malformed += len(part.malformed)
@@ -591,6 +625,7 @@ class ExportStream(Stream):
         """Send STATE with the bookmark as it is."""
         self.stream_state.pop("in_progress", None)
         self.stream_state.update(self._bookmark.to_state())
+        self.stream_state["lookback_days"] = self.config["lookback_days"]
         self._state_changed()
         self._write_state_message()
 

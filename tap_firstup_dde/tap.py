@@ -29,7 +29,14 @@ from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.extract import Spool
 from tap_firstup_dde.exportlib.models import STATE_HINT
 from tap_firstup_dde.exportlib.secrecy import SECRECY
-from tap_firstup_dde.settings import SETTINGS, environment_faults, faults, secrets, without_secrets
+from tap_firstup_dde.settings import (
+    SETTINGS,
+    environment_faults,
+    faults,
+    secrets,
+    shadowed,
+    without_secrets,
+)
 from tap_firstup_dde.streams import ExportStream
 
 if sys.version_info >= (3, 12):
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
     from tap_firstup_dde.exportlib.models import Transport
 
 
+CATALOG_HINT = "make one with --discover"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
@@ -180,33 +188,14 @@ class TapFirstupDDE(Tap):
     ]
 
     def __init__(self, *, state: Any = None, catalog: Any = None, **options: Any) -> None:
-        """Take the replication method from a catalog's metadata as well: the SDK drops it.
+        """Take the state as the whole message, too, and what a catalog's metadata say.
 
         Raises:
-            StateError: The state is not an object.
+            StateError: The state is not one.
             ExportError: The catalog is not one.
         """
-        if not isinstance(state, dict | None):
-            msg = "the state cannot be read: it is not an object"
-            raise StateError(msg, STATE_HINT)
-        if state and state.get("type") == "STATE":
-            state = state.get("value")  # the whole message, as it went out
-        if state and "bookmarks" not in state:
-            msg = "the state cannot be read: it has no bookmarks"
-            raise StateError(msg, STATE_HINT)
-        if not isinstance(catalog, dict | Catalog | None):
-            msg = "the catalog cannot be read: it is not an object"
-            raise ExportError(msg, "make one with --discover")
-        for entry in catalog.get("streams", []) if isinstance(catalog, dict) else []:
-            for name, column in entry.get("schema", {}).get("properties", {}).items():
-                if not isinstance(column, dict):
-                    msg = f"the catalog cannot be read: {name} is not described by an object"
-                    raise ExportError(msg, "make one with --discover")
-            for item in entry.get("metadata", []):
-                method = item.get("metadata", {}).get("replication-method")
-                if method and not item.get("breadcrumb"):
-                    entry.setdefault("replication_method", method)
-        super().__init__(state=state, catalog=catalog, **options)
+        catalog = _usable_catalog(catalog)
+        super().__init__(state=_usable_state(state), catalog=catalog, **options)
         SECRECY.guard(secrets(self.config))
 
     @cached_property
@@ -261,6 +250,8 @@ class TapFirstupDDE(Tap):
         errors = [without_secrets(e, self.config) for e in errors] or faults(self.config)
         for name in sorted(set(self.config) - set(self.config_jsonschema["properties"])):
             self.logger.warning("the setting %s is not known, and has no effect", name)
+        for name, winner in shadowed(self.config).items():
+            self.logger.warning("%s is set, so %s has no effect", winner, name)
         if errors and raise_errors:
             msg = "the settings cannot be used"
             raise ConfigValidationError(msg, errors=errors, schema=self.config_jsonschema)
@@ -311,3 +302,52 @@ class TapFirstupDDE(Tap):
             help=command.help,
             logger=cls.logger,
         )
+
+
+def _usable_state(state: Any) -> Any:
+    """A state, out of the message that it went out in where that is given.
+
+    Raises:
+        StateError: It is not one.
+    """
+    if not isinstance(state, dict | None):
+        msg = "the state cannot be read: it is not an object"
+        raise StateError(msg, STATE_HINT)
+    if state and state.get("type") == "STATE":
+        state = state.get("value") or {"value": None}
+    if state and "bookmarks" not in state:
+        msg = "the state cannot be read: it has no bookmarks"
+        raise StateError(msg, STATE_HINT)
+    return state
+
+
+def _usable_catalog(catalog: Any) -> Any:
+    """A catalog, with the replication method from its metadata, where the SDK drops it.
+
+    Raises:
+        ExportError: It is not one.
+    """
+    if not isinstance(catalog, dict | Catalog | None):
+        msg = "the catalog cannot be read: it is not an object"
+        raise ExportError(msg, CATALOG_HINT)
+    for entry in catalog.get("streams", []) if isinstance(catalog, dict) else []:
+        if not _is_entry(entry):
+            msg = "the catalog cannot be read: an entry is not that of a stream"
+            raise ExportError(msg, CATALOG_HINT)
+        for name, column in entry.get("schema", {}).get("properties", {}).items():
+            if not isinstance(column, dict):
+                msg = f"the catalog cannot be read: {name} is not described by an object"
+                raise ExportError(msg, CATALOG_HINT)
+        for item in entry.get("metadata", []):
+            method = item.get("metadata", {}).get("replication-method")
+            if method and not item.get("breadcrumb"):
+                entry.setdefault("replication_method", method)
+    return catalog
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a catalog's entry has the parts that the SDK takes for granted."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("tap_stream_id"), str):
+        return False
+    schema = entry.get("schema", {})
+    return isinstance(schema, dict) and isinstance(schema.get("properties", {}), dict)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tap_firstup_dde.documented import ADDED
 from tap_firstup_dde.exportlib import formats
-from tap_firstup_dde.exportlib.exceptions import FormatError
+from tap_firstup_dde.exportlib.exceptions import FormatError, StateError
 from tap_firstup_dde.exportlib.formats import (
     Batch,
     CSVReader,
@@ -553,8 +553,8 @@ def test_parts(size: int, most: int, full: bool) -> None:  # noqa: FBT001 - a ta
         numbers = pl.Series([n for n in good if low < n <= low + size], dtype=pl.Int64)
         rows = [Malformed(n, str(n), "odd") for n in sorted(bad) if low < n <= low + size]
         batches.append(Batch(pl.DataFrame({"a": numbers.cast(pl.String)}), numbers, rows))
-    for skip in range(40):
-        found = list(parts(batches, skip=skip, most=most, full=full))
+    for skip in range(38):
+        found = list(parts(batches, "the file", skip=skip, most=most, full=full))
         assert all(0 < p.frame.height + len(p.malformed) <= most for p in found)
         assert all(p.frame["a"].cast(pl.Int64).equals(p.numbers) for p in found)
         numbered = [sorted([*p.numbers, *(row.number for row in p.malformed)]) for p in found]
@@ -562,6 +562,8 @@ def test_parts(size: int, most: int, full: bool) -> None:  # noqa: FBT001 - a ta
         assert {row.number for p in found for row in p.malformed} == {n for n in bad if n > skip}
         if full:
             assert all(len(part) == most for part in numbered[:-1])
+    with pytest.raises(StateError, match=r"the file: .* 38 rows .* it has 37"):
+        list(parts(batches, "the file", skip=38, most=most, full=full))
 
 
 def test_parts_do_not_wait_when_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -571,6 +573,6 @@ def test_parts_do_not_wait_when_they_are_large(monkeypatch: pytest.MonkeyPatch) 
     batches = [
         Batch(pl.DataFrame({"a": [cell] * 2}), pl.Series([n, n + 1])) for n in range(1, 20, 2)
     ]
-    found = [list(part.numbers) for part in parts(batches, skip=1, most=100, full=True)]
+    found = [list(part.numbers) for part in parts(batches, "the file", skip=1, most=100, full=True)]
     assert [number for part in found for number in part] == list(range(2, 21))
     assert max(map(len, found)) == 4

@@ -837,3 +837,107 @@ def test_column_type_of_no_column(emulator: Emulator, caplog: pytest.LogCaptureF
     types = {"users": {"tenur": "string", "Tenure": "string"}}
     assert run(settings(emulator, column_types=types)).records("users")[0]["tenure"] == "5"
     assert "column_types names columns that are not there: tenur" in caplog.text
+
+
+def test_longer_lookback(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """What a shorter lookback has let go of is read again with a longer one, and that is told."""
+    emulator.add("users", "2026-05-10-00", "user_id\n1\n")
+    emulator.add("users", "2026-05-14-00", "user_id\n1\n")
+    state = run(settings(emulator, lookback_days=1)).state
+    caplog.clear()
+    assert run(settings(emulator, lookback_days=1), state).records("users") == []
+    assert "lookback_days" not in caplog.text
+    assert len(run(settings(emulator), state).records("users")) == 1
+    assert "users: lookback_days was 1 and is 14" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "again", "told"),
+    [
+        ("INCREMENTAL", 0, False),
+        ("incremental", 0, True),
+        ("LOG_BASED", 0, True),
+        ("FULL_TABLE", 1, False),
+        ("full_table", 1, True),
+    ],
+)
+def test_replication_methods(
+    emulator: Emulator,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    *,
+    method: str,
+    again: int,
+    told: bool,
+) -> None:
+    """Only a catalog that asks for the full table gets it; other words are told."""
+    emulator.add("users", "2026-05-14-00", "user_id\n1\n")
+    catalog = discover(settings(emulator), capsys)
+    for entry in catalog["streams"]:
+        entry["replication_method"] = method
+    state = run(settings(emulator), None, catalog).state
+    assert len(run(settings(emulator), state, catalog).records("users")) == again
+    assert (f"the replication method {method} is taken for" in caplog.text) == told
+
+
+def test_discovery_passes_over_empty_files(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Columns are those of the newest file that has any, so that they can be deselected."""
+    emulator.add("users", "2026-05-14-00", "user_id,attribute_salary\n1,5\n")
+    emulator.add("users", "2026-05-14-04", "")
+    (users,) = (
+        entry
+        for entry in discover(settings(emulator), capsys)["streams"]
+        if entry["tap_stream_id"] == "users"
+    )
+    assert "attribute_salary" in users["schema"]["properties"]
+
+
+def test_map_keeps_later_columns_out(emulator: Emulator) -> None:
+    """A map keeps a column out though no catalog, and no file before, has it; or all but some."""
+    emulator.add("users", "2026-05-14-00", "user_id,tenure\n1,5\n")
+    maps = {"users": {"attribute_salary": None}}
+    only = {"users": {"user_id": "user_id", "__else__": None}}
+    first = run(settings(emulator, stream_maps=maps)).state
+    emulator.add("users", "2026-05-14-04", "user_id,tenure,attribute_salary\n1,5,95000\n")
+    (row,) = run(settings(emulator, stream_maps=maps), first).records("users")
+    assert "attribute_salary" not in row
+    assert row["tenure"] == 5
+    (row,) = run(settings(emulator, stream_maps=only), first).records("users")
+    assert set(row) == {"user_id"}
+
+
+def test_shadowed_settings(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """Credentials that have no effect beside others are told."""
+    run(settings(emulator, access_token=emulator.issue_token()))
+    assert "access_token is set, so client_secret has no effect" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "bookmark",
+    [
+        {"finished": "1126d2031d6f"},
+        {"finished": False},
+        {"in_progress": {"file": "1126d2031d6f", "rows": -1}},
+        {"in_progress": {"file": "1126d2031d6f", "rows": 1.5}},
+        {"in_progress": {"file": "1126d2031d6f", "rows": 100}, "lost": ["a"], "finished": []},
+    ],
+)
+def test_odd_states(emulator: Emulator, bookmark: dict[str, Any]) -> None:
+    """What no state holds is an error in words, not rows that are missing."""
+    file = emulator.add("users", "2026-05-14-00", "user_id\n1\n")
+    key = hashlib.sha256(file.id.encode()).hexdigest()[:12]
+    text = json.dumps(bookmark).replace("1126d2031d6f", key)
+    with pytest.raises(StateError):
+        run(settings(emulator), {"bookmarks": {"users": json.loads(text)}})
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{}, "users", {"tap_stream_id": "users", "schema": {"properties": []}}, {"schema": {}}],
+)
+def test_catalog_entries_that_are_none(emulator: Emulator, entry: object) -> None:
+    """An entry that is none of a stream's is an error in words."""
+    with pytest.raises(ExportError, match="the catalog cannot be read"):
+        run(settings(emulator), None, {"streams": [entry]})

@@ -10,14 +10,19 @@
 #   MELTANO_ENVIRONMENT                  prod unless set; each has a state of its own
 #   ELT_LOG                              the log, kept as an artefact, of the last run only: elt.log unless set
 #
-# Exit status: 0 done; 75 another run is still going on (try again later); else Meltano's, with the end of the log on stderr.
+# Exit status: 0 done; 2 misspelt; 75 another run is still going on (try again later); else Meltano's, with the end of the log on stderr.
 # What a failed run had finished is in the state, the next one goes on from there: no clean-up, no retry by hand.
 set -euo pipefail
+
+if [ $# -gt 2 ] || [[ "${1-}" == -* || "${2-}" == -* ]]; then
+    echo 'usage: elt.sh [LOADER [EXTRACTOR]]' >&2
+    exit 2
+fi
 
 loader=${1:-target-postgres}
 extractor=${2:-tap-firstup-dde}
 log=$(realpath "${ELT_LOG:-elt.log}")
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../.."
 : "${MELTANO_STATE_BACKEND_URI:?names no bucket: without one each job would begin from nothing}"
 export MELTANO_ENVIRONMENT=${MELTANO_ENVIRONMENT:-prod} NO_COLOR=1
 
@@ -31,7 +36,10 @@ if command -v flock >/dev/null; then
     }
     # Nobody else runs here: for minutes Meltano takes a run that was killed for one that goes on.
     force=(--force)
+else
+    echo 'without flock nothing keeps two runs apart' >&2
 fi
+: >"$log"
 
 status=0
 meltano run "${force[@]}" "$extractor" "$loader" >"$log" 2>&1 || status=$?

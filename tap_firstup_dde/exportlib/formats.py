@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tap_firstup_dde.exportlib.exceptions import FormatError
+from tap_firstup_dde.exportlib.exceptions import FormatError, StateError
+from tap_firstup_dde.exportlib.models import STATE_HINT
 from tap_firstup_dde.exportlib.rows import CR, LF, QUOTE, SEPARATORS, Row, careful_rows
 
 if TYPE_CHECKING:
@@ -101,19 +102,26 @@ def _bytes(frame: pl.DataFrame) -> int:
     return 16 * frame.height * frame.width + int(frame.estimated_size())
 
 
-def parts(batches: Iterable[Batch], *, skip: int, most: int, full: bool = False) -> Iterator[Batch]:
+def parts(
+    batches: Iterable[Batch], what: str, *, skip: int, most: int, full: bool = False
+) -> Iterator[Batch]:
     """The rows after the first *skip* ones, in batches of at most *most* rows.
 
     Args:
         batches: All rows of a file.
+        what: The file, for messages.
         skip: Rows to leave out.
         most: Rows of one batch.
         full: Whether each has that many, but the last one and those that would take more than
             `HELD` bytes; otherwise none waits for more.
+
+    Raises:
+        StateError: The file has fewer rows than *skip*.
     """
-    done, size = skip, 0
+    done, size, there = skip, 0, 0
     held: list[Batch] = []
     for batch in batches:
+        there = batch.last
         if batch.last <= done:
             continue
         held.append(batch)
@@ -133,6 +141,9 @@ def parts(batches: Iterable[Batch], *, skip: int, most: int, full: bool = False)
     if held:
         joined = _joined(held)
         yield joined.between(done, joined.last)
+    if skip > there:
+        msg = f"{what}: the state says that {skip} rows of it were read, and it has {there}"
+        raise StateError(msg, STATE_HINT)
 
 
 def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:

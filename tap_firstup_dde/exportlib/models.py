@@ -177,8 +177,10 @@ class Bookmark:
             newest = None if value is None else parse_generation(value)
             times = {k: parse_generation(v) for k, v in state.get("finished_at", {}).items()}
             keys = state.get("finished")
+            if not isinstance(keys, list | None):
+                raise TypeError(type(keys).__name__)  # noqa: TRY301 - told as all others are
             progress = state.get("in_progress") or {"file": "", "rows": 0}
-            in_progress = (str(progress["file"]), int(progress["rows"]))
+            in_progress = (str(progress["file"]), _count(progress["rows"]))
             finished = {str(key): times.get(key, newest or _UNKNOWN) for key in keys or ()}
             historical = frozenset(map(str, state.get("historical") or ()))
             versions = {str(k): str(v) for k, v in (state.get("versions") or {}).items()}
@@ -217,7 +219,8 @@ class Bookmark:
 
         Of a state without a list of files, or with that of another source (of the API, and
         delivered files are listed now, or the other way round): what is listed up to it is
-        finished. Of one without times: when its files were generated.
+        finished, and a file that was cut off has another name now. Of one without times: when
+        its files were generated.
         """
         files = list(files)
         listed = {file.key: file.generated_at for file in files}
@@ -225,7 +228,14 @@ class Bookmark:
         if (self.closed or other) and self.generated_at is not None:
             done = {key: moment for key, moment in listed.items() if moment <= self.generated_at}
             past = frozenset(file.key for file in files if file.historical and file.key in done)
-            return replace(self, finished=done, closed=False, historical=past, versions={})
+            return replace(
+                self,
+                finished=done,
+                closed=False,
+                in_progress=("", 0) if other else self.in_progress,
+                historical=past,
+                versions={},
+            )
         known = {
             key: listed.get(key, moment) if moment == _UNKNOWN else moment
             for key, moment in self.finished.items()
@@ -325,6 +335,14 @@ class Bookmark:
             historical=past,
             versions={key: v for key, v in self._with_version(file).items() if key in known},
         )
+
+
+def _count(rows: object) -> int:
+    """A number of rows; ValueError for what is none."""
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 0:
+        msg = f"{rows!r} is no number of rows"
+        raise ValueError(msg)
+    return rows
 
 
 def _earlier(moment: datetime, span: timedelta) -> datetime:
