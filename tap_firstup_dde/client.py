@@ -160,6 +160,20 @@ class FirstupTransport:
         """The one program there is, once known."""
         return (self._program_id,) if self._program_id else ()
 
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """Where the API and the authorisation server are: their base URLs."""
+        return self._to.api_url, self._to.auth_url
+
+    def authorise(self) -> None:
+        """Have a token that can be sent.
+
+        Raises:
+            AuthenticationError: The credentials were refused.
+            TransportError: The authorisation server cannot be reached.
+        """
+        with_retries(self._bearer, self._to.retries)
+
     def list_files(self, stream: str) -> list[ExportFile]:
         """Every available file of *stream*, in the order of the answer, pages followed.
 
@@ -213,20 +227,33 @@ class FirstupTransport:
         except FileGoneError as error:
             raise FileGoneError(error.message, GONE_HINT) from None
 
+    def stored_size(self, file: ExportFile) -> int | None:
+        """Bytes of *file* as stored, as its endpoint states them.
+
+        Raises:
+            FileGoneError: The file expired since it was listed.
+            TransportError: The size cannot be had.
+        """
+        return self._ask_for(file).size
+
     def _sign(self, file: ExportFile, *, reuse: bool) -> _Signed:
         """A presigned URL of *file*: the one in use if it still lives and *reuse*, or fresh."""
         if reuse and self._signed and self._signed[0] == file.id:
             signed = self._signed[1]
             if time.monotonic() < signed.until:
                 return signed
+        signed = self._ask_for(file)
+        self._signed = (file.id, signed)
+        return signed
+
+    def _ask_for(self, file: ExportFile) -> _Signed:
+        """A fresh presigned URL of *file*, and what is promised of it."""
         url = f"{self._to.api_url}/v2/data_exports/type/{file.stream}/files/"
         answer = self._get(url + quote(file.id, safe=""), str(file))
         if answer.status_code == 404:
             msg = f"{file}: the file expired between list and download"
             raise FileGoneError(msg, GONE_HINT)
-        signed = _signed(json_object(answer, str(file)), file)
-        self._signed = (file.id, signed)
-        return signed
+        return _signed(json_object(answer, str(file)), file)
 
     def _get(self, url: str, what: str) -> requests.Response:
         """An answer of the API: 200, 204 or 404; one new token when the first is refused."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,6 +24,7 @@ from tap_firstup_dde.columns import (
     pinned_types,
     record_schema,
 )
+from tap_firstup_dde.counts import FileCounts
 from tap_firstup_dde.documented import (
     ADDED,
     ALWAYS_ADDED,
@@ -43,14 +43,10 @@ from tap_firstup_dde.exportlib.extract import Spooled
 from tap_firstup_dde.exportlib.formats import BLOCK, column_names, parts
 from tap_firstup_dde.exportlib.look import Look, discard, look_at, look_into
 from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
-from tap_firstup_dde.exportlib.schema import (
-    MISFIT_SUFFIX,
-    fit,
-    key_hashes,
-    to_values,
-)
+from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values
 from tap_firstup_dde.exportlib.storage import put
 from tap_firstup_dde.malformed import MalformedStream
+from tap_firstup_dde.progress import Tally
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -58,7 +54,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping
 
     from singer_sdk import Tap
     from singer_sdk.helpers._batch import BatchConfig
@@ -69,8 +65,8 @@ if TYPE_CHECKING:
     from tap_firstup_dde.exportlib.extract import Spool
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
     from tap_firstup_dde.exportlib.readers import Reader
+    from tap_firstup_dde.progress import Progress
 
-KEYS_COMPARED = 4_000_000  # rows of a file, eight bytes each, whose keys are compared
 LINES = 20_000  # rows made into RECORD lines at a time, at most
 SLICE = 100_000  # rows that leave as one batch at most; STATE goes out after that many
 
@@ -81,11 +77,15 @@ class ExportStream(Stream):
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # types are final before records are made
     STATE_MSG_FREQUENCY = sys.maxsize  # STATE goes out where the bookmark moves, nowhere else
 
-    def __init__(self, tap: Tap, name: str, transport: Transport, spool: Spool) -> None:
+    def __init__(
+        self, tap: Tap, name: str, transport: Transport, spool: Spool, progress: Progress
+    ) -> None:
         """Start from the documented columns; nothing is asked before the first SCHEMA."""
         super().__init__(tap, name=name)
         self._transport = transport
         self._spool = spool
+        self._progress = progress
+        self._tally = Tally(name)
         self._documented = DOCUMENTED[name]
         self._lookback = timedelta(days=self.config["lookback_days"])
         self._start = (
@@ -255,6 +255,7 @@ class ExportStream(Stream):
 
     def _prepare(self) -> None:
         """List, decide what is pending, look into it, and settle columns, types and key."""
+        self._progress.begin(self._tally)
         self._bookmark = Bookmark.from_state(self.stream_state)
         files = list(self._transport.list_files(self.name))
         self._check_program()
@@ -277,6 +278,7 @@ class ExportStream(Stream):
             )
         since = self._bookmark if self._is_incremental() else Bookmark()
         self._pending = since.pending(files, self._lookback, self._start)
+        self._tally.files = len(self._pending)
         self.logger.info("%s: %d of %d files to read", self.name, len(self._pending), len(files))
         self._warn_of_lost_rows(files)
         self._warn_of_longer_lookback()
@@ -480,11 +482,13 @@ class ExportStream(Stream):
         files = one_ahead(self._pending, self._fetch, Spooled.close)
         try:
             for file, spooled in files:
+                self._tally.open_file(spooled.size)
                 with closing(spooled):
                     yield from self._file_frames(spooled, waiting, most, full=full)
                 waiting.discard(file.key)
                 self._bookmark = self._bookmark.finish(file, self._lookback)
                 self._write_bookmark()
+                self._tally.close_file()
         finally:
             files.close()
             discard(self._kept)
@@ -515,29 +519,26 @@ class ExportStream(Stream):
             )
         # Another cut-off file that is still to come keeps its place in the state.
         resumable = incremental and (cut_off == file.key or cut_off not in waiting)
-        misfits: Counter[str] = Counter()
-        keys: list[pl.Series] = []
-        rows, since_state, malformed = skip, 0, 0
+        report = FileCounts(file, self.primary_keys, self._tally, self.logger)
+        rows, since_state = skip, 0
         for part in parts(ahead(iter(reader)), str(file), skip=skip, most=most, full=full):
             if part.malformed and self._malformed:
                 self._malformed.write(file, part.malformed)
-                malformed += len(part.malformed)
-            fitted, counts = self._fit(part.frame)
-            misfits.update(counts)
-            # Generation and file are the same in all rows of a file.
-            own = [key for key in self.primary_keys if key not in ADDED]
-            if SOURCE_LINE not in self.primary_keys and rows < KEYS_COMPARED:
-                keys.append(key_hashes(fitted, own))
+                report.divert(len(part.malformed))
+            fitted, misfits = self._fit(part.frame)
+            report.add(fitted, misfits, before=rows)
             frame = self._with_added(fitted, file, part.numbers)
             since_state, rows = since_state + part.last - rows, part.last
             del part, fitted  # not in memory while the batch is written
             if frame.height:
                 yield frame
+            self._tally.rows += frame.height
+            self._tally.unread = spooled.unread
             if resumable and since_state >= SLICE:
                 self._bookmark = self._bookmark.reach(file, rows)
                 self._write_bookmark()
                 since_state = 0
-        self._report(file, rows, malformed, misfits, keys)
+        report.tell(rows, self._types, self._wanted())
 
     def _reader(self, spooled: Spooled, block: int) -> Reader:
         """A reader of a file from its beginning."""
@@ -569,50 +570,6 @@ class ExportStream(Stream):
         added = [value.alias(name) for name, value in values.items() if self._adds(name)]
         # A frame without columns has no rows either.
         return frame.with_columns(added) if frame.width else pl.DataFrame(added)
-
-    def _report(
-        self,
-        file: ExportFile,
-        rows: int,
-        malformed: int,
-        misfits: Mapping[str, int],
-        keys: Sequence[pl.Series],
-    ) -> None:
-        """Say that a file is read, what stands elsewhere, and what its keys are worth."""
-        self.logger.info("%s: %d rows", file, rows)
-        if malformed and self._malformed:
-            self.logger.warning(
-                "%s: %d rows cannot be read and stand whole in %s",
-                file,
-                malformed,
-                self._malformed.name,
-            )
-        for name, count in misfits.items():
-            column = name + MISFIT_SUFFIX
-            out = column in self._wanted()
-            place = f"stand in {column}" if out else "are left out by the map or the catalog"
-            self.logger.warning(
-                "%s: %d values of %s are not %s and %s", file, count, name, self._types[name], place
-            )
-        if not keys:
-            return
-        every = pl.concat(keys)
-        without = every.null_count()
-        faults = {
-            "have the key of another row": len(every) - without - every.drop_nulls().n_unique(),
-            "have no key": without,
-        }
-        for fault, count in faults.items():
-            if count:
-                self.logger.warning(
-                    "%s: %d of the %d rows compared %s (%s), and a loader may keep one of them; "
-                    "set primary_keys to columns that tell rows apart",
-                    file,
-                    count,
-                    len(every),
-                    fault,
-                    ", ".join(self.primary_keys),
-                )
 
     # State
 

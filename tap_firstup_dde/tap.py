@@ -19,6 +19,7 @@ from singer_sdk.exceptions import (
     MapExpressionError,
     StreamMapConfigError,
 )
+from singer_sdk.helpers._util import load_json
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
 from singer_sdk.singerlib import Catalog, StateMessage
@@ -29,6 +30,7 @@ from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.extract import Spool
 from tap_firstup_dde.exportlib.models import STATE_HINT
 from tap_firstup_dde.exportlib.secrecy import SECRECY
+from tap_firstup_dde.progress import Progress
 from tap_firstup_dde.settings import (
     SETTINGS,
     environment_faults,
@@ -211,6 +213,11 @@ class TapFirstupDDE(Tap):
         folder = self.config.get("spool_dir")
         return Spool(Path(folder) if folder else None, self.config["max_retries"])
 
+    @cached_property
+    def progress(self) -> Progress:
+        """How far a run has come."""
+        return Progress(self.logger)
+
     @override
     def setup_mapper(self) -> None:
         # Not the SDK's: each stream registers its columns when they are known, an input
@@ -229,7 +236,8 @@ class TapFirstupDDE(Tap):
 
     @override
     def discover_streams(self) -> Sequence[ExportStream]:
-        return [ExportStream(self, name, self.transport, self.spool) for name in KEYS]
+        shared = (self.transport, self.spool, self.progress)
+        return [ExportStream(self, name, *shared) for name in KEYS]
 
     @override
     def run_discovery(self) -> str:
@@ -262,6 +270,7 @@ class TapFirstupDDE(Tap):
         # The SDK writes STATE as it is just then, perhaps into the middle of a line, and exits
         # with 0: a run that was cut off would look finished.
         number = signal.Signals(signum)
+        self.progress.end()
         self.logger.error("stopped by %s; run again to go on", number.name)
         if not isinstance(self.message_writer, LinesWriter):
             sys.exit(128 + number)
@@ -288,12 +297,47 @@ class TapFirstupDDE(Tap):
 
     @classmethod
     @override
+    def invoke(
+        cls, *, about: bool = False, about_format: str | None = None, **options: Any
+    ) -> None:
+        # The SDK's own, but that the run is watched.
+        super(Tap, cls).invoke(about=about, about_format=about_format)
+        cls.print_version(print_fn=cls.logger.info)
+        state, catalog = (
+            load_json(file.read()) if (file := options[name]) else None
+            for name in ("state", "catalog")
+        )
+        config = options["config"]
+        tap = cls(
+            config=config.config, parse_env_config=config.parse_env, state=state, catalog=catalog
+        )
+        with tap.progress:
+            tap.sync_all()
+
+    @staticmethod
+    def cb_quiet(_context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+        """Turn off what is no warning, whichever logger tells it."""
+        if value:
+            logging.disable(logging.INFO)
+
+    @classmethod
+    @override
     def get_singer_command(cls) -> click.Command:
         command = super().get_singer_command()
         for parameter in command.params:
             if isinstance(parameter.type, click.File):
                 # Opened when it is read: an error before that must not leave it open.
                 parameter.type = click.File(lazy=True)
+        command.params.append(
+            click.Option(
+                ["--quiet"],
+                is_flag=True,
+                is_eager=True,  # before a discovery, which is a callback as well
+                expose_value=False,
+                callback=cls.cb_quiet,
+                help="Tell warnings and errors only: no progress and no summary.",
+            )
+        )
         return TapCommand(
             name=command.name,
             callback=command.callback,

@@ -6,9 +6,10 @@ import logging
 import tempfile
 import time
 from dataclasses import dataclass
+from os import SEEK_END
 from typing import IO, TYPE_CHECKING
 
-from tap_firstup_dde.exportlib.compression import Gunzip, decompress
+from tap_firstup_dde.exportlib.compression import PIECE, Gunzip, decompress
 from tap_firstup_dde.exportlib.exceptions import (
     ExpiredURLError,
     IntegrityError,
@@ -50,6 +51,11 @@ class Spooled:
     stored: IO[bytes]
     size: int
     whole: bool = True
+
+    @property
+    def unread(self) -> int:
+        """Bytes after those that a reader has taken."""
+        return self.size - self.stored.tell()
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -94,11 +100,13 @@ class Spool:
         folder: Existing folder; None for the system's temporary one.
         retries: How often one request is tried again; bytes that arrive start the count anew.
         pause: Waits that many seconds.
+        arrived: Is told how many bytes of a file are here; fewer than before, if it starts over.
     """
 
     folder: Path | None = None
     retries: int = 5
     pause: Callable[[float], object] = time.sleep
+    arrived: Callable[[int], object] = lambda _: None
 
     def download(
         self, transport: Transport, file: ExportFile, largest: int | None = None
@@ -123,6 +131,28 @@ class Spool:
             logger.warning("%s; downloading it afresh", error.message)
             return self._attempt(transport, file, largest)
 
+    def download_to(self, transport: Transport, file: ExportFile, part: Path) -> None:
+        """Fetch *file* into *part* and prove every byte, as `download` does.
+
+        What an earlier download has left in *part* is not fetched again, unless the whole proves
+        wrong.
+
+        Raises:
+            IntegrityError: The second download differs from what was promised, too.
+            TransportError: The file cannot be fetched; *part* stays, to go on from.
+            SpoolError: The local disk refused it.
+        """
+        try:
+            with part.open("a+b") as stored:
+                self._fill(transport, _Download(file, stored, self.arrived), None)
+        except IntegrityError as error:
+            logger.warning("%s; downloading it afresh", error.message)
+            with part.open("w+b") as stored:
+                self._fill(transport, _Download(file, stored, self.arrived), None)
+        except OSError as error:
+            msg = f"{file}: {part} cannot be written ({error.strerror})"
+            raise SpoolError(msg, "check the folder") from None
+
     def _attempt(self, transport: Transport, file: ExportFile, largest: int | None) -> Spooled:
         """Download once, going on after broken connections and lapsed URLs."""
         try:
@@ -131,7 +161,7 @@ class Spool:
             msg = f"{file}: no download can be kept in the spool folder ({error.strerror})"
             raise SpoolError(msg, "check spool_dir") from None
         try:
-            return self._fill(transport, _Download(file, stored), largest)
+            return self._fill(transport, _Download(file, stored, self.arrived), largest)
         except BaseException:
             stored.close()
             raise
@@ -167,24 +197,33 @@ class _Download:
 
     Attributes:
         file: What is downloaded.
-        stored: Where its bytes go.
+        stored: Where its bytes go; what is there already are the file's first ones.
         size: Bytes so far.
         version: What the server calls the content the bytes belong to.
         whole: Whether all bytes are wanted, not only the beginning.
     """
 
-    def __init__(self, file: ExportFile, stored: IO[bytes]) -> None:
+    def __init__(
+        self, file: ExportFile, stored: IO[bytes], arrived: Callable[[int], object]
+    ) -> None:
         self.file = file
         self.stored = stored
-        self.restart()
+        self._arrived = arrived
+        self._begin(stored.seek(0, SEEK_END))
 
     def restart(self) -> None:
         """Forget all bytes."""
         self.stored.seek(0)
         self.stored.truncate()
-        self.size = 0
+        self._begin(0)
+        self._arrived(0)
+
+    def _begin(self, size: int) -> None:
+        """Know nothing but how many bytes are here."""
+        self.size = size
         self.version = ""
         self.whole = True
+        self._expects = False
         self._promised_size: int | None = None
         self._checksum: Checksum | None = None
         self._hasher: Hasher | None = None
@@ -203,16 +242,15 @@ class _Download:
             SpoolError: The disk refused it.
         """
         promised = (body.size, body.checksum)
-        if body.offset != self.size or (
-            self.size and promised != (self._promised_size, self._checksum)
-        ):
+        known = (self._promised_size, self._checksum)
+        if body.offset != self.size or (self._expects and self.size and promised != known):
             self.restart()
         if body.offset != self.size:
             msg = f"{self.file}: the file changed during the download"
             raise RangeRefusedError(msg)
         self.version = body.version
         self.whole = largest is None or (body.size is not None and body.size <= largest)
-        if not self.size:
+        if not self.size or not self._expects:
             self._expect(body)
         for chunk in body.chunks:
             self._update(chunk)
@@ -221,8 +259,14 @@ class _Download:
 
     def _expect(self, body: Body) -> None:
         """Take the promises; says so when there is none to hold the bytes against."""
+        self._expects = True
         self._promised_size, self._checksum = body.size, body.checksum
         self._hasher = self._checksum.hasher() if self._checksum else None
+        if self.size:
+            self.stored.seek(0)
+            while piece := self.stored.read(PIECE):
+                self._prove(piece)
+            self._arrived(self.size)
         if not self.whole:
             return
         if self._checksum is None and body.promises:
@@ -243,6 +287,11 @@ class _Download:
             msg = f"{self.file}: the download cannot be kept on disk ({error.strerror})"
             raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
         self.size += len(chunk)
+        self._prove(chunk)
+        self._arrived(self.size)
+
+    def _prove(self, chunk: bytes) -> None:
+        """Take the next bytes into the checks."""
         if self._hasher:
             self._hasher.update(chunk)
         self._gunzip.check(chunk)

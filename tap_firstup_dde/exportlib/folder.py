@@ -175,6 +175,10 @@ class FolderTransport:
             with suppress(Exception):
                 source.close()
 
+    def stored_size(self, file: ExportFile) -> int:
+        """Bytes of *file* as stored, when it was listed."""
+        return self._listing[file.id][0].size
+
     def _chunks(self, source: IO[bytes], offset: int, what: str) -> Iterator[bytes]:
         """The bytes from *offset*."""
         with self._errors(what):

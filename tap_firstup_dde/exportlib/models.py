@@ -131,6 +131,9 @@ class Transport(Protocol):
     ) -> AbstractContextManager[Body]:
         """Open the file from *offset* (bytes), or from 0 if it is no longer *version*."""
 
+    def stored_size(self, file: ExportFile) -> int | None:
+        """Bytes of the file as stored; None if that is not stated. Safe to call from threads."""
+
     @property
     def program_id(self) -> str | None:
         """The program that the files belong to, once known, and if there is only one."""

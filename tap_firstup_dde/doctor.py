@@ -1,0 +1,370 @@
+"""What may be wrong between the settings and typed rows, found step by step."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import click
+import yaml
+
+from tap_firstup_dde.client import FirstupTransport
+from tap_firstup_dde.columns import Sources, pinned_types
+from tap_firstup_dde.documented import ADDED, DOCUMENTED, KEYS
+from tap_firstup_dde.exportlib.exceptions import ExportError
+from tap_firstup_dde.exportlib.http import bare_session, send
+from tap_firstup_dde.exportlib.look import look_into
+from tap_firstup_dde.exportlib.secrecy import SECRECY
+from tap_firstup_dde.inventory import PARTLY, PENDING, Limits, size_words, take_stock, utc_now
+from tap_firstup_dde.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from tap_firstup_dde.exportlib.extract import Spooled
+    from tap_firstup_dde.exportlib.models import ExportFile
+    from tap_firstup_dde.inventory import Available
+    from tap_firstup_dde.tap import TapFirstupDDE
+
+MARKS: Final = {
+    "ok": ("✓", "green"),
+    "doubtful": ("!", "yellow"),
+    "skipped": ("-", "dim"),
+    "failed": ("✗", "bold red"),
+}
+_SKEW = timedelta(minutes=5)  # a token, or a presigned URL, may seem to live longer than it does
+_ROOM = 1 << 30  # bytes; a download and the next one
+_OLD = timedelta(days=2)  # Firstup generates files every few hours, or once a day
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A step, and how it went.
+
+    Attributes:
+        name: What was checked.
+        outcome: ``ok``, ``doubtful`` (it works, but look at it), ``skipped`` or ``failed``.
+        seconds: How long it took.
+        detail: What was found.
+        hint: What to do; empty when there is nothing to do.
+    """
+
+    name: str
+    outcome: str
+    seconds: float
+    detail: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What a step found.
+
+    Attributes:
+        detail: In words.
+        hint: What to do about it; the step is doubtful then.
+        skipped: Whether there was nothing to check.
+    """
+
+    detail: str
+    hint: str = ""
+    skipped: bool = False
+
+
+@dataclass
+class Examination:
+    """The steps, and what is known so far; each step adds to it.
+
+    Attributes:
+        open_tap: Reads and checks the settings; its errors are those of the first step.
+        has_state: Whether the tap that it opens has a state.
+        config: The settings, once they are read.
+        skew: How much the API's clock is ahead of this one; None while that is not known.
+        stock: The available files.
+        spooled: The newest file of each stream, once it is here.
+    """
+
+    open_tap: Callable[[], TapFirstupDDE]
+    has_state: bool
+    config: dict[str, Any] = field(default_factory=dict)
+    skew: timedelta | None = None
+    stock: list[Available] = field(default_factory=list)
+    spooled: dict[str, Spooled] = field(default_factory=dict)
+
+    def checks(self) -> Iterator[Check]:
+        """Every step up to the first that fails."""
+        steps = (
+            ("settings", self._settings),
+            ("host", self._host),
+            ("clock", self._clock),
+            ("token", self._token),
+            ("scope and lists", self._lists),
+            ("program", self._program),
+            ("pending", self._pending),
+            ("presigned URL", self._link),
+            ("spool space", self._spool),
+            ("checksum", self._download),
+            ("rows", self._rows),
+            ("columns", self._columns),
+            ("types", self._types),
+            ("meltano.yml", self._project),
+        )
+        with closing(self):
+            for name, step in steps:
+                started = time.monotonic()
+                try:
+                    found = step()
+                except ExportError as error:
+                    detail, hint, outcome = error.message, error.hint, "failed"
+                except click.ClickException as error:
+                    detail, _, hint = error.format_message().partition("; ")
+                    outcome = "failed"
+                else:
+                    detail, hint = found.detail, found.hint
+                    outcome = "skipped" if found.skipped else "doubtful" if hint else "ok"
+                seconds = time.monotonic() - started
+                yield Check(name, outcome, seconds, SECRECY.scrub(detail), SECRECY.scrub(hint))
+                if outcome == "failed":
+                    return
+
+    def _settings(self) -> _Finding:
+        """Read the settings, and connect."""
+        self.tap = self.open_tap()
+        self.config = dict(self.tap.config)
+        self.transport = self.tap.transport
+        if not isinstance(self.transport, FirstupTransport):
+            return _Finding("complete; delivered files are read, not the API")
+        with_token = "a ready token" if self.config.get("access_token") else "client credentials"
+        region = self.config.get("region")
+        return _Finding(f"complete; {with_token}, region {region}, {self.transport.hosts[0]}")
+
+    def _host(self) -> _Finding:
+        """Reach the API's and the authorisation server's host."""
+        if not isinstance(self.transport, FirstupTransport):
+            return _Finding("a folder has none that is asked", skipped=True)
+        told = []
+        for url in dict.fromkeys(self.transport.hosts):
+            with bare_session() as session:
+                before = utc_now()
+                timeout = float(self.config["request_timeout"])
+                answer = send(session, "GET", url, f"the host of {url}", timeout=timeout)
+                self._read_clock(answer.headers.get("Date"), before)
+            told.append(urlsplit(url).hostname or url)
+        return _Finding(f"{' and '.join(dict.fromkeys(told))} can be reached")
+
+    def _read_clock(self, date: str | None, before: datetime) -> None:
+        with suppress(TypeError, ValueError):
+            there = parsedate_to_datetime(date or "")
+            self.skew = there - before
+
+    def _clock(self) -> _Finding:
+        """Compare the clocks."""
+        if self.skew is None:
+            return _Finding("nobody told the time", skipped=True)
+        seconds = abs(self.skew.total_seconds())
+        told = f"this machine's clock and Firstup's are {seconds:.0f} s apart"
+        return _Finding(told, "set this machine's clock" if abs(self.skew) > _SKEW else "")
+
+    def _token(self) -> _Finding:
+        """Have a token."""
+        if not isinstance(self.transport, FirstupTransport):
+            return _Finding("a folder needs none of Firstup's", skipped=True)
+        self.transport.authorise()
+        given = bool(self.config.get("access_token"))
+        return _Finding("taken from the settings" if given else "issued for the client")
+
+    def _lists(self) -> _Finding:
+        """List each type; a missing scope shows here."""
+        limits = Limits.of(self.config)
+        state = self.tap.state if self.has_state else None
+        self.stock = take_stock(self.transport, KEYS, state, limits, sizes=False)
+        counts = Counter(entry.file.stream for entry in self.stock)
+        told = ", ".join(f"{counts[stream]} {stream}" for stream in KEYS) + " files"
+        if not self.stock:
+            hint = (
+                "in Creator Studio, Configure > Insights > Recurring Data Connections must be set "
+                "up; files appear after the first scheduled run that has data"
+            )
+            return _Finding(told, hint)
+        newest = max(entry.file.generated_at for entry in self.stock)
+        told += f", the newest of {newest:%Y-%m-%d %H:%M} UTC"
+        old = utc_now() - newest > _OLD and not limits.keeps
+        return _Finding(told, "see in Creator Studio whether exports still run" if old else "")
+
+    def _program(self) -> _Finding:
+        """See whose files they are, and whose state it is."""
+        now = self.transport.program_id
+        states = self.tap.state.get("bookmarks", {}).values() if self.has_state else ()
+        before = {state["program_id"] for state in states if state.get("program_id")}
+        if now and before - {now}:
+            others = ", ".join(sorted(before))
+            message = f"the state is of program {others}, what is read now of {now}"
+            raise ExportError(message, "use one state per program, or start without a state")
+        programs = ", ".join(sorted(self.transport.programs))
+        return _Finding(programs, "") if programs else _Finding("not told", skipped=True)
+
+    def _pending(self) -> _Finding:
+        """See what the next run reads."""
+        if not self.has_state:
+            return _Finding("no --state was given, so all of them are new", skipped=True)
+        statuses = Counter(entry.status for entry in self.stock)
+        waiting = statuses[PENDING] + statuses[PARTLY]
+        return _Finding(f"{waiting} files are to be read, of {len(self.stock)}")
+
+    def _newest(self) -> list[ExportFile]:
+        """The newest file of each stream that has any."""
+        newest: dict[str, ExportFile] = {}
+        for entry in self.stock:  # in order of generation
+            newest[entry.file.stream] = entry.file
+        return list(newest.values())
+
+    def _link(self) -> _Finding:
+        """Ask for presigned URLs."""
+        sizes = [size_words(self.transport.stored_size(file)) for file in self._newest()]
+        if not sizes:
+            return _Finding("no file", skipped=True)
+        return _Finding(f"the newest file of each stream: {', '.join(sizes)}")
+
+    def _spool(self) -> _Finding:
+        """See whether downloads find room."""
+        folder = self.config.get("spool_dir") or tempfile.gettempdir()
+        free = shutil.disk_usage(folder).free
+        told = f"{size_words(free)} are free where downloads are kept"
+        return _Finding(told, "set spool_dir to a larger disk" if free < _ROOM else "")
+
+    def _download(self) -> _Finding:
+        """Download the newest files and prove them."""
+        for file in self._newest():
+            self.spooled[file.stream] = self.tap.spool.download(self.transport, file)
+        if not self.spooled:
+            return _Finding("no file", skipped=True)
+        size = size_words(sum(spooled.size for spooled in self.spooled.values()))
+        return _Finding(f"{len(self.spooled)} files, {size}; length and checksum as promised")
+
+    def _rows(self) -> _Finding:
+        """Decompress and read them."""
+        told = []
+        divert = self.config["malformed_rows"] == "divert"
+        for stream, spooled in self.spooled.items():
+            reader = spooled.reader(ADDED, divert=divert)
+            count = sum(batch.frame.height for batch in reader)
+            told.append(f"{count} {stream}")
+        return _Finding(", ".join(told)) if told else _Finding("no file", skipped=True)
+
+    def _columns(self) -> _Finding:
+        """Hold their header rows against the documented columns."""
+        told, new = [], []
+        for stream, spooled in self.spooled.items():
+            names = set(spooled.reader(ADDED).columns)
+            documented = set(DOCUMENTED[stream].columns)
+            if not names:
+                continue
+            told.append(f"{stream} {len(names & documented)} of {len(documented)} documented")
+            if added := sorted(names - documented):
+                shown = ", ".join(islice(added, 5)) + (", …" if len(added) > 5 else "")
+                new.append(f"{len(added)} others ({shown})")
+                told[-1] += f" and {new[-1]}"
+        return _Finding("; ".join(told)) if told else _Finding("no column", skipped=True)
+
+    def _types(self) -> _Finding:
+        """See which types they would get."""
+        told, doubts = [], []
+        for stream, spooled in self.spooled.items():
+            state = self.tap.state.get("bookmarks", {}).get(stream, {}) if self.has_state else {}
+            overrides = (self.config.get("column_types") or {}).get(stream, {})
+            sources = Sources(stream, overrides, pinned_types(state, stream), {}, KEYS[stream])
+            types, warnings = sources.types(look_into(spooled, sources.known))
+            counts = Counter(types.values())
+            told.append(f"{stream} " + ", ".join(f"{n} {kind}" for kind, n in counts.most_common()))
+            doubts += [f"{stream}: {warning}" for warning in warnings]
+        if not told:
+            return _Finding("no file", skipped=True)
+        return _Finding("; ".join(told), "; ".join(doubts))
+
+    def _project(self) -> _Finding:
+        """Look at the loaders' settings."""
+        path = Path("meltano.yml")
+        if not path.is_file():
+            return _Finding("no meltano.yml here", skipped=True)
+        try:
+            plugins = yaml.safe_load(path.read_text())["plugins"]
+            doubts = [*_extractor_doubts(plugins), *_loader_doubts(plugins)]
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+            return _Finding("it cannot be read", "check meltano.yml")
+        told = "the settings of loaders cost neither speed nor data"
+        return _Finding("some settings cost speed or data" if doubts else told, "; ".join(doubts))
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        for spooled in self.spooled.values():
+            spooled.close()
+
+
+def _named(plugins: Any, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and settings of the plugins of one kind, defaults included."""
+    for plugin in plugins.get(kind) or []:
+        defaults = {s["name"]: s["value"] for s in plugin.get("settings") or [] if "value" in s}
+        yield plugin["name"], {**defaults, **(plugin.get("config") or {})}
+
+
+def _loader_doubts(plugins: Any) -> Iterator[str]:
+    """Which loader settings cost speed or data, by what was measured of them."""
+    for name, config in _named(plugins, "loaders"):
+        if name.startswith("target-postgres"):
+            if config.get("validate_records", True):
+                yield f"{name}: validate_records: false is faster; values have their types"
+            if not config.get("use_copy"):
+                yield f"{name}: use_copy: true is faster, and writes times in UTC"
+        if name.startswith("target-snowflake") and config.get("load_method") == "overwrite":
+            yield f"{name}: load_method: overwrite deletes what Firstup no longer keeps"
+    for plugin in plugins.get("loaders") or []:
+        pins = str(plugin.get("pip_url", ""))
+        if "target-duckdb" in pins and "duckdb==1.0.0" not in pins:
+            yield f"{plugin['name']}: pin duckdb==1.0.0; with a newer one it loses rows"
+
+
+def _extractor_doubts(plugins: Any) -> Iterator[str]:
+    """What an extractor's block says that costs something."""
+    for plugin in plugins.get("extractors") or []:
+        ours = str(plugin.get("executable") or plugin["name"]).startswith("tap-firstup-dde")
+        if ours and "batch" not in (plugin.get("capabilities") or ["batch"]):
+            yield f"{plugin['name']}: without the capability batch, batch_config has no effect"
+
+
+def support_bundle(checks: Sequence[Check], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What somebody who helps wants to know; no secret, no row.
+
+    Args:
+        checks: What an examination found.
+        config: The settings.
+    """
+    packages = ("tap-firstup-dde", "singer-sdk", "polars", "awscrt", "requests", "fsspec")
+    known = SETTINGS["properties"]
+    plain = {name: value for name, value in config.items() if name in known}
+    # Options of file systems and maps may hold anything.
+    for name in (
+        n for n, value in plain.items() if known[n].get("secret") or isinstance(value, dict)
+    ):
+        plain[name] = "***"
+    return {
+        "made_at": utc_now().isoformat(timespec="seconds"),
+        "python": sys.version,
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "settings": plain,
+        "checks": [asdict(check) for check in checks],
+    }

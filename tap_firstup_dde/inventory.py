@@ -1,0 +1,175 @@
+"""Which export files there are, and how far they have been read: what people's tools show."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tap_firstup_dde.exportlib.models import ExportFile, Transport
+
+# Firstup's knowledge base, "Direct Data Export": how long files can be downloaded.
+KEPT: Final = timedelta(days=7)
+_ASKED_AT_ONCE = 8  # requests for sizes
+
+PENDING: Final = "pending"  # the next run reads it
+PARTLY: Final = "partly read"  # the next run goes on in it
+READ: Final = "read"
+LEFT_OUT: Final = "left out"  # older than start_date, or than lookback_days allows
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """An export file that can be fetched now.
+
+    Attributes:
+        file: The file.
+        status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None when no state was given.
+        rows_read: Rows of it that have gone out, while it is partly read; else 0.
+        size: Bytes as stored; None if not stated, or not asked for.
+        expires_at: When it will be gone, as documented; None for a delivered file, which stays.
+    """
+
+    file: ExportFile
+    status: str | None
+    rows_read: int
+    size: int | None
+    expires_at: datetime | None
+
+    def as_json(self, now: datetime) -> dict[str, Any]:
+        """The object that ``firstup-dde files --output json`` prints of it."""
+        file = self.file
+        return {
+            "stream": file.stream,
+            "generated_at": format_time(file.generated_at),
+            "file_name": file.file_name,
+            "key": file.key,
+            "id": file.id,
+            "source": file.source,
+            "size_bytes": self.size,
+            "age_seconds": int((now - file.generated_at).total_seconds()),
+            "expires_at": self.expires_at and format_time(self.expires_at),
+            "historical": file.historical,
+            "status": self.status,
+            "rows_read": self.rows_read,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the tap's settings say of which files are read.
+
+    Attributes:
+        lookback: How long after the bookmark a late file is still read.
+        start: Files generated before it are never read; None for all.
+        keeps: Whether files stay where they are, as delivered ones do.
+    """
+
+    lookback: timedelta
+    start: datetime | None = None
+    keeps: bool = False
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Limits:
+        """What validated settings say."""
+        start = config.get("start_date")
+        return cls(
+            lookback=timedelta(days=config["lookback_days"]),
+            start=parse_generation(start) if start else None,
+            keeps=bool(config.get("folder")),
+        )
+
+
+def take_stock(  # noqa: PLR0913 - what is asked, and what is known
+    transport: Transport,
+    streams: Iterable[str],
+    state: Mapping[str, Any] | None,
+    limits: Limits,
+    *,
+    since: datetime | None = None,
+    sizes: bool = True,
+) -> list[Available]:
+    """Every file that can be fetched, by stream, and in the order in which the tap reads them.
+
+    Args:
+        transport: Where they are.
+        streams: Which types.
+        state: The tap's state; None for none, and then nothing is said of what was read.
+        limits: What the settings say.
+        since: Leave out what was generated before.
+        sizes: Whether to ask for each file's size: one request a file of the API.
+
+    Raises:
+        StateError: The state cannot be read.
+        TransportError: A list, or a size, cannot be had.
+    """
+    found = []
+    for stream in streams:
+        files = {file.id: file for file in transport.list_files(stream)}.values()
+        bookmarks = None if state is None else state.get("bookmarks", {}).get(stream, {})
+        ordered = sorted(files, key=lambda file: (file.generated_at, file.id))
+        judged = _judged(ordered, bookmarks, limits)
+        found += [entry for entry in judged if since is None or entry.file.generated_at >= since]
+    if not sizes:
+        return found
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        stored = pool.map(transport.stored_size, [entry.file for entry in found])
+        return [
+            Available(e.file, e.status, e.rows_read, size, e.expires_at)
+            for e, size in zip(found, stored, strict=True)
+        ]
+
+
+def _judged(
+    files: list[ExportFile], bookmarks: Mapping[str, Any] | None, limits: Limits
+) -> list[Available]:
+    """The files of one stream, held against its part of a state."""
+    bookmark = Bookmark.from_state(bookmarks or {}).settle(files)
+    pending = {file.id for file in bookmark.pending(files, limits.lookback, limits.start)}
+    found = []
+    for file in files:
+        rows = bookmark.rows_read(file) if file.id in pending else 0
+        status = PENDING if file.id in pending else LEFT_OUT
+        if file.key in bookmark.finished and file.id not in pending:
+            status = READ
+        found.append(
+            Available(
+                file,
+                None if bookmarks is None else PARTLY if rows else status,
+                rows,
+                None,
+                None if limits.keeps else file.generated_at + KEPT,
+            )
+        )
+    return found
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def size_words(size: int | None) -> str:
+    """Bytes in words: ``764 B``, ``12.3 MB``; empty for None."""
+    if size is None:
+        return ""
+    amount, units = float(size), iter(("B", "kB", "MB", "GB"))
+    unit = next(units)
+    while amount >= 1000 and (larger := next(units, None)):
+        amount, unit = amount / 1000, larger
+    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def span_words(span: timedelta) -> str:
+    """A span in words: ``6d 4h``, ``3h``, ``12m``."""
+    minutes = int(span.total_seconds()) // 60
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return f"{days}d {hours}h"
+    return f"{hours}h" if hours else f"{minutes}m"
