@@ -31,7 +31,7 @@ sling := sling==1.6.5
 CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test soak lint audit demo bench growth sftp clean python
+.PHONY: help setup test soak lint audit demo picture bench growth sftp clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -57,6 +57,9 @@ lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
 
 demo: $(DEMO)/.stamp ## Firstup (emulated) to PostgreSQL through Meltano; FOLDER=1 reads delivered files
 	@$(DEMO)/venv/bin/python demo/demo.py $(if $(FOLDER),--folder) $(ARGS)
+
+picture: $(VENV)/.stamp ## Make the README's picture anew, from a real run
+	$(VENV)/bin/python demo/picture.py
 
 bench: $(TARGETS)/target-postgres/.stamp $(TARGETS)/meltano/.stamp $(CONTENDERS) ## Measure the tap against other tools; ARGS="--help" says what else there is
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)

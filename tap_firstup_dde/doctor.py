@@ -24,7 +24,7 @@ import yaml
 from tap_firstup_dde.client import FirstupTransport
 from tap_firstup_dde.columns import Sources, pinned_types
 from tap_firstup_dde.documented import ADDED, DOCUMENTED, KEYS
-from tap_firstup_dde.exportlib.exceptions import ExportError
+from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.http import bare_session, send
 from tap_firstup_dde.exportlib.look import look_into
 from tap_firstup_dde.exportlib.secrecy import SECRECY
@@ -208,12 +208,12 @@ class Examination:
     def _program(self) -> _Finding:
         """See whose files they are, and whose state it is."""
         now = self.transport.program_id
-        states = self.tap.state.get("bookmarks", {}).values() if self.has_state else ()
-        before = {state["program_id"] for state in states if state.get("program_id")}
-        if now and before - {now}:
-            others = ", ".join(sorted(before))
-            message = f"the state is of program {others}, what is read now of {now}"
-            raise ExportError(message, "use one state per program, or start without a state")
+        held = self.tap.state.get("bookmarks", {}) if self.has_state else {}
+        for stream, bookmark in held.items():
+            before = bookmark.get("program_id")
+            if now and before and str(before) != now:
+                message = f"{stream}: the state is of program {before}, what is read now of {now}"
+                raise StateError(message, "use one state per program, or start without a state")
         programs = ", ".join(sorted(self.transport.programs))
         return _Finding(programs, "") if programs else _Finding("not told", skipped=True)
 

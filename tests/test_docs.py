@@ -1,12 +1,14 @@
-"""README, meltano.yml, the entry for Meltano Hub and the code say the same about settings."""
+"""The docs, meltano.yml, the entry for Meltano Hub and the code say the same about settings."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,9 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from tap_firstup_dde import cli
+from tap_firstup_dde.exportlib.models import ExportFile
+from tap_firstup_dde.inventory import Available
 from tap_firstup_dde.settings import faults
 from tap_firstup_dde.tap import TapFirstupDDE
 
@@ -84,19 +89,19 @@ HUB_SCHEMA = {
 
 
 def _rows() -> dict[str, list[str]]:
-    """Setting → the other cells of its row in the README's table."""
-    section = (ROOT / "README.md").read_text().split("## Settings")[1].split("\n## ")[0]
+    """Setting → the other cells of its row in the table of the docs."""
+    section = (ROOT / "docs" / "settings.md").read_text()
     lines = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
     return {cells[0].strip(" `"): [c.strip() for c in cells[1:]] for cells in lines}
 
 
-def test_readme_lists_every_setting() -> None:
-    """The README's table has each setting of the tap, in the code's order."""
+def test_docs_list_every_setting() -> None:
+    """The table has each setting of the tap, in the code's order."""
     assert list(_rows()) == list(OWN)
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_readme_says_what_the_code_says(name: str) -> None:
+def test_docs_say_what_the_code_says(name: str) -> None:
     """A setting's description, secrecy and default are those of the code."""
     kind, default, meaning = _rows()[name]
     setting = OWN[name]
@@ -200,3 +205,97 @@ def test_about(output: str) -> None:
         if output == "markdown":
             (row,) = (line for line in about.splitlines() if line.startswith(f"| {name} |"))
             assert row.endswith(f"| {setting['description']} |")
+
+
+PACKAGE = ROOT / "tap_firstup_dde"
+DOCS = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _pattern(node: ast.expr) -> str:
+    """A text, with … for what is put into it; empty for what is none."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(v.value if isinstance(v, ast.Constant) else "…" for v in node.values)  # type: ignore[misc]
+    return ""
+
+
+def _messages(module: Path) -> set[str]:
+    """The messages of the errors that a module raises or hands on, … for what differs."""
+    found = set()
+    tree = ast.parse(module.read_text())
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        texts: dict[str, str] = {}
+        nodes = [n for n in ast.walk(function) if isinstance(n, ast.Assign | ast.Call)]
+        for node in sorted(nodes, key=lambda n: (n.lineno, n.col_offset)):
+            if isinstance(node, ast.Assign):
+                name = node.targets[0]
+                if isinstance(name, ast.Name) and (text := _pattern(node.value)):
+                    texts[name.id] = text
+            elif node.args and re.search(r"(Error|ClickException)$", ast.unparse(node.func)):
+                first = node.args[0]
+                text = texts.get(first.id, "") if isinstance(first, ast.Name) else _pattern(first)
+                if text and ast.unparse(node.func) not in {"ValueError", "TypeError"}:
+                    found.add(text)
+    return found
+
+
+def test_every_message_is_in_the_docs() -> None:
+    """Troubleshooting has each message that an error can have, and none that there is not."""
+    modules = {path for path in PACKAGE.rglob("*.py")} - {PACKAGE / "emulator.py"}
+    there = {message for module in modules for message in _messages(module)}
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    told = set(re.findall(r"^\| `(.*?)` \| \S", text, re.MULTILINE))
+    assert len(there) > 70
+    assert there - told == set()
+    assert told - there == set()
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: Path(path).name)
+def test_links(path: Path) -> None:
+    """Every link within the project leads to something, headings included."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if target.startswith("https://"):
+            continue
+        file, _, heading = target.partition("#")
+        linked = (path.parent / file).resolve() if file else path
+        assert linked.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            assert heading in {h.lower().replace(" ", "-") for h in headings}, target
+
+
+def test_readme_is_short() -> None:
+    """The README leads to the demo on the first screen, and to every page of the docs."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert (
+        lines.index(
+            "make demo    # an emulated Firstup -> Meltano -> a real PostgreSQL, on this machine, in about two minutes"
+        )
+        < 25
+    )
+    assert len(lines) < 100
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{page.name})" in "\n".join(lines)
+
+
+def test_pictures_fetch_nothing() -> None:
+    """A picture in the docs has no part that is elsewhere."""
+    for picture in (ROOT / "docs").glob("*.svg"):
+        text = picture.read_text()
+        assert not re.search(r"url\([^#)]|@import|href=.http|<script", text)
+
+
+def test_commands_in_the_docs() -> None:
+    """The docs have each command, each member of the JSON, each exit status."""
+    text = (ROOT / "docs" / "commands.md").read_text()
+    for name in cli.main.commands:
+        assert f"| `{name}` |" in text
+    told = re.findall(
+        r"`(\w+)`",
+        "\n".join(re.findall(r"^\| (`.*?) \|", text.split("## `files")[1], re.MULTILINE)),
+    )
+    file = ExportFile(
+        "users", "id", "000.csv", "2026-05-14-16", datetime(2026, 5, 14, 16, tzinfo=UTC)
+    )
+    assert set(told) == set(Available(file, None, 0, None, None).as_json(file.generated_at))
