@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -68,23 +69,14 @@ def main() -> None:
     """Run the commands, and draw what they leave."""
     now = datetime.now(UTC)
     newest = now - (now - datetime.min.replace(tzinfo=UTC)) % INTERVAL
-    console = Console(
-        record=True, width=WIDTH, file=Path(os.devnull).open("w"), force_terminal=True
-    )
-    with (
-        Emulator(first_generation=newest - 2 * INTERVAL) as emulator,
-        tempfile.TemporaryDirectory() as folder,
-    ):
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    emulated = Emulator(first_generation=newest - 2 * INTERVAL)
+    with emulated as emulator, tempfile.TemporaryDirectory() as folder:
         for _ in range(3):
             emulator.add_generation(rows=20_000)
         env = {k: v for k, v in os.environ.items() if not k.startswith("TAP_FIRSTUP_DDE_")}
         env |= {f"TAP_FIRSTUP_DDE_{k.upper()}": v for k, v in emulator.settings.items()}
-        env |= {
-            "COLUMNS": str(WIDTH),
-            "LINES": "60",
-            "TERM": "xterm-256color",
-            "TAP_FIRSTUP_DDE_LOGLEVEL": "INFO",
-        }
+        env |= {"COLUMNS": str(WIDTH), "LINES": "60", "TERM": "xterm-256color"}
         for command in COMMANDS:
             console.print(Text.assemble(("$ ", "green"), (command, "bold")))
             text = shown(command, Path(folder), env)

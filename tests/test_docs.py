@@ -216,7 +216,9 @@ def _pattern(node: ast.expr) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(v.value if isinstance(v, ast.Constant) else "…" for v in node.values)  # type: ignore[misc]
+        return "".join(str(v.value) if isinstance(v, ast.Constant) else "…" for v in node.values)
+    if isinstance(node, ast.BinOp):
+        return "".join(_pattern(part) or "…" for part in (node.left, node.right))
     return ""
 
 
@@ -242,7 +244,7 @@ def _messages(module: Path) -> set[str]:
 
 def test_every_message_is_in_the_docs() -> None:
     """Troubleshooting has each message that an error can have, and none that there is not."""
-    modules = {path for path in PACKAGE.rglob("*.py")} - {PACKAGE / "emulator.py"}
+    modules = set(PACKAGE.rglob("*.py")) - {PACKAGE / "emulator.py"}
     there = {message for module in modules for message in _messages(module)}
     text = (ROOT / "docs" / "troubleshooting.md").read_text()
     told = set(re.findall(r"^\| `(.*?)` \| \S", text, re.MULTILINE))
@@ -268,12 +270,7 @@ def test_links(path: Path) -> None:
 def test_readme_is_short() -> None:
     """The README leads to the demo on the first screen, and to every page of the docs."""
     lines = (ROOT / "README.md").read_text().splitlines()
-    assert (
-        lines.index(
-            "make demo    # an emulated Firstup -> Meltano -> a real PostgreSQL, on this machine, in about two minutes"
-        )
-        < 25
-    )
+    assert any(line.startswith("make demo ") for line in lines[:25])
     assert len(lines) < 100
     for page in (ROOT / "docs").glob("*.md"):
         assert f"](docs/{page.name})" in "\n".join(lines)
@@ -291,11 +288,8 @@ def test_commands_in_the_docs() -> None:
     text = (ROOT / "docs" / "commands.md").read_text()
     for name in cli.main.commands:
         assert f"| `{name}` |" in text
-    told = re.findall(
-        r"`(\w+)`",
-        "\n".join(re.findall(r"^\| (`.*?) \|", text.split("## `files")[1], re.MULTILINE)),
-    )
-    file = ExportFile(
-        "users", "id", "000.csv", "2026-05-14-16", datetime(2026, 5, 14, 16, tzinfo=UTC)
-    )
-    assert set(told) == set(Available(file, None, 0, None, None).as_json(file.generated_at))
+    rows = re.findall(r"^\| (`.*?) \|", text.split("## `files")[1], re.MULTILINE)
+    then = datetime(2026, 5, 14, 16, tzinfo=UTC)
+    file = ExportFile("users", "id", "000.csv", "2026-05-14-16", then)
+    members = set(Available(file, None, 0, None, None).as_json(then))
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == members
