@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -61,10 +63,15 @@ class People(click.Group):
         from tap_firstup_dde.exportlib.exceptions import ExportError  # noqa: PLC0415
 
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except ExportError as error:
             raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
 
 
 def _tap(config: tuple[str, ...], state: Path | None) -> TapFirstupDDE:
@@ -117,8 +124,15 @@ def _console(*, stderr: bool = False) -> Console:
     """A console; what is no terminal gets lines as long as they are."""
     from rich.console import Console  # noqa: PLC0415
 
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=240)
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 240
+    return console
+
+
+def _shown(text: str) -> str:
+    """A text of somebody else's, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _asks(*, state: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -222,7 +236,7 @@ def _table(stock: Sequence[Available], now: datetime) -> Any:
         table.add_row(
             entry.file.stream,
             f"{entry.file.generated_at:%Y-%m-%d %H:%M}",
-            entry.file.file_name + (" (historical)" if entry.file.historical else ""),
+            _shown(entry.file.file_name) + (" (historical)" if entry.file.historical else ""),
             entry.file.key,
             size_words(entry.size),
             span_words(now - entry.file.generated_at),
@@ -360,11 +374,15 @@ def doctor(*, config: tuple[str, ...], state: Path | None, bundle: Path | None) 
     examination = Examination(lambda: _tap(config, state), has_state=state is not None)
     for check in examination.checks():
         checks.append(check)
-        mark, style = MARKS[check.outcome]
-        line = Text.assemble((mark, style), f" {check.name:<16} {check.seconds:5.2f} s  ")
-        console.print(line + Text(check.detail), soft_wrap=True)
+        mark, plain, style = MARKS[check.outcome]
+        rich = "utf" in console.encoding.lower()
+        line = Text.assemble(
+            (mark if rich else plain, style), f" {check.name:<16} {check.seconds:5.2f} s  "
+        )
+        console.print(line + Text(_shown(check.detail)), soft_wrap=True)
         if check.hint:
-            console.print(Text("  → " + check.hint, style="bold"), soft_wrap=True)
+            arrow = "→" if rich else "->"
+            console.print(Text(f"  {arrow} {_shown(check.hint)}", style="bold"), soft_wrap=True)
     if bundle:
         try:
             bundle.write_text(
@@ -548,7 +566,6 @@ def emulate(  # noqa: PLR0913  # one per option
     # Not above, so that help does not wait for them.
     import json  # noqa: PLC0415
     import queue  # noqa: PLC0415
-    import signal  # noqa: PLC0415
     from datetime import UTC, datetime  # noqa: PLC0415
 
     from tap_firstup_dde.emulator import Emulator  # noqa: PLC0415

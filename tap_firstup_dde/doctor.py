@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from tap_firstup_dde.inventory import Available
     from tap_firstup_dde.tap import TapFirstupDDE
 
-MARKS: Final = {
-    "ok": ("✓", "green"),
-    "doubtful": ("!", "yellow"),
-    "skipped": ("-", "dim"),
-    "failed": ("✗", "bold red"),
+MARKS: Final = {  # the second one where the first cannot be shown
+    "ok": ("✓", "+", "green"),
+    "doubtful": ("!", "!", "yellow"),
+    "skipped": ("-", "-", "dim"),
+    "failed": ("✗", "x", "bold red"),
 }
 _SKEW = timedelta(minutes=5)  # a token, or a presigned URL, may seem to live longer than it does
 _ROOM = 1 << 30  # bytes; a download and the next one
@@ -303,7 +303,7 @@ class Examination:
         try:
             plugins = yaml.safe_load(path.read_text())["plugins"]
             doubts = [*_extractor_doubts(plugins), *_loader_doubts(plugins)]
-        except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
             return _Finding("it cannot be read", "check meltano.yml")
         told = "the settings of loaders cost neither speed nor data"
         return _Finding("some settings cost speed or data" if doubts else told, "; ".join(doubts))
@@ -341,7 +341,12 @@ def _extractor_doubts(plugins: Any) -> Iterator[str]:
     """What an extractor's block says that costs something."""
     for plugin in plugins.get("extractors") or []:
         ours = str(plugin.get("executable") or plugin["name"]).startswith("tap-firstup-dde")
-        if ours and "batch" not in (plugin.get("capabilities") or ["batch"]):
+        if not ours or plugin.get("inherit_from"):
+            continue
+        if plugin.get("use_cached_catalog", True):
+            told = "use_cached_catalog: false lets select see columns that are new"
+            yield f"{plugin['name']}: {told}; a cached catalog cannot deselect them"
+        if "batch" not in (plugin.get("capabilities") or ["batch"]):
             yield f"{plugin['name']}: without the capability batch, batch_config has no effect"
 
 

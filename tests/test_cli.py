@@ -337,6 +337,10 @@ def test_doctor_compares_clocks(emulator: Emulator, monkeypatch: pytest.MonkeyPa
         ),
         ({"name": "target-duckdb", "pip_url": "target-duckdb"}, ["pin duckdb==1.0.0"]),
         ({"name": "target-jsonl"}, []),
+        ({"name": "tap-firstup-dde"}, ["use_cached_catalog: false"]),
+        ({"name": "tap-firstup-dde", "use_cached_catalog": False}, []),
+        ({"name": "tap-firstup-dde--us", "inherit_from": "tap-firstup-dde"}, []),
+        ({"name": "tap-else"}, []),
     ],
 )
 def test_doctor_reads_meltano(
@@ -344,7 +348,8 @@ def test_doctor_reads_meltano(
 ) -> None:
     """Settings of loaders that cost speed or data are told; they are no failure."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
-    write(tmp_path, "meltano.yml", {"plugins": {"loaders": [block]}})
+    kind = "extractors" if block["name"].startswith("tap-") else "loaders"
+    write(tmp_path, "meltano.yml", {"plugins": {kind: [block]}})
     done = ask(emulator, "doctor")
     assert done.exit_code == 0
     assert _steps(done)["meltano.yml"] == ("!" if says else "✓")
