@@ -245,6 +245,7 @@ summary{cursor:pointer;color:var(--link);padding:4px 0}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
 .t{white-space:nowrap}
 caption{text-align:left;padding:4px 0}
+th,td{overflow-wrap:normal}
 th,td{padding:4px 12px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 th{font-weight:600}
 thead th{position:sticky;top:0;background:var(--card)}

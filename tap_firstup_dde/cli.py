@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import signal
 import sys
@@ -61,17 +62,32 @@ class People(click.Group):
         import logging  # noqa: PLC0415
 
         from tap_firstup_dde.exportlib.exceptions import ExportError  # noqa: PLC0415
+        from tap_firstup_dde.exportlib.secrecy import SECRECY  # noqa: PLC0415
 
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+        if sys.stderr is None:  # click would take stdout for it
+            sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - to the end of the process
+        if sys.stdout is None:
+            message = "stdout is closed"
+            raise click.ClickException(message)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
         except ExportError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(SECRECY.scrub(str(error))) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing at the exit
+            message = f"the output cannot be written ({error.strerror})"
+            raise click.ClickException(message) from None
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
+        else:
+            return result
 
 
 def _tap(config: tuple[str, ...], state: Path | None) -> TapFirstupDDE:
@@ -99,7 +115,8 @@ def _tap(config: tuple[str, ...], state: Path | None) -> TapFirstupDDE:
     except ConfigValidationError as error:
         raise click.ClickException("settings: " + "; ".join(error.errors)) from None
     except (OSError, ValueError) as error:
-        if not isinstance(error, OSError) and not hasattr(error, "doc"):
+        unreadable = isinstance(error, OSError | UnicodeDecodeError)
+        if not unreadable and not hasattr(error, "doc"):
             raise
         message = "the settings or the state cannot be read as JSON; check --config and --state"
         raise click.ClickException(message) from None
@@ -208,7 +225,11 @@ def files(
     if output == "json":
         click.echo(json.dumps([entry.as_json(now) for entry in stock], indent=2))
         return
-    _console().print(_table(stock, now))
+    console, table = _console(), _table(stock, now)
+    # A key that is cut is of no use: a narrow terminal wraps lines instead.
+    unbounded = console.options.update(max_width=1000)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
 
 
 def _table(stock: Sequence[Available], now: datetime) -> Any:
@@ -216,6 +237,7 @@ def _table(stock: Sequence[Available], now: datetime) -> Any:
     from rich.table import Table  # noqa: PLC0415
 
     from tap_firstup_dde.inventory import (  # noqa: PLC0415
+        GONE,
         LEFT_OUT,
         PARTLY,
         PENDING,
@@ -224,7 +246,7 @@ def _table(stock: Sequence[Available], now: datetime) -> Any:
         span_words,
     )
 
-    styles = {PENDING: "yellow", PARTLY: "yellow", READ: "green", LEFT_OUT: "dim"}
+    styles = {PENDING: "yellow", PARTLY: "yellow", READ: "green", LEFT_OUT: "dim", GONE: "red"}
     table = Table(box=None, pad_edge=False, show_footer=True)
     columns = ("stream", "generated", "file", "key", "size", "age", "expires", "status")
     totals = _totals(stock)
@@ -275,7 +297,7 @@ def _totals(stock: Sequence[Available]) -> tuple[str, ...]:
     show_default="here",
     help="Folder they go to.",
 )
-@click.option("--unzip", is_flag=True, help="Write plain CSV.")
+@click.option("--unzip", is_flag=True, help="Decompress gzip: plain CSV.")
 @click.option("--quiet", is_flag=True, help="No progress; only what is wrong.")
 def get(  # noqa: PLR0913  # one per option
     *,
@@ -297,7 +319,7 @@ def get(  # noqa: PLR0913  # one per option
     the path of each file.
     """
     from tap_firstup_dde.download import download, present  # noqa: PLC0415
-    from tap_firstup_dde.inventory import PARTLY, PENDING  # noqa: PLC0415
+    from tap_firstup_dde.inventory import GONE, PARTLY, PENDING  # noqa: PLC0415
 
     if not (keys or everything or pending or since or streams):
         message = "name files by their keys, or choose by --since, --stream, --pending or --all"
@@ -310,22 +332,30 @@ def get(  # noqa: PLR0913  # one per option
     if unknown := set(keys) - {entry.file.key for entry in stock}:
         message = f"no such file is available: {', '.join(sorted(unknown))}; see firstup-dde files"
         raise click.ClickException(message)
-    chosen = [
+    wanted = [
         entry
         for entry in stock
         if (not keys or entry.file.key in keys)
-        and (not pending or entry.status in {PENDING, PARTLY})
+        and (not pending or entry.status in {PENDING, PARTLY, GONE})
     ]
+    chosen = [entry for entry in wanted if entry.status != GONE]
+    for entry in wanted:
+        if entry.status == GONE:
+            click.echo(f"WARNING: {entry.file} is listed and has expired since", err=True)
+    if not wanted:
+        click.echo("no file is chosen; see firstup-dde files", err=True)
     with _bar(sum(entry.size or 0 for entry in chosen), quiet=quiet) as show:
         before = 0
         for entry in chosen:
-            path = present(entry.file, to, unzip=unzip)
+            path = present(entry.file, to, unzip=unzip, size=entry.size)
             if path is None:
                 spool = replace(tap.spool, arrived=partial(_show, show, before))
                 path = download(tap.transport, spool, entry.file, to, unzip=unzip)
             before += entry.size or 0
             show(before)
             click.echo(str(path))
+    if len(chosen) < len(wanted):
+        sys.exit(1)
 
 
 def _show(show: Callable[[int], object], before: int, here: int) -> None:
@@ -425,11 +455,12 @@ def report(  # noqa: PLR0913  # one per option
     from tap_firstup_dde.columns import pinned_types  # noqa: PLC0415
     from tap_firstup_dde.coverage import StreamTypes, engagement, generations  # noqa: PLC0415
     from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX  # noqa: PLC0415
-    from tap_firstup_dde.inventory import utc_now  # noqa: PLC0415
+    from tap_firstup_dde.inventory import GONE, utc_now  # noqa: PLC0415
     from tap_firstup_dde.report import page  # noqa: PLC0415
 
     tap = _tap(config, state)
-    stock = _stock(tap, streams, since, has_state=state is not None)
+    listed = _stock(tap, streams, since, has_state=state is not None)
+    stock = [entry for entry in listed if entry.status != GONE]
     rows: dict[str, int] = {}
     with _bar(sum(entry.size or 0 for entry in stock), quiet=quiet) as show:
         read = () if no_content else _activities(tap, stock, rows, show)
@@ -466,7 +497,7 @@ def _source(tap: TapFirstupDDE) -> str:
 
     transport = tap.transport
     if isinstance(transport, FirstupTransport):
-        return urlsplit(transport.hosts[0]).netloc
+        return urlsplit(transport.hosts[0]).hostname or ""
     return transport.where if isinstance(transport, FolderTransport) else ""
 
 

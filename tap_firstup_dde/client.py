@@ -7,6 +7,7 @@ import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -147,6 +148,7 @@ class FirstupTransport:
         self._storage = bare_session()
         self._token = connection.access_token
         self._token_until = 0.0
+        self._renewing = Lock()  # sizes are asked by several threads
         self._signed: tuple[str, _Signed] | None = None
         self._program_id: str | None = None
 
@@ -193,6 +195,7 @@ class FirstupTransport:
             answer = self._get(url, what)
             # No files yet, by the documents, is an empty payload or 404.
             if answer.status_code in {204, 404}:
+                _warn_of_a_stranger(answer, what)
                 break
             content = json_object(answer, what)
             files += [_listed(stream, item) for item in _file_items(content, what)]
@@ -257,22 +260,26 @@ class FirstupTransport:
 
     def _get(self, url: str, what: str) -> requests.Response:
         """An answer of the API: 200, 204 or 404; one new token when the first is refused."""
+        used = ""
 
         def ask() -> requests.Response:
+            nonlocal used
+            used = self._bearer()
             return send(
                 self._api,
                 "GET",
                 url,
                 what,
                 follow=self._is_api,
-                auth=_Bearer(self._bearer()),
+                auth=_Bearer(used),
                 headers={"Accept": "application/json"},
                 timeout=self._to.timeout,
             )
 
         answer = with_retries(ask, self._to.retries)
         if answer.status_code == 401 and not self._to.access_token:
-            self._token = ""
+            if self._token == used:
+                self._token = ""
             answer = with_retries(ask, self._to.retries)
         _check(answer, what)
         self._program_id = answer.headers.get("X-Program-Id") or self._program_id
@@ -280,6 +287,10 @@ class FirstupTransport:
 
     def _bearer(self) -> str:
         """The token in use, or a new one when it is about to expire."""
+        with self._renewing:
+            return self._current_token()
+
+    def _current_token(self) -> str:
         if self._to.access_token or (self._token and time.monotonic() < self._token_until):
             return self._token
         what = "the access token"
@@ -360,6 +371,20 @@ class FirstupTransport:
             msg = f"{what}: its next page is on another host than the API"
             raise TransportError(msg, "check api_url; the token is sent to no other host")
         return following
+
+
+def _warn_of_a_stranger(answer: requests.Response, what: str) -> None:
+    """Say so when "no files" is the answer of something that may be no API at all."""
+    kind = answer.headers.get("Content-Type", "")
+    if answer.content and "json" not in kind and "X-Program-Id" not in answer.headers:
+        logger.warning(
+            "%s: %s answered %d with %s, which is taken for no files; check api_url and region if "
+            "there should be some",
+            what,
+            urlsplit(answer.url).hostname,
+            answer.status_code,
+            kind.partition(";")[0][:40] or "no JSON",
+        )
 
 
 def _check(answer: requests.Response, what: str) -> None:

@@ -43,6 +43,7 @@ class Generation:
         status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None when no state was given.
         expires_at: When the first of them will be gone; None if they stay.
         historical: Whether all of them hold the past, and so belong to no cadence.
+        unread: How many of them have rows that are still to be read, as far as is known.
     """
 
     stream: str
@@ -53,6 +54,7 @@ class Generation:
     status: str | None
     expires_at: datetime | None
     historical: bool = False
+    unread: int = 0
 
     def state(self, now: datetime) -> str:
         """How it is drawn: its status, or `SOON` if it is about to be lost, or `UNKNOWN`."""
@@ -122,6 +124,7 @@ def generations(stock: Iterable[Available], rows: Mapping[str, int]) -> list[Gen
             _status({entry.status for entry in entries}),
             min((e.expires_at for e in entries if e.expires_at is not None), default=None),
             all(entry.file.historical for entry in entries),
+            sum(entry.status not in {READ, LEFT_OUT} for entry in entries),
         )
         for stream, times in groups.items()
         for moment, entries in sorted(times.items())

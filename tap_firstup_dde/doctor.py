@@ -21,14 +21,15 @@ from urllib.parse import urlsplit
 import click
 import yaml
 
-from tap_firstup_dde.client import FirstupTransport
+from tap_firstup_dde.client import GONE_HINT, FirstupTransport
 from tap_firstup_dde.columns import Sources, pinned_types
 from tap_firstup_dde.documented import ADDED, DOCUMENTED, KEYS
-from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
+from tap_firstup_dde.exportlib.exceptions import ExportError, FileGoneError, StateError
 from tap_firstup_dde.exportlib.http import bare_session, send
 from tap_firstup_dde.exportlib.look import look_into
+from tap_firstup_dde.exportlib.models import Bookmark
 from tap_firstup_dde.exportlib.secrecy import SECRECY
-from tap_firstup_dde.inventory import PARTLY, PENDING, Limits, size_words, take_stock, utc_now
+from tap_firstup_dde.inventory import GONE, PARTLY, PENDING, Limits, size_words, take_stock, utc_now
 from tap_firstup_dde.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ MARKS: Final = {  # the second one where the first cannot be shown
     "failed": ("✗", "x", "bold red"),
 }
 _SKEW = timedelta(minutes=5)  # a token, or a presigned URL, may seem to live longer than it does
+_ODD_SHAPES = (KeyError, TypeError, AttributeError)
 _ROOM = 1 << 30  # bytes; a download and the next one
 _OLD = timedelta(days=2)  # Firstup generates files every few hours, or once a day
 
@@ -199,6 +201,8 @@ class Examination:
                 "in Creator Studio, Configure > Insights > Recurring Data Connections must be set "
                 "up; files appear after the first scheduled run that has data"
             )
+            if isinstance(self.transport, FirstupTransport) and not self.transport.program_id:
+                hint = f"check api_url and region: no answer says whose program it is; or {hint}"
             return _Finding(told, hint)
         newest = max(entry.file.generated_at for entry in self.stock)
         told += f", the newest of {newest:%Y-%m-%d %H:%M} UTC"
@@ -229,15 +233,26 @@ class Examination:
         """The newest file of each stream that has any."""
         newest: dict[str, ExportFile] = {}
         for entry in self.stock:  # in order of generation
-            newest[entry.file.stream] = entry.file
+            if entry.status != GONE:
+                newest[entry.file.stream] = entry.file
         return list(newest.values())
 
     def _link(self) -> _Finding:
         """Ask for presigned URLs."""
-        sizes = [size_words(self.transport.stored_size(file)) for file in self._newest()]
-        if not sizes:
+        if not self.stock:
             return _Finding("no file", skipped=True)
-        return _Finding(f"the newest file of each stream: {', '.join(sizes)}")
+        limits = Limits.of(self.config)
+        state = self.tap.state if self.has_state else None
+        self.stock = take_stock(self.transport, KEYS, state, limits)
+        gone = [entry.file for entry in self.stock if entry.status == GONE]
+        held = {} if state is None else state.get("bookmarks", {})
+        for file in gone:
+            bookmark = Bookmark.from_state(held.get(file.stream, {}))
+            if bookmark.pending([file], limits.lookback, limits.start):
+                message = f"{file}: the file expired between list and download"
+                raise FileGoneError(message, GONE_HINT)
+        size = sum(entry.size or 0 for entry in self.stock)
+        return _Finding(f"{len(self.stock) - len(gone)} files can be fetched, {size_words(size)}")
 
     def _spool(self) -> _Finding:
         """See whether downloads find room."""
@@ -276,7 +291,7 @@ class Examination:
             told.append(f"{stream} {len(names & documented)} of {len(documented)} documented")
             if added := sorted(names - documented):
                 shown = ", ".join(islice(added, 5)) + (", …" if len(added) > 5 else "")
-                new.append(f"{len(added)} others ({shown})")
+                new.append(f"{len(added)} more ({shown})")
                 told[-1] += f" and {new[-1]}"
         return _Finding("; ".join(told)) if told else _Finding("no column", skipped=True)
 
@@ -303,7 +318,7 @@ class Examination:
         try:
             plugins = yaml.safe_load(path.read_text())["plugins"]
             doubts = [*_extractor_doubts(plugins), *_loader_doubts(plugins)]
-        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, RecursionError, yaml.YAMLError, *_ODD_SHAPES):
             return _Finding("it cannot be read", "check meltano.yml")
         told = "the settings of loaders cost neither speed nor data"
         return _Finding("some settings cost speed or data" if doubts else told, "; ".join(doubts))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tap_firstup_dde.exportlib.extract import Spool
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
 
+_LONGEST = 100  # characters of a file's name; its key tells it from others
 _UNFIT = re.compile(r"[^\w.-]+")
 
 
@@ -22,19 +23,26 @@ def place(file: ExportFile, folder: Path) -> Path:
 
     The key is in the name: Firstup calls the first file of every generation the same.
     """
-    name = _UNFIT.sub("_", file.file_name) or "file"
+    name = _UNFIT.sub("_", file.file_name)[-_LONGEST:] or "file"
     name = name.removesuffix(".gz")
     stem, dot, ending = name.rpartition(".")
     named = f"{stem}-{file.key}.{ending}" if dot and stem else f"{name}-{file.key}"
     return folder / file.stream / _UNFIT.sub("_", file.generation) / named
 
 
-def present(file: ExportFile, folder: Path, *, unzip: bool) -> Path | None:
-    """The file that an earlier download left, whole and proven; None where there is none."""
+def present(file: ExportFile, folder: Path, *, unzip: bool, size: int | None = None) -> Path | None:
+    """The file that an earlier download left, whole and proven; None where there is none.
+
+    One that is not decompressed must have the *size* that is stated, where one is.
+    """
     plain = place(file, folder)
     packed = plain.with_name(plain.name + ".gz")
     choice = (plain,) if unzip else (packed, plain)
-    return next((path for path in choice if path.is_file()), None)
+    known = None if unzip else size
+    return next(
+        (p for p in choice if p.is_file() and known in {None, p.stat().st_size}),
+        None,
+    )
 
 
 def download(

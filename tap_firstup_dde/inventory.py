@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
+from tap_firstup_dde.exportlib.exceptions import FileGoneError
 from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
 
@@ -22,6 +25,7 @@ PENDING: Final = "pending"  # the next run reads it
 PARTLY: Final = "partly read"  # the next run goes on in it
 READ: Final = "read"
 LEFT_OUT: Final = "left out"  # older than start_date, or than lookback_days allows
+GONE: Final = "gone"  # listed, but it has expired since
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,8 @@ class Available:
 
     Attributes:
         file: The file.
-        status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None when no state was given.
+        status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None when no state was given; `GONE`
+            when its size was asked for and it was not there.
         rows_read: Rows of it that have gone out, while it is partly read; else 0.
         size: Bytes as stored; None if not stated, or not asked for.
         expires_at: When it will be gone, as documented; None for a delivered file, which stays.
@@ -118,12 +123,44 @@ def take_stock(  # noqa: PLR0913 - what is asked, and what is known
         found += [entry for entry in judged if since is None or entry.file.generated_at >= since]
     if not sizes:
         return found
-    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-        stored = pool.map(transport.stored_size, [entry.file for entry in found])
-        return [
-            Available(e.file, e.status, e.rows_read, size, e.expires_at)
-            for e, size in zip(found, stored, strict=True)
-        ]
+    return _at_once(partial(_sized, transport), found)
+
+
+def _at_once(work: Callable[[Available], Available], entries: list[Available]) -> list[Available]:
+    """What *work* makes of each, in order. Its threads keep no process alive that is to end."""
+    todo: SimpleQueue[tuple[int, Available]] = SimpleQueue()
+    done: SimpleQueue[tuple[int, Available | Exception]] = SimpleQueue()
+    for item in enumerate(entries):
+        todo.put(item)
+
+    def run() -> None:
+        while True:
+            try:
+                position, entry = todo.get_nowait()
+            except Empty:
+                return
+            try:
+                done.put((position, work(entry)))
+            except Exception as error:  # noqa: BLE001 - raised by whoever waits
+                done.put((position, error))
+
+    for _ in range(min(_ASKED_AT_ONCE, len(entries))):
+        Thread(target=run, daemon=True).start()
+    found = list(entries)
+    for _ in entries:
+        position, result = done.get()
+        if isinstance(result, Exception):
+            raise result
+        found[position] = result
+    return found
+
+
+def _sized(transport: Transport, entry: Available) -> Available:
+    """*entry* with its size, or that it is gone."""
+    try:
+        return replace(entry, size=transport.stored_size(entry.file))
+    except FileGoneError:
+        return replace(entry, status=GONE)
 
 
 def _judged(
@@ -168,6 +205,8 @@ def size_words(size: int | None) -> str:
 
 def span_words(span: timedelta) -> str:
     """A span in words: ``6d 4h``, ``3h``, ``12m``."""
+    if span < timedelta():
+        return "-" + span_words(-span)
     minutes = int(span.total_seconds()) // 60
     days, hours = minutes // 1440, minutes // 60 % 24
     if days:

@@ -103,13 +103,14 @@ def page(  # noqa: PLR0913 - all that it tells
 
 def _summary(found: Sequence[Generation], lost: int, now: datetime) -> str:
     """The numbers that matter, and a paragraph of them."""
-    ends = [(g.expires_at, g.files) for g in found if g.waits and g.expires_at is not None]
+    ends = [(g.expires_at, g.unread) for g in found if g.waits and g.expires_at is not None]
     first, second = (sum(n for end, n in ends if end - now <= span) for span in (DAY, SOON_SPAN))
     total = sum(g.files for g in found)
     unknown = sum(g.files for g in found if g.status is None)
-    unread = sum(g.files for g in found if g.waits) - unknown
+    unread = sum(g.unread for g in found) - unknown
     size = sum_known(g.size for g in found)
-    words = f"{many(total, 'file')} of {many(len(found), 'generation')} can be fetched"
+    times = len({g.generated_at for g in found})
+    words = f"{many(total, 'file')} of {many(times, 'generation')} can be fetched"
     words += f", {short(size, 'B')} in all." if size else "."
     if found:
         newest = when(max(g.generated_at for g in found))
@@ -128,12 +129,13 @@ def _summary(found: Sequence[Generation], lost: int, now: datetime) -> str:
         words += f" {many(lost, 'generation')} {_is(lost)} missing between the first and the last."
     tiles = {
         "Files available": total,
-        "Files pending": unread,
+        "Files pending": "not known" if unknown else unread,
         "Gone within 24 h": first,
         "Gone within 48 h": second,
         "Missing generations": lost,
     }
-    shown = "".join(f"<div><dt>{k}</dt><dd>{v:,}</dd></div>" for k, v in tiles.items())
+    told = {k: f"{v:,}" if isinstance(v, int) else v for k, v in tiles.items()}
+    shown = "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in told.items())
     return f"<p>{words}</p><dl>{shown}</dl>"
 
 
@@ -145,7 +147,7 @@ def _is(number: int) -> str:
 _STATES: Final = {
     READ: ("read", "", "every row has gone out"),
     PENDING: ("pending", "M-1 0h2", "the next run reads it"),
-    PARTLY: ("partly", "", "the next run goes on in it"),
+    PARTLY: ("partly", "", "some of it; the next run reads the rest"),
     SOON: ("soon", "M0-4V1M0 3.5V4", "not read, and gone within 48 hours"),
     LEFT_OUT: ("left", "M-2.5 3L2.5-3", "older than the settings allow, so no run reads it"),
     MISSING: ("missing", "M-2.5-3L2.5 3M-2.5 3L2.5-3", "the cadence would have had it"),

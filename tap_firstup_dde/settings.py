@@ -283,6 +283,11 @@ def faults(config: Mapping[str, Any]) -> list[str]:
         for name in ("api_url", "auth_url")
         if config.get(name) and not is_secure(config[name])
     ]
+    found += [
+        f"{name} may hold no login, query or fragment; the credentials have settings of their own"
+        for name in ("api_url", "auth_url")
+        if set(config.get(name) or "") & set("@?#")
+    ]
     start, folder = config.get("start_date"), config.get("spool_dir")
     if start and not _is_time(start):
         found.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")

@@ -149,6 +149,8 @@ class TapCommand(SingerCommand):
             message = str(error)
         except click.ClickException as error:
             message = error.format_message()
+        except UnicodeDecodeError:
+            message = "a settings, state or catalog file is not UTF-8 text"
         except ValueError as error:
             # The SDK reads JSON by json or by simplejson; both tell which document.
             if not hasattr(error, "doc"):
@@ -280,6 +282,9 @@ class TapFirstupDDE(Tap):
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
         # Without a file the environment is all there is.
+        if "" in value:
+            msg = "a settings file has no name"
+            raise ConfigValidationError(msg, errors=[f"{msg}; check --config"])
         sources = value or ("ENV",)
         if "ENV" in sources and (errors := environment_faults(cls.name, cls.config_jsonschema)):
             msg = "the environment cannot be used"
@@ -359,6 +364,8 @@ def _usable_state(state: Any) -> Any:
         raise StateError(msg, STATE_HINT)
     if state and state.get("type") == "STATE":
         state = state.get("value") or {"value": None}
+    if state and isinstance(state.get("singer_state"), dict):
+        state = state["singer_state"]  # as `meltano state get` prints it
     if state and "bookmarks" not in state:
         msg = "the state cannot be read: it has no bookmarks"
         raise StateError(msg, STATE_HINT)

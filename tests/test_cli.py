@@ -8,8 +8,10 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,6 +154,145 @@ def test_delivered_files(emulator: Emulator, tmp_path: Path) -> None:
     assert entry["size_bytes"] == (folder / name).stat().st_size
 
 
+def test_state_as_meltano_prints_it(emulator: Emulator, tmp_path: Path) -> None:
+    """What `meltano state get` prints is a state, for the tap as well."""
+    emulator.add_generation(rows=5)
+    state = run(settings(emulator)).state
+    write(tmp_path, "state.json", {"singer_state": state})
+    assert {e["status"] for e in listed(emulator, "--state", "state.json")} == {"read"}
+    assert run(settings(emulator), {"singer_state": state}).records("users") == []
+
+
+def test_files_that_are_gone(emulator: Emulator) -> None:
+    """A file that expired since it was listed is told, and hides nothing; `get` ends with 1."""
+    gone = emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    emulator.add("users", "2026-05-14-20", "user_id\n2\n")
+    gone.gone = True
+    assert [(e["status"], e["size_bytes"] is None) for e in listed(emulator)] == [
+        ("gone", True),
+        (None, False),
+    ]
+    done = ask(emulator, "get", "--all", "--to", "to")
+    assert (done.exit_code, len(done.stdout.splitlines())) == (1, 1)
+    assert f"users 2026-05-14-16/000.csv/{_key(gone)} is listed and has expired" in done.stderr
+    done = ask(emulator, "get", _key(emulator.files[1]), "--to", "to")
+    assert done.exit_code == 0
+    assert ask(emulator, "report").exit_code == 0
+    done = ask(emulator, "doctor")
+    assert _steps(done)["presigned URL"] == "✗"
+    assert "request a historical export" in done.stdout
+    after = ask(emulator, "doctor", start_date="2026-05-14T17:00:00Z")
+    assert after.exit_code == 0
+
+
+def test_keys_are_never_cut(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a narrow terminal, and beside a long name, a key is whole."""
+    file = emulator.add("users", "2026-05-14-16", "user_id\n1\n", file_name="x" * 300 + ".csv")
+    for width in ("40", "80", "400"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert _key(file) in ask(emulator, "files").stdout
+    assert ask(emulator, "get", "--all").exit_code == 0
+
+
+def test_names_are_shown_not_obeyed(emulator: Emulator) -> None:
+    """What a terminal, or the library that draws tables, would obey is shown as it stands."""
+    emulator.add("users", "2026-05-14-16", "user_id\n1\n", file_name="[red]\x1b[31m\n[/x].csv")
+    out = ask(emulator, "files").stdout
+    assert "[red]" in out
+    assert "\x1b" not in out
+    assert len(out.splitlines()) == 3
+
+
+def test_one_token_for_all_sizes(emulator: Emulator) -> None:
+    """A token that is refused while sizes are asked is replaced once."""
+    for hour in range(20):
+        emulator.add("users", f"2026-05-14-{hour:02}", "user_id\n1\n")
+    emulator.fail("show", status=401, skip=5)
+    assert len(listed(emulator)) == 20
+    assert sum(request.route == "token" for request in emulator.requests) == 2
+
+
+@pytest.mark.parametrize("route", ["list", "show"])
+def test_interrupt(emulator: Emulator, route: str) -> None:
+    """Ctrl-C ends a command at once, whatever is waited for."""
+    emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    emulator.fail(route, stall=20, times=None)
+    config = write(Path.cwd(), "config.json", settings(emulator))
+    code = "from tap_firstup_dde.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "files", "--config", config],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 20
+        while not any(request.route == "token" for request in emulator.requests):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, log = process.communicate(timeout=5)
+    assert process.returncode == 130
+    assert out == ""
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("redirect", "says"),
+    [
+        (">/dev/full", "the output cannot be written"),
+        (">&-", "stdout is closed"),
+        ("2>&- --config nope.json", ""),
+        ("--config ''", "a settings file has no name"),
+        ("--state binary", "cannot be read as JSON"),
+    ],
+)
+def test_odd_surroundings(emulator: Emulator, redirect: str, says: str) -> None:
+    """Output that nobody takes, and files that are none, are one line and status 1."""
+    emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    write(Path.cwd(), "config.json", settings(emulator))
+    Path("binary").write_bytes(b"\xff\xfe\x00\x80")
+    code = "from tap_firstup_dde.cli import main; main()"
+    line = f'"$0" -c "{code}" files --output json --config config.json {redirect}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", line, sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"api_url": "https://user:precious@firstup.invalid"},
+        {"api_url": "https://firstup.invalid/?sig=precious"},
+        {"folder": {"url": "https://firstup.invalid/x?sig=precious"}},
+    ],
+)
+@pytest.mark.parametrize("command", [["files"], ["doctor", "--bundle", "b.json"], ["report"]])
+def test_no_secret_in_urls(emulator: Emulator, config: dict[str, Any], command: list[str]) -> None:
+    """A login or a query in a URL is shown nowhere."""
+    done = ask(emulator, *command, **config)
+    assert done.exit_code == 1
+    bundle = Path("b.json").read_text() if Path("b.json").exists() else ""
+    assert "precious" not in done.output + bundle
+
+
+def test_a_stranger_is_told(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A 404 of something that is no API is no files, with a warning; doctor says api_url."""
+    html = {"Content-Type": "text/html"}
+    emulator.fail("list", status=404, headers=html, body="<html>404</html>", times=None)
+    run(settings(emulator))
+    assert "answered 404 with text/html, which is taken for no files; check api_url" in caplog.text
+    assert "check api_url and region" in ask(emulator, "doctor").stdout
+
+
 # get
 
 
@@ -172,6 +313,16 @@ def test_get(emulator: Emulator, tmp_path: Path) -> None:
         again = ask(emulator, "get", "--all", "--to", str(to), *options)
         assert again.stdout == done.stdout
         assert not [request for request in emulator.requests if request.route == "download"]
+
+
+def test_get_looks_at_what_is_there(emulator: Emulator, tmp_path: Path) -> None:
+    """A file that has not the stated size is fetched again."""
+    file = emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    done = ask(emulator, "get", "--all", "--to", "to")
+    path = tmp_path / done.stdout.strip()
+    path.write_bytes(b"")
+    assert ask(emulator, "get", "--all", "--to", "to").exit_code == 0
+    assert path.read_bytes() == file.body
 
 
 def test_get_chosen(emulator: Emulator, tmp_path: Path) -> None:

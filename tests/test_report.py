@@ -188,16 +188,17 @@ def test_summary() -> None:
     """The paragraph and the numbers below it agree with the generations."""
     found = [
         Generation("users", NOON - 8 * HOUR, 1, 500, 1, READ, NOON + HOUR),
-        Generation("users", NOON - 4 * HOUR, 2, 500, 1, PENDING, NOON + 20 * HOUR),
-        Generation("users", NOON, 3, 500, 1, PARTLY, NOON + 40 * HOUR),
+        Generation("users", NOON - 4 * HOUR, 2, 500, 1, PENDING, NOON + 20 * HOUR, unread=2),
+        Generation("users", NOON, 3, 500, 1, PARTLY, NOON + 40 * HOUR, unread=1),
+        Generation("activities", NOON, 1, 0, 1, READ, NOON + 40 * HOUR),
     ]
     (section,) = parse(make(generations=found)).iterfind(".//section[@aria-labelledby='summary']")
     assert "".join(section.find("p").itertext()) == (  # type: ignore[union-attr]
-        "6 files of 3 generations can be fetched, 1.5 kB in all. The newest generation is of "
-        "2026-05-14 12:00 UTC. 5 files are still to be read. Of these, 2 will be gone within 24 "
-        "hours, 5 within 48 hours. 0 generations are missing between the first and the last."
+        "7 files of 3 generations can be fetched, 1.5 kB in all. The newest generation is of "
+        "2026-05-14 12:00 UTC. 3 files are still to be read. Of these, 2 will be gone within 24 "
+        "hours, 3 within 48 hours. 0 generations are missing between the first and the last."
     )
-    assert [e.text for e in section.iter("dd")] == ["6", "5", "2", "5", "0"]
+    assert [e.text for e in section.iter("dd")] == ["7", "3", "2", "3", "0"]
 
 
 def test_size() -> None:
@@ -257,7 +258,8 @@ def test_generations(statuses: list[str | None], status: str | None) -> None:
     ]
     rows = {entry.file.key: 7 for entry in stock}
     (found,) = coverage.generations(stock, rows)
-    assert found == Generation("users", NOON, 2, 5, 14, status, NOON)
+    unread = sum(each not in {READ, LEFT_OUT} for each in statuses)
+    assert found == Generation("users", NOON, 2, 5, 14, status, NOON, unread=unread)
     (found,) = coverage.generations(stock, {stock[0].file.key: 7})
     assert found.rows is None
 

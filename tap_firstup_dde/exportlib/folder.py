@@ -111,7 +111,7 @@ class FolderTransport:
     @property
     def where(self) -> str:
         """The folder, as messages name it: without what a URL may hold of credentials."""
-        before, at, after = self._url.rpartition("@")
+        before, at, after = self._url.partition("?")[0].rpartition("@")
         scheme, sign, _ = before.partition("://")
         return f"{scheme}{sign}{after}" if at and sign else after
 

@@ -181,7 +181,7 @@ def _send_once(
         raise RetriableTransportError(
             msg, "check region, api_url, auth_url and the network"
         ) from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+    except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:  # requests' are the last
         # Also where the answer leads to what is no URL, which requests looks at by itself.
         msg = f"{what}: {type(error).__name__} ({host})"
         raise TransportError(msg, "check region, api_url and auth_url") from None

@@ -95,8 +95,9 @@ class ExportFile:
         return f"{self.generation}/{self.file_name}/{self.key}"
 
     def __str__(self) -> str:
-        """The name that messages use."""
-        return f"{self.stream} {self.source}"
+        """The name that messages use: in one line, and nothing that a terminal obeys."""
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in self.source)
+        return f"{self.stream} {shown}"
 
 
 @dataclass(frozen=True, slots=True)
