@@ -106,8 +106,11 @@ class ExportStream(Stream):
         self._malformed = MalformedStream(tap, name) if diverts else None
         self.primary_keys = self._own_keys or KEYS[name]
         self.replication_key = GENERATED_AT
-        # The SDK's line about any error would stand before the one that says what to do.
-        self.logger.addFilter(lambda record: "unhandled error" not in str(record.msg))
+        # The SDK's line about any error would stand before the one that says what to do. From 0.55
+        # on its logger is a wrapped one.
+        getattr(self.logger, "logger", self.logger).addFilter(
+            lambda record: "unhandled error" not in str(record.msg)
+        )
 
     # What the SDK asks of a stream
 
