@@ -128,13 +128,14 @@ def _stock(
     since: datetime | None,
     *,
     has_state: bool,
+    sizes: bool = True,
 ) -> list[Available]:
     """The available files of some streams, generated at *since* or later."""
     from tap_firstup_dde.inventory import Limits, take_stock  # noqa: PLC0415
 
     state = tap.state if has_state else None
     limits = Limits.of(tap.config)
-    return take_stock(tap.transport, streams or STREAMS, state, limits, since=since)
+    return take_stock(tap.transport, streams or STREAMS, state, limits, since=since, sizes=sizes)
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -319,7 +320,7 @@ def get(  # noqa: PLR0913  # one per option
     the path of each file.
     """
     from tap_firstup_dde.download import download, present  # noqa: PLC0415
-    from tap_firstup_dde.inventory import GONE, PARTLY, PENDING  # noqa: PLC0415
+    from tap_firstup_dde.inventory import GONE, PARTLY, PENDING, weigh  # noqa: PLC0415
 
     if not (keys or everything or pending or since or streams):
         message = "name files by their keys, or choose by --since, --stream, --pending or --all"
@@ -328,7 +329,7 @@ def get(  # noqa: PLR0913  # one per option
         message = "--pending needs --state"
         raise click.UsageError(message)
     tap = _tap(config, state)
-    stock = _stock(tap, streams, since, has_state=state is not None)
+    stock = _stock(tap, streams, since, has_state=state is not None, sizes=False)
     if unknown := set(keys) - {entry.file.key for entry in stock}:
         message = f"no such file is available: {', '.join(sorted(unknown))}; see firstup-dde files"
         raise click.ClickException(message)
@@ -336,10 +337,11 @@ def get(  # noqa: PLR0913  # one per option
         entry
         for entry in stock
         if (not keys or entry.file.key in keys)
-        and (not pending or entry.status in {PENDING, PARTLY, GONE})
+        and (not pending or entry.status in {PENDING, PARTLY})
     ]
-    chosen = [entry for entry in wanted if entry.status != GONE]
-    for entry in wanted:
+    weighed = weigh(tap.transport, wanted)
+    chosen = [entry for entry in weighed if entry.status != GONE]
+    for entry in weighed:
         if entry.status == GONE:
             click.echo(f"WARNING: {entry.file} is listed and has expired since", err=True)
     if not wanted:

@@ -25,11 +25,21 @@ from tap_firstup_dde.client import GONE_HINT, FirstupTransport
 from tap_firstup_dde.columns import Sources, pinned_types
 from tap_firstup_dde.documented import ADDED, DOCUMENTED, KEYS
 from tap_firstup_dde.exportlib.exceptions import ExportError, FileGoneError, StateError
+from tap_firstup_dde.exportlib.formats import column_names
 from tap_firstup_dde.exportlib.http import bare_session, send
 from tap_firstup_dde.exportlib.look import look_into
 from tap_firstup_dde.exportlib.models import Bookmark
 from tap_firstup_dde.exportlib.secrecy import SECRECY
-from tap_firstup_dde.inventory import GONE, PARTLY, PENDING, Limits, size_words, take_stock, utc_now
+from tap_firstup_dde.inventory import (
+    GONE,
+    PARTLY,
+    PENDING,
+    Limits,
+    size_words,
+    take_stock,
+    utc_now,
+    weigh,
+)
 from tap_firstup_dde.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -224,7 +234,7 @@ class Examination:
     def _pending(self) -> _Finding:
         """See what the next run reads."""
         if not self.has_state:
-            return _Finding("no --state was given, so all of them are new", skipped=True)
+            return _Finding("no --state was given, so what is new is not known", skipped=True)
         statuses = Counter(entry.status for entry in self.stock)
         waiting = statuses[PENDING] + statuses[PARTLY]
         return _Finding(f"{waiting} files are to be read, of {len(self.stock)}")
@@ -242,10 +252,9 @@ class Examination:
         if not self.stock:
             return _Finding("no file", skipped=True)
         limits = Limits.of(self.config)
-        state = self.tap.state if self.has_state else None
-        self.stock = take_stock(self.transport, KEYS, state, limits)
+        self.stock = weigh(self.transport, self.stock)
         gone = [entry.file for entry in self.stock if entry.status == GONE]
-        held = {} if state is None else state.get("bookmarks", {})
+        held = self.tap.state.get("bookmarks", {}) if self.has_state else {}
         for file in gone:
             bookmark = Bookmark.from_state(held.get(file.stream, {}))
             if bookmark.pending([file], limits.lookback, limits.start):
@@ -282,7 +291,7 @@ class Examination:
 
     def _columns(self) -> _Finding:
         """Hold their header rows against the documented columns."""
-        told, new = [], []
+        told = []
         for stream, spooled in self.spooled.items():
             names = set(spooled.reader(ADDED).columns)
             documented = set(DOCUMENTED[stream].columns)
@@ -291,8 +300,7 @@ class Examination:
             told.append(f"{stream} {len(names & documented)} of {len(documented)} documented")
             if added := sorted(names - documented):
                 shown = ", ".join(islice(added, 5)) + (", …" if len(added) > 5 else "")
-                new.append(f"{len(added)} more ({shown})")
-                told[-1] += f" and {new[-1]}"
+                told[-1] += f" and {len(added)} more ({shown})"
         return _Finding("; ".join(told)) if told else _Finding("no column", skipped=True)
 
     def _types(self) -> _Finding:
@@ -300,7 +308,8 @@ class Examination:
         told, doubts = [], []
         for stream, spooled in self.spooled.items():
             state = self.tap.state.get("bookmarks", {}).get(stream, {}) if self.has_state else {}
-            overrides = (self.config.get("column_types") or {}).get(stream, {})
+            labels = (self.config.get("column_types") or {}).get(stream, {})
+            overrides = {column_names([label])[0]: kind for label, kind in labels.items()}
             sources = Sources(stream, overrides, pinned_types(state, stream), {}, KEYS[stream])
             types, warnings = sources.types(look_into(spooled, sources.known))
             counts = Counter(types.values())

@@ -121,9 +121,16 @@ def take_stock(  # noqa: PLR0913 - what is asked, and what is known
         ordered = sorted(files, key=lambda file: (file.generated_at, file.id))
         judged = _judged(ordered, bookmarks, limits)
         found += [entry for entry in judged if since is None or entry.file.generated_at >= since]
-    if not sizes:
-        return found
-    return _at_once(partial(_sized, transport), found)
+    return weigh(transport, found) if sizes else found
+
+
+def weigh(transport: Transport, entries: list[Available]) -> list[Available]:
+    """The same files with their sizes, one request a file of the API; what is not there is `GONE`.
+
+    Raises:
+        TransportError: A size cannot be had.
+    """
+    return _at_once(partial(_sized, transport), entries)
 
 
 def _at_once(work: Callable[[Available], Available], entries: list[Available]) -> list[Available]:

@@ -175,8 +175,10 @@ def test_files_that_are_gone(emulator: Emulator) -> None:
     done = ask(emulator, "get", "--all", "--to", "to")
     assert (done.exit_code, len(done.stdout.splitlines())) == (1, 1)
     assert f"users 2026-05-14-16/000.csv/{_key(gone)} is listed and has expired" in done.stderr
+    emulator.forget()
     done = ask(emulator, "get", _key(emulator.files[1]), "--to", "to")
     assert done.exit_code == 0
+    assert sum(request.route == "show" for request in emulator.requests) == 1
     assert ask(emulator, "report").exit_code == 0
     done = ask(emulator, "doctor")
     assert _steps(done)["presigned URL"] == "✗"

@@ -143,12 +143,13 @@ class Spool:
             SpoolError: The local disk refused it.
         """
         try:
-            with part.open("a+b") as stored:
-                self._fill(transport, _Download(file, stored, self.arrived), None)
-        except IntegrityError as error:
-            logger.warning("%s; downloading it afresh", error.message)
-            with part.open("w+b") as stored:
-                self._fill(transport, _Download(file, stored, self.arrived), None)
+            try:
+                with part.open("a+b") as stored:
+                    self._fill(transport, _Download(file, stored, self.arrived), None)
+            except IntegrityError as error:
+                logger.warning("%s; downloading it afresh", error.message)
+                with part.open("w+b") as stored:
+                    self._fill(transport, _Download(file, stored, self.arrived), None)
         except OSError as error:
             msg = f"{file}: {part} cannot be written ({error.strerror})"
             raise SpoolError(msg, "check the folder") from None
