@@ -302,7 +302,7 @@ class ExportStream(Stream):
         before = self.stream_state.get("lookback_days")
         now = self.config["lookback_days"]
         newest = self._bookmark.generated_at
-        if not isinstance(before, int) or before >= now or newest is None:
+        if not isinstance(before, int) or not 0 <= before < now or newest is None:
             return
         forgotten = [f for f in self._pending if newest - f.generated_at > timedelta(before)]
         if forgotten and self._is_incremental():
