@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from singer_sdk import typing as th
-
 from tap_firstup_dde.client import REGIONS, is_token
 from tap_firstup_dde.documented import ADDED, KEYS
 from tap_firstup_dde.exportlib.encoding import FILE_FORMATS
@@ -23,240 +21,184 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def _schema() -> dict[str, Any]:
-    """The JSON Schema of the tap's settings."""
-    per_stream = {"type": ["object", "null"], "propertyNames": {"enum": list(KEYS)}}
-    return th.PropertiesList(
-        th.Property(
-            "region",
-            th.StringType,
+_SECRET = {"secret": True, "writeOnly": True}  # what the SDK and the Hub go by
+
+
+def _setting(kinds: str, title: str, description: str, **rest: Any) -> dict[str, Any]:
+    """A setting's JSON Schema; *kinds* are its types, beside null."""
+    words = {"title": title, "description": description}
+    return {"type": [*kinds.split(), "null"], **words, **rest}
+
+
+def _object(
+    title: str, description: str, properties: Mapping[str, Any], **rest: Any
+) -> dict[str, Any]:
+    """The JSON Schema of a setting that has these members and no other."""
+    members = {"properties": dict(properties), "additionalProperties": False}
+    return _setting("object", title, description, **members, **rest)
+
+
+def _per_stream(title: str, description: str, of_each: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of a setting that has a member for each stream."""
+    members = {"propertyNames": {"enum": list(KEYS)}, "additionalProperties": dict(of_each)}
+    return _setting("object", title, description, **members)
+
+
+# No defaults within objects: the SDK puts them into what is no object, too, and fails.
+SETTINGS: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {
+        "region": _setting(
+            "string",
+            "Region",
+            "Where the program lives; picks api_url and auth_url.",
             default="us1",
-            allowed_values=list(REGIONS),
-            title="Region",
-            description="Where the program lives; picks api_url and auth_url.",
+            enum=list(REGIONS),
         ),
-        th.Property(
-            "api_url",
-            th.URIType,
-            title="API URL",
-            description="Base of the API, without /v2; overrides the region's.",
+        "api_url": _setting(
+            "string",
+            "API URL",
+            "Base of the API, without /v2; overrides the region's.",
+            format="uri",
         ),
-        th.Property(
-            "auth_url",
-            th.URIType,
-            title="Authorisation URL",
-            description="Base of the authorisation server; overrides the region's.",
+        "auth_url": _setting(
+            "string",
+            "Authorisation URL",
+            "Base of the authorisation server; overrides the region's.",
+            format="uri",
         ),
-        th.Property(
-            "client_id",
-            th.StringType,
-            secret=True,
-            title="Client ID",
-            description="OAuth client, from Firstup.",
+        "client_id": _setting("string", "Client ID", "OAuth client, from Firstup.", **_SECRET),
+        "client_secret": _setting(
+            "string", "Client secret", "Secret of the OAuth client.", **_SECRET
         ),
-        th.Property(
-            "client_secret",
-            th.StringType,
-            secret=True,
-            title="Client secret",
-            description="Secret of the OAuth client.",
+        "scope": _setting("string", "Scope", "Sent with the token request only when set."),
+        "access_token": _setting(
+            "string", "Access token", "A ready token, instead of client credentials.", **_SECRET
         ),
-        th.Property(
-            "scope",
-            th.StringType,
-            title="Scope",
-            description="Sent with the token request only when set.",
+        "start_date": _setting(
+            "string",
+            "Start date",
+            "Export files generated before it are never read.",
+            format="date-time",
         ),
-        th.Property(
-            "access_token",
-            th.StringType,
-            secret=True,
-            title="Access token",
-            description="A ready token, instead of client credentials.",
-        ),
-        th.Property(
-            "start_date",
-            th.DateTimeType,
-            title="Start date",
-            description="Export files generated before it are never read.",
-        ),
-        th.Property(
-            "lookback_days",
-            th.IntegerType(minimum=0, maximum=36500),
+        "lookback_days": _setting(
+            "integer",
+            "Lookback",
+            "Days after the bookmark in which a late file is still picked up.",
             default=14,
-            title="Lookback",
-            description="Days after the bookmark in which a late file is still picked up.",
+            minimum=0,
+            maximum=36500,
         ),
-        th.Property(
-            "primary_keys",
-            th.CustomType(
-                {
-                    **per_stream,
-                    "additionalProperties": {
-                        "type": "array",
-                        "items": {"type": "string"},
-                        "minItems": 1,
-                    },
-                }
-            ),
-            title="Primary keys",
-            description="Stream → list of columns that replace the stream's key.",
+        "primary_keys": _per_stream(
+            "Primary keys",
+            "Stream → list of columns that replace the stream's key.",
+            {"type": "array", "items": {"type": "string"}, "minItems": 1},
         ),
-        th.Property(
-            "column_types",
-            th.CustomType(
-                {
-                    **per_stream,
-                    "additionalProperties": {
-                        "type": "object",
-                        "additionalProperties": {"enum": list(TYPES)},
-                    },
-                }
-            ),
-            title="Column types",
-            description="Stream → column → type, instead of the inferred one: "
-            + ", ".join(TYPES)
-            + ".",
+        "column_types": _per_stream(
+            "Column types",
+            f"Stream → column → type, instead of the inferred one: {', '.join(TYPES)}.",
+            {"type": "object", "additionalProperties": {"enum": list(TYPES)}},
         ),
-        th.Property(
-            "malformed_rows",
-            th.StringType,
+        "malformed_rows": _setting(
+            "string",
+            "Malformed rows",
+            "What a row that cannot be read does: `fail` ends the run, `divert` sends its text to "
+            "the stream `<stream>_malformed` and goes on.",
             default="fail",
-            allowed_values=["fail", "divert"],
-            title="Malformed rows",
-            description="What a row that cannot be read does: `fail` ends the run, `divert` sends "
-            "its text to the stream `<stream>_malformed` and goes on.",
+            enum=["fail", "divert"],
         ),
-        th.Property(
-            "request_timeout",
-            # The SDK leaves numbers from the environment text.
-            th.CustomType(
-                {
-                    "type": ["number", "string", "null"],
-                    "exclusiveMinimum": 0,
-                    "pattern": r"^(?!0+(\.0+)?$)[0-9]+(\.[0-9]+)?$",
-                }
-            ),
+        "request_timeout": _setting(
+            "number string",  # the SDK leaves numbers from the environment text
+            "Request timeout",
+            "Seconds that one socket operation may take.",
             default=60,
-            title="Request timeout",
-            description="Seconds that one socket operation may take.",
+            exclusiveMinimum=0,
+            pattern=r"^(?!0+(\.0+)?$)[0-9]+(\.[0-9]+)?$",
         ),
-        th.Property(
-            "max_retries",
-            th.IntegerType(minimum=0),
-            default=5,
-            title="Retries",
-            description="How often one request is tried again.",
+        "max_retries": _setting(
+            "integer", "Retries", "How often one request is tried again.", default=5, minimum=0
         ),
-        th.Property(
-            "spool_dir",
-            th.StringType,
-            title="Spool folder",
-            description="Where a download is kept while it is read; "
-            "the system's temporary folder unless set.",
+        "spool_dir": _setting(
+            "string",
+            "Spool folder",
+            "Where a download is kept while it is read; the system's temporary folder unless set.",
         ),
-        th.Property(
-            "folder",
-            th.ObjectType(
-                th.Property(
-                    "url",
-                    th.StringType,
-                    title="URL",
-                    description="A folder, or an fsspec URL such as `sftp://user@host/path`.",
+        "folder": _object(
+            "Delivered files",
+            "Read delivered files instead of the API: `url` (a folder, or an fsspec URL such as "
+            "`sftp://user@host/path` or `s3://bucket/path`), `options` of its file system, and "
+            "`program_id`, to read one program's files only.",
+            {
+                "url": _setting(
+                    "string", "URL", "A folder, or an fsspec URL such as `sftp://user@host/path`."
                 ),
-                th.Property(
-                    "options",
-                    th.ObjectType(additional_properties=True),
-                    secret=True,
-                    title="Options",
-                    description="What the URL's file system takes, credentials among it.",
+                "options": _setting(
+                    "object",
+                    "Options",
+                    "What the URL's file system takes, credentials among it.",
+                    **_SECRET,
                 ),
-                th.Property(
-                    "program_id",
-                    th.StringType,
-                    title="Program",
-                    description="Read this program's files only.",
-                ),
-                additional_properties=False,
-            ),
-            secret=True,
-            title="Delivered files",
-            description="Read delivered files instead of the API: `url` (a folder, or an fsspec "
-            "URL such as `sftp://user@host/path` or `s3://bucket/path`), `options` of its file "
-            "system, and `program_id`, to read one program's files only.",
+                "program_id": _setting("string", "Program", "Read this program's files only."),
+            },
+            **_SECRET,
         ),
-        # The SDK's own does not know arrow, nor options of the storage. No defaults in here: the
-        # SDK puts them into what is no object, too, and fails.
-        th.Property(
-            "batch_config",
-            th.ObjectType(
-                th.Property(
-                    "encoding",
-                    th.ObjectType(
-                        th.Property(
-                            "format",
-                            th.StringType,
-                            allowed_values=list(FILE_FORMATS),
-                            title="Format",
-                            description="What the files are; required.",
+        # The SDK's own does not know arrow, nor options of the storage.
+        "batch_config": _object(
+            "Batch files",
+            "Write batch files instead of records: `encoding` (`format` jsonl, parquet or arrow; "
+            "`compression`), `storage` (`root`, a folder or an fsspec URL; `prefix`; `params` of "
+            "its file system) and `batch_size`, rows a file at most. Not together with stream maps "
+            "or flattening.",
+            {
+                "encoding": _object(
+                    "Encoding",
+                    "The files' format and compression.",
+                    {
+                        "format": _setting(
+                            "string",
+                            "Format",
+                            "What the files are; required.",
+                            enum=list(FILE_FORMATS),
                         ),
-                        th.Property(
-                            "compression",
-                            th.StringType,
-                            allowed_values=["gzip", "none"],
-                            title="Compression",
-                            description="Of jsonl gzip unless set, of parquet its own.",
+                        "compression": _setting(
+                            "string",
+                            "Compression",
+                            "Of jsonl gzip unless set, of parquet its own.",
+                            enum=["gzip", "none"],
                         ),
-                        additional_properties=False,
-                    ),
-                    title="Encoding",
-                    description="The files' format and compression.",
+                    },
                 ),
-                th.Property(
-                    "storage",
-                    th.ObjectType(
-                        th.Property(
-                            "root",
-                            th.StringType,
-                            title="Root",
-                            description="A folder, or an fsspec URL such as `s3://bucket/path`.",
+                "storage": _object(
+                    "Storage",
+                    "Where the files are written.",
+                    {
+                        "root": _setting(
+                            "string",
+                            "Root",
+                            "A folder, or an fsspec URL such as `s3://bucket/path`.",
                         ),
-                        th.Property(
-                            "prefix",
-                            th.StringType,
-                            title="Prefix",
-                            description="What each file's name begins with.",
+                        "prefix": _setting(
+                            "string", "Prefix", "What each file's name begins with."
                         ),
-                        th.Property(
-                            "params",
-                            th.ObjectType(additional_properties=True),
-                            secret=True,
-                            title="Options",
-                            description="What the root's file system takes, credentials among it.",
+                        "params": _setting(
+                            "object",
+                            "Options",
+                            "What the root's file system takes, credentials among it.",
+                            **_SECRET,
                         ),
-                        additional_properties=False,
-                    ),
-                    title="Storage",
-                    description="Where the files are written.",
+                    },
                 ),
-                th.Property(
-                    "batch_size",
-                    th.IntegerType(minimum=1),
-                    title="Batch size",
-                    description="Rows a file at most: 10000 unless set, 100000 at the most.",
+                "batch_size": _setting(
+                    "integer",
+                    "Batch size",
+                    "Rows a file at most: 10000 unless set, 100000 at the most.",
+                    minimum=1,
                 ),
-                additional_properties=False,
-            ),
-            title="Batch files",
-            description="Write batch files instead of records: `encoding` (`format` jsonl, parquet "
-            "or arrow; `compression`), `storage` (`root`, a folder or an fsspec URL; `prefix`; "
-            "`params` of its file system) and `batch_size`, rows a file at most. Not together with "
-            "stream maps or flattening.",
+            },
         ),
-    ).to_dict()
-
-
-SETTINGS = _schema()
+    },
+}
 
 
 _DAY = 86_400  # seconds
