@@ -13,6 +13,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from requests.auth import AuthBase
 
+from tap_firstup_dde import delivered
 from tap_firstup_dde.exportlib.checksum import Checksum
 from tap_firstup_dde.exportlib.exceptions import (
     AuthenticationError,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import requests
+
+    from tap_firstup_dde.exportlib.models import Transport
 
 # Firstup's developer portal, "Servers" and "Authentication methods".
 REGIONS = {
@@ -86,8 +89,17 @@ class Connection:
         return f"Connection({self.api_url!r})"
 
 
-def connect(config: Mapping[str, Any]) -> FirstupTransport:
-    """The transport that the tap's settings ask for; settings are taken as validated."""
+def connect(config: Mapping[str, Any]) -> Transport:
+    """Where the tap's settings have export files come from: the API, or a folder.
+
+    Args:
+        config: Settings, taken as validated.
+    """
+    return delivered.connect(config) if config.get("folder") else connect_to_api(config)
+
+
+def connect_to_api(config: Mapping[str, Any]) -> FirstupTransport:
+    """The API that the settings name; settings are taken as validated."""
     api_url, auth_url = REGIONS[config.get("region") or "us1"]
     return FirstupTransport(
         Connection(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from tap_firstup_dde.documented import (
     ADDED,
     DOCUMENTED,
@@ -16,14 +18,16 @@ from tap_firstup_dde.documented import (
     SOURCE_LINE,
 )
 from tap_firstup_dde.exportlib.exceptions import StateError
+from tap_firstup_dde.exportlib.formats import column_names
 from tap_firstup_dde.exportlib.look import Knowledge
-from tap_firstup_dde.exportlib.models import STATE_HINT
+from tap_firstup_dde.exportlib.models import STATE_HINT, format_time
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, TYPES, infer, json_schema, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from tap_firstup_dde.exportlib.look import Look
+    from tap_firstup_dde.exportlib.models import ExportFile
 
 ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
     GENERATED_AT: {
@@ -42,6 +46,19 @@ ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
     },
 }
 ADDED_TYPES = {SOURCE_LINE: "integer"}
+
+
+def own_types(config: Mapping[str, Any], stream: str) -> dict[str, str]:
+    """Column → type, as the setting ``column_types`` has it; labels may be as the CSV has them."""
+    types = (config.get("column_types") or {}).get(stream, {})
+    return {column_names([label])[0]: kind for label, kind in types.items()}
+
+
+def own_keys(config: Mapping[str, Any], stream: str) -> tuple[str, ...]:
+    """The columns that the setting ``primary_keys`` has for a stream; none if it has none."""
+    labels = (config.get("primary_keys") or {}).get(stream) or ()
+    names = (label if label in ADDED else column_names([label])[0] for label in labels)
+    return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +123,12 @@ class Sources:
         return types, warnings
 
 
+def certain(types: Mapping[str, str], stream: str, keys: Collection[str]) -> dict[str, str]:
+    """The columns that no file can gainsay, where there is none to learn types from."""
+    names = DOCUMENTED[stream].text | set(keys)
+    return {name: kind for name, kind in types.items() if name in names}
+
+
 def pinned_types(state: Mapping[str, Any], stream: str) -> dict[str, str]:
     """Column → type of the columns that have gone out, as a stream's state has it.
 
@@ -155,6 +178,21 @@ def is_mapped_away(name: str, stream: str, maps: Mapping[str, Any]) -> bool:
         for pattern, members in maps.items()
         if isinstance(members, dict) and "__source__" not in members and fnmatch(stream, pattern)
     )
+
+
+def with_added(
+    frame: pl.DataFrame, file: ExportFile, numbers: pl.Series, names: Collection[str]
+) -> pl.DataFrame:
+    """*frame* with the columns among *names* that say where its rows are from, as text."""
+    values = {
+        GENERATED_AT: pl.repeat(format_time(file.generated_at), len(numbers), eager=True),
+        SOURCE_FILE: pl.repeat(file.source, len(numbers), eager=True),
+        SOURCE_LINE: numbers.cast(pl.String),
+        PROGRAM_ID: pl.repeat(file.program, len(numbers), eager=True),
+    }
+    added = [value.alias(name) for name, value in values.items() if name in names]
+    # A frame without columns has no rows either.
+    return frame.with_columns(added) if frame.width else pl.DataFrame(added)
 
 
 def record_schema(types: Mapping[str, str], added: Collection[str]) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tap_firstup_dde.documented import ADDED, SOURCE_LINE
+from tap_firstup_dde.documented import ADDED, MALFORMED_SUFFIX, SOURCE_LINE
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, key_hashes
-from tap_firstup_dde.malformed import MALFORMED_SUFFIX
 
 if TYPE_CHECKING:
     import logging

@@ -21,6 +21,8 @@ PROGRAM_ID = "_sdc_program_id"
 ALWAYS_ADDED = (GENERATED_AT, SOURCE_FILE, SOURCE_LINE)
 ADDED = (*ALWAYS_ADDED, PROGRAM_ID)
 ROW_KEY = (SOURCE_FILE, SOURCE_LINE)
+MALFORMED = {"raw": "string", "reason": "string"}  # columns of a row that cannot be read
+MALFORMED_SUFFIX = "_malformed"
 
 # Activities are raw events without an id of their own: equal rows can be two events.
 KEYS: Mapping[str, tuple[str, ...]] = {

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from singer_sdk import Stream
 
 from tap_firstup_dde.columns import record_schema
-from tap_firstup_dde.documented import ALWAYS_ADDED, GENERATED_AT, ROW_KEY
+from tap_firstup_dde.documented import (
+    ALWAYS_ADDED,
+    GENERATED_AT,
+    MALFORMED,
+    MALFORMED_SUFFIX,
+    ROW_KEY,
+)
 from tap_firstup_dde.exportlib.models import format_time
 
 if sys.version_info >= (3, 12):
@@ -25,8 +31,6 @@ if TYPE_CHECKING:
     from tap_firstup_dde.exportlib.formats import Malformed
     from tap_firstup_dde.exportlib.models import ExportFile
 
-MALFORMED_SUFFIX = "_malformed"
-
 
 class MalformedStream(Stream):
     """Rows of a stream's files that cannot be read, as they stand there.
@@ -36,7 +40,7 @@ class MalformedStream(Stream):
     """
 
     def __init__(self, tap: Tap, origin: str) -> None:
-        schema = record_schema({"raw": "string", "reason": "string"}, ALWAYS_ADDED)
+        schema = record_schema(MALFORMED, ALWAYS_ADDED)
         super().__init__(tap, schema, f"{origin}{MALFORMED_SUFFIX}")
         self.primary_keys = ROW_KEY
         self.replication_key = GENERATED_AT

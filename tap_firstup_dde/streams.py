@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import polars as pl
 from singer_sdk import Stream
 from singer_sdk.helpers._batch import BaseBatchFileEncoding
 from singer_sdk.helpers.conform import TypeConformanceLevel
@@ -19,10 +18,14 @@ from tap_firstup_dde.columns import (
     ADDED_TYPES,
     Sources,
     catalog_types,
+    certain,
     is_mapped_away,
     key_faults,
+    own_keys,
+    own_types,
     pinned_types,
     record_schema,
+    with_added,
 )
 from tap_firstup_dde.counts import FileCounts
 from tap_firstup_dde.documented import (
@@ -33,14 +36,12 @@ from tap_firstup_dde.documented import (
     KEYS,
     PROGRAM_ID,
     ROW_KEY,
-    SOURCE_FILE,
-    SOURCE_LINE,
 )
 from tap_firstup_dde.exportlib.background import ahead, one_ahead
 from tap_firstup_dde.exportlib.encoding import FILE_FORMATS, record_lines, write_file
 from tap_firstup_dde.exportlib.exceptions import StateError
 from tap_firstup_dde.exportlib.extract import Spooled
-from tap_firstup_dde.exportlib.formats import BLOCK, column_names, parts
+from tap_firstup_dde.exportlib.formats import BLOCK, parts
 from tap_firstup_dde.exportlib.look import Look, discard, look_at, look_into
 from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values
@@ -56,6 +57,7 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Mapping
 
+    import polars as pl
     from singer_sdk import Tap
     from singer_sdk.helpers._batch import BatchConfig
     from singer_sdk.helpers.types import Context, Record
@@ -91,12 +93,8 @@ class ExportStream(Stream):
         self._start = (
             parse_generation(self.config["start_date"]) if self.config.get("start_date") else None
         )
-        # Settings may spell columns as the CSV does.
-        overrides = (self.config.get("column_types") or {}).get(name, {})
-        self._overrides = {column_names([label])[0]: kind for label, kind in overrides.items()}
-        keys = (self.config.get("primary_keys") or {}).get(name) or ()
-        named = (key if key in ADDED else column_names([key])[0] for key in keys)
-        self._own_keys = tuple(dict.fromkeys(named))
+        self._own_types = own_types(self.config, name)
+        self._own_keys = own_keys(self.config, name)
         self._types: dict[str, str] = dict(self._documented.columns)
         self._pending: list[ExportFile] = []
         self._kept: dict[str, Spooled] = {}
@@ -288,9 +286,7 @@ class ExportStream(Stream):
         self._warn_of_gap(files)
         self._settle_types(self._look())
         if not self._pending and not self._pinned():
-            # No file to learn types from: only what no file can gainsay goes out.
-            certain = self._documented.text | set(self.primary_keys)
-            self._types = {name: kind for name, kind in self._types.items() if name in certain}
+            self._types = certain(self._types, self.name, self.primary_keys)
         self._announce()
 
     def _is_incremental(self) -> bool:
@@ -388,7 +384,7 @@ class ExportStream(Stream):
         """
         return Sources(
             self.name,
-            self._overrides,
+            self._own_types,
             self._pinned(),
             catalog_types(self._input_schema),
             self.primary_keys,
@@ -530,7 +526,8 @@ class ExportStream(Stream):
                 report.divert(len(part.malformed))
             fitted, misfits = self._fit(part.frame)
             report.add(fitted, misfits, before=rows)
-            frame = self._with_added(fitted, file, part.numbers)
+            added = [name for name in ADDED if self._adds(name)]
+            frame = with_added(fitted, file, part.numbers, added)
             since_state, rows = since_state + part.last - rows, part.last
             del part, fitted  # not in memory while the batch is written
             if frame.height:
@@ -559,20 +556,6 @@ class ExportStream(Stream):
             self._write_schema_again()
         hidden = set(fresh) - set(added)
         return fitted.frame.drop(hidden), fitted.misfits
-
-    def _with_added(
-        self, frame: pl.DataFrame, file: ExportFile, numbers: pl.Series
-    ) -> pl.DataFrame:
-        """*frame* with the columns that say where its rows are from, as text."""
-        values = {
-            GENERATED_AT: pl.repeat(format_time(file.generated_at), len(numbers), eager=True),
-            SOURCE_FILE: pl.repeat(file.source, len(numbers), eager=True),
-            SOURCE_LINE: numbers.cast(pl.String),
-            PROGRAM_ID: pl.repeat(file.program, len(numbers), eager=True),
-        }
-        added = [value.alias(name) for name, value in values.items() if self._adds(name)]
-        # A frame without columns has no rows either.
-        return frame.with_columns(added) if frame.width else pl.DataFrame(added)
 
     # State
 

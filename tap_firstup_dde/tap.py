@@ -24,7 +24,7 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
 from singer_sdk.singerlib import Catalog, StateMessage
 
-from tap_firstup_dde import client, delivered
+from tap_firstup_dde import client
 from tap_firstup_dde.documented import KEYS
 from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.extract import Spool
@@ -205,8 +205,6 @@ class TapFirstupDDE(Tap):
     @cached_property
     def transport(self) -> Transport:
         """Where the export files come from."""
-        if self.config.get("folder"):
-            return delivered.connect(self.config)
         return client.connect(self.config)
 
     @cached_property

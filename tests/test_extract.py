@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_firstup_dde.client import FirstupTransport, connect
+from tap_firstup_dde.client import FirstupTransport, connect_to_api
 from tap_firstup_dde.exportlib.background import one_ahead
 from tap_firstup_dde.exportlib.compression import decompress
 from tap_firstup_dde.exportlib.exceptions import (
@@ -50,7 +50,7 @@ class Desk:
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         """Begin with nothing to do at pauses."""
         self.emulator, self.folder = emulator, folder
-        self.transport: FirstupTransport = connect({**emulator.settings, "max_retries": 0})
+        self.transport: FirstupTransport = connect_to_api({**emulator.settings, "max_retries": 0})
         self.pauses: list[float] = []
         self.at_pause: Callable[[], object] = lambda: None
         self.spool = Spool(folder, 3, self.pause)

@@ -25,7 +25,7 @@ from tap_firstup_dde.exportlib.http import with_retries
 from tap_firstup_dde.exportlib.models import Body, ExportFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from fsspec import AbstractFileSystem
 
@@ -142,6 +142,7 @@ class FolderTransport:
                 historical=named.historical,
                 version=found.version,
                 program=named.program,
+                paths=(found.path, *self._sidecars.get(found.path, ())),
             )
             for found, named in self._listing.values()
             if named.stream == stream
@@ -149,7 +150,7 @@ class FolderTransport:
 
     @contextmanager
     def fetch(self, file: ExportFile, offset: int = 0, version: str = "") -> Iterator[Body]:
-        """Open *file* from *offset*.
+        """Open *file* from *offset*; no listing is needed for it.
 
         Raises:
             FileGoneError: It is no longer there.
@@ -157,15 +158,15 @@ class FolderTransport:
             RetriableTransportError: The connection failed.
         """
         del version  # a file that changed is refused
-        found, _ = self._listing[file.id]
-        now = self._look(found.path, str(file))
-        if now.version != found.version:
+        path, *beside = file.paths
+        now = self._look(path, str(file))
+        if now.version != file.version:
             msg = f"{file}: the file changed since it was listed"
             raise TransportError(msg, "run again when it has been delivered as a whole")
-        checksum = self._checksum(found, str(file))
+        checksum = self._checksum(file, beside)
         with self._errors(str(file)):
             fs, _ = self._connect()
-            source: IO[bytes] = fs.open(found.path, "rb")
+            source: IO[bytes] = fs.open(path, "rb")
         try:
             # The next chunk is on its way while one is held against its checksum.
             chunks = ahead(self._chunks(source, offset, str(file)))
@@ -198,14 +199,14 @@ class FolderTransport:
         beside = {path.rpartition(".")[0]: path for path in paths} | {path: path for path in paths}
         foreign: Counter[str] = Counter()
         files: dict[str, tuple[_Found, Named]] = {}
-        self._sidecars: dict[str, list[_Found]] = {}
+        self._sidecars: dict[str, list[str]] = {}
         unsettled = []
         for found in sorted(everything, key=lambda found: (found.changed or 0, found.path)):
             named = self._parse(found.name)
             stem = found.path.rpartition(".")[0]
             if _ending(found.path) in _CHECKSUMS:
                 if stem in beside and self._parse(posixpath.basename(beside[stem])):
-                    self._sidecars.setdefault(beside[stem], []).append(found)
+                    self._sidecars.setdefault(beside[stem], []).append(found.path)
                 else:
                     foreign["files"] += 1
             elif found.name.lower().endswith(_UNFINISHED):
@@ -271,19 +272,20 @@ class FolderTransport:
             fs.invalidate_cache(posixpath.dirname(path))
             return _found(path, _followed(fs, fs.info(path)))
 
-    def _checksum(self, found: _Found, what: str) -> Checksum | None:
+    def _checksum(self, file: ExportFile, beside: Iterable[str]) -> Checksum | None:
         """What a file beside it says of its content; a warning where that is not understood."""
-        for sidecar in self._sidecars.get(found.path, []):
-            text = b""
-            if sidecar.size <= _LARGEST_SIDECAR:
-                with self._errors(what):
-                    fs, _ = self._connect()
-                    text = fs.cat_file(sidecar.path)
-            if checksum := parse_sidecar(text.decode(errors="replace"), found.name):
+        for path in beside:
+            with self._errors(str(file)):
+                fs, _ = self._connect()
+                with fs.open(path, "rb") as stored:
+                    text = stored.read(_LARGEST_SIDECAR + 1)
+            words = text.decode(errors="replace") if len(text) <= _LARGEST_SIDECAR else ""
+            if checksum := parse_sidecar(words, file.id):
                 return checksum
-            if sidecar.path not in self._told:
-                self._told.add(sidecar.path)
-                logger.warning("%s: %s beside it is no checksum that is known", what, sidecar.name)
+            if path not in self._told:
+                self._told.add(path)
+                name = posixpath.basename(path)
+                logger.warning("%s: %s beside it is no checksum that is known", file, name)
         return None
 
     def _connect(self) -> tuple[AbstractFileSystem, str]:

@@ -73,6 +73,8 @@ class ExportFile:
             late to be read, and moves no bookmark.
         version: Changes when the stored file changes; empty if not known.
         program: The vendor's name for whose file it is; empty if not known.
+        paths: Where it is stored in a folder's file system, and after that what stands beside it
+            and may hold its checksum; empty for a file that is asked for by its id.
     """
 
     stream: str
@@ -83,6 +85,7 @@ class ExportFile:
     historical: bool = False
     version: str = ""
     program: str = ""
+    paths: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
