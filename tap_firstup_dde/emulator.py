@@ -16,7 +16,8 @@ import socket
 import socketserver
 import sys
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -188,6 +189,9 @@ class Emulator:
         port: Port on 127.0.0.1; 0 takes a free one, and keeps it over a restart.
         page_size: Files in one answer of the list endpoint; None for all.
         list_extra: Further members of the list endpoint's answer.
+        rate_limit: Requests to the API that are answered in `rate_window` seconds, others get 429;
+            None for all. Firstup documents 1,000 a minute and program.
+        rate_window: Seconds.
         seed: Picks the sample data.
         first_generation: When the sample data begin.
         rows: Rows of one sample activities file.
@@ -207,6 +211,8 @@ class Emulator:
     port: int = 0
     page_size: int | None = None
     list_extra: dict[str, Any] = field(default_factory=dict)
+    rate_limit: int | None = None
+    rate_window: float = 60.0
     seed: int = 0
     first_generation: datetime = datetime(2026, 5, 14, 16, tzinfo=UTC)
     rows: int = 200
@@ -225,6 +231,7 @@ class Emulator:
         self._tokens: dict[str, datetime | None] = {}
         self._faults: list[Fault] = []
         self._generations: list[datetime] = []
+        self._answered: deque[float] = deque()
         self._stopped = threading.Event()
         self._server: _Server | None = None
 
@@ -461,9 +468,19 @@ class Emulator:
             return self._control(ask)
         if ask.route == "other":
             return _json(404, {"error": "not_found"})
-        answer = self._api(ask)
+        answer = _json(429, {"error": "too_many_requests"}) if self._is_busy() else self._api(ask)
         answer.headers.update({"X-Program-Id": self.program_id, "X-User-Id": "4100000"})
         return answer
+
+    def _is_busy(self) -> bool:
+        """Whether the API has answered as many requests as it does in so short a time."""
+        now = time.monotonic()
+        while self._answered and self._answered[0] <= now - self.rate_window:
+            self._answered.popleft()
+        if self.rate_limit is not None and len(self._answered) >= self.rate_limit:
+            return True
+        self._answered.append(now)
+        return False
 
     def _token(self, ask: _Ask) -> _Answer:
         fields = _form(ask)

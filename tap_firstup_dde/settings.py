@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from jsonschema import Draft202012Validator
+
 from tap_firstup_dde.client import REGIONS, is_token
 from tap_firstup_dde.documented import ADDED, KEYS
 from tap_firstup_dde.exportlib.encoding import FILE_FORMATS
+from tap_firstup_dde.exportlib.exceptions import SettingsError
 from tap_firstup_dde.exportlib.http import is_secure
 from tap_firstup_dde.exportlib.models import parse_generation
 from tap_firstup_dde.exportlib.schema import TYPES
 from tap_firstup_dde.exportlib.storage import root_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 _SECRET = {"secret": True, "writeOnly": True}  # what the SDK and the Hub go by
@@ -278,17 +281,54 @@ def _batch_faults(encoding: Mapping[str, str], storage: Mapping[str, str]) -> li
 
 def environment_faults(tap_name: str, schema: Mapping[str, Any]) -> list[str]:
     """What is wrong with settings in the environment that must be integers or JSON."""
-    found = []
-    for name, setting in schema["properties"].items():
-        variable = f"{tap_name.upper().replace('-', '_')}_{name.upper()}"
-        text, kinds = os.environ.get(variable), setting.get("type", [])
-        if text is None:
-            continue
-        if "integer" in kinds and not re.fullmatch(r"-?[0-9]+", text):
-            found.append(f"{variable} is not an integer: {text!r}")
-        elif "object" in kinds and not _is_json(text):
-            found.append(f"{variable} is not JSON")
-    return found
+    prefix = f"{tap_name.upper().replace('-', '_')}_"
+    found = (
+        _text_fault(variable, os.environ[variable], setting.get("type", []))
+        for name, setting in schema["properties"].items()
+        if (variable := prefix + name.upper()) in os.environ
+    )
+    return [fault for fault in found if fault]
+
+
+def _text_fault(name: str, text: str, kinds: Collection[str]) -> str:
+    """What is wrong with the text of a setting that has these types; empty for nothing."""
+    if "integer" in kinds and not re.fullmatch(r"-?[0-9]+", text):
+        return f"{name} is not an integer: {text!r}"
+    if "object" in kinds and not _is_json(text):
+        return f"{name} is not JSON"
+    return ""
+
+
+def from_texts(texts: Mapping[str, str], schema: Mapping[str, Any] = SETTINGS) -> dict[str, Any]:
+    """Settings out of their texts, validated, those that are not given by their defaults.
+
+    Args:
+        texts: Setting → text, as in the environment; objects are JSON.
+        schema: The settings that there are.
+
+    Raises:
+        SettingsError: They cannot be used.
+    """
+    known = schema["properties"]
+    config = {name: known[name]["default"] for name in known if "default" in known[name]}
+    errors = [f"{name} is no setting" for name in texts if name not in known]
+    for name in known.keys() & texts:
+        text, kinds = texts[name], known[name]["type"]
+        fault = _text_fault(name, text, kinds)
+        errors += [fault] if fault else []
+        if not fault:
+            config[name] = (
+                int(text) if "integer" in kinds else json.loads(text) if "object" in kinds else text
+            )
+    config = {name: value for name, value in config.items() if value is not None}
+    if not errors:
+        found = Draft202012Validator(schema).iter_errors(config)
+        told = (": ".join((*map(str, error.path), error.message)) for error in found)
+        errors = [without_secrets(fault, config) for fault in told] or faults(config)
+    if errors:
+        msg = f"settings: {'; '.join(errors)}"
+        raise SettingsError(msg)
+    return config
 
 
 def _is_json(text: str) -> bool:

@@ -39,7 +39,6 @@ from tap_firstup_dde.documented import (
 )
 from tap_firstup_dde.exportlib.background import ahead, one_ahead
 from tap_firstup_dde.exportlib.encoding import FILE_FORMATS, record_lines, write_file
-from tap_firstup_dde.exportlib.exceptions import StateError
 from tap_firstup_dde.exportlib.extract import Spooled
 from tap_firstup_dde.exportlib.formats import BLOCK, parts
 from tap_firstup_dde.exportlib.look import Look, discard, look_at, look_into
@@ -47,6 +46,7 @@ from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_genera
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values
 from tap_firstup_dde.exportlib.storage import put
 from tap_firstup_dde.malformed import MalformedStream
+from tap_firstup_dde.pending import check_program, warn_of_gap, warn_of_longer_lookback
 from tap_firstup_dde.progress import Tally
 
 if sys.version_info >= (3, 12):
@@ -259,7 +259,10 @@ class ExportStream(Stream):
         self._progress.begin(self._tally)
         self._bookmark = Bookmark.from_state(self.stream_state)
         files = list(self._transport.list_files(self.name))
-        self._check_program()
+        program = self._transport.program_id
+        check_program(self.name, self.stream_state, program)
+        if program:
+            self.stream_state["program_id"] = program
         self._check_programs()
         settled = self._bookmark.settle(files)
         if settled != self._bookmark:
@@ -282,8 +285,10 @@ class ExportStream(Stream):
         self._tally.files = len(self._pending)
         self.logger.info("%s: %d of %d files to read", self.name, len(self._pending), len(files))
         self._warn_of_lost_rows(files)
-        self._warn_of_longer_lookback()
-        self._warn_of_gap(files)
+        if self._is_incremental():
+            days = self.config["lookback_days"]
+            warn_of_longer_lookback(self.name, self.stream_state, self._pending, days, self.logger)
+        warn_of_gap(self.name, self._bookmark, files, self.logger)
         self._settle_types(self._look())
         if not self._pending and not self._pinned():
             self._types = certain(self._types, self.name, self.primary_keys)
@@ -292,25 +297,6 @@ class ExportStream(Stream):
     def _is_incremental(self) -> bool:
         """Whether to go on from the bookmark: unless the catalog asks for the full table."""
         return str(self.replication_method).upper() != "FULL_TABLE"
-
-    def _warn_of_longer_lookback(self) -> None:
-        """Say so when files are pending whose keys a shorter lookback has let go."""
-        before = self.stream_state.get("lookback_days")
-        now = self.config["lookback_days"]
-        newest = self._bookmark.generated_at
-        if not isinstance(before, int) or not 0 <= before < now or newest is None:
-            return
-        forgotten = [f for f in self._pending if newest - f.generated_at > timedelta(before)]
-        if forgotten and self._is_incremental():
-            self.logger.warning(
-                "%s: lookback_days was %d and is %d; whether the %d files that are older than it "
-                "reached were read is not known, so they are read now, perhaps again: start_date "
-                "leaves them out",
-                self.name,
-                before,
-                now,
-                len(forgotten),
-            )
 
     def _warn_of_lost_rows(self, files: Collection[ExportFile]) -> None:
         """Say so when the file that an earlier run was cut off in is no longer listed."""
@@ -324,32 +310,6 @@ class ExportStream(Stream):
                 key,
                 rows,
             )
-
-    def _warn_of_gap(self, files: Collection[ExportFile]) -> None:
-        """Say so when files may have come and gone since the newest one that was read."""
-        regular = [file.generated_at for file in files if not file.historical]
-        if missing := self._bookmark.gap(regular):
-            self.logger.warning(
-                "%s: no file is listed of the hours from %s to %s; files of that time may have "
-                "expired unread: a historical export in Creator Studio, which reaches 24 months "
-                "back, fills such a gap, and a run every few hours leaves none",
-                self.name,
-                *(format_time(moment) for moment in missing),
-            )
-
-    def _check_program(self) -> None:
-        """Refuse to go on from another program's state.
-
-        Raises:
-            StateError: The state names another program than the API's answers.
-        """
-        now = self._transport.program_id
-        before = self.stream_state.get("program_id")
-        if now and before and now != str(before):
-            msg = f"{self.name}: the state is of program {before}, what is read now of {now}"
-            raise StateError(msg, "use one state per program, or start without a state")
-        if now:
-            self.stream_state["program_id"] = now
 
     def _check_programs(self) -> None:
         """Say so when a folder has files of several programs; it is told apart from then on."""

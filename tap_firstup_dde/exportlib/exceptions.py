@@ -1,6 +1,7 @@
 """Every error a run can end with, by what the caller can do about it.
 
 * ExportError                       message, hint
+  x SettingsError                   the settings cannot be used
   x StateError                      the state belongs to something else, or is not a state
   x TransportError                  listing or fetching failed for good
     + RetriableTransportError       429, 5xx, time-outs, dropped connections: try again
@@ -30,6 +31,10 @@ class ExportError(Exception):
         super().__init__(f"{message}; {hint}" if hint else message)
         self.message = message
         self.hint = hint
+
+
+class SettingsError(ExportError):
+    """Settings, or a schema that a user gave, cannot be used."""
 
 
 class StateError(ExportError):

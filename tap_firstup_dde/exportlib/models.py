@@ -133,7 +133,10 @@ class Transport(Protocol):
     def fetch(
         self, file: ExportFile, offset: int = 0, version: str = ""
     ) -> AbstractContextManager[Body]:
-        """Open the file from *offset* (bytes), or from 0 if it is no longer *version*."""
+        """Open the file from *offset* (bytes), or from 0 if it is no longer *version*.
+
+        Safe to call from threads, for a file each.
+        """
 
     def stored_size(self, file: ExportFile) -> int | None:
         """Bytes of the file as stored; None if that is not stated. Safe to call from threads."""

@@ -35,8 +35,10 @@ class Secrecy(logging.Filter):
         It takes the handlers that there are: a logger's filter does not see its children's records.
         """
         self._secrets.update(text for text in _texts(values) if len(text) >= _SHORTEST)
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(self)
+        # The last resort is whose the records are where nobody has set up any logging.
+        for handler in (*logging.getLogger().handlers, logging.lastResort):
+            if handler:
+                handler.addFilter(self)
 
     def scrub(self, text: str) -> str:
         """*text* without what must not be shown."""
