@@ -31,7 +31,7 @@ LAYERS = [
     {"coverage"},
     {"report"},
     {"columns", "emulator", "settings"},
-    {"malformed"},
+    {"malformed", "arrow"},
     {"counts"},
     {"streams", "spark"},
     {"tap", "download"},

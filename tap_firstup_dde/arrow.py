@@ -1,0 +1,293 @@
+"""A stream's export files as Arrow batches, for engines that read files side by side.
+
+Such an engine wants to know the columns before any row, and cannot be told of others later. So
+one process lists the files and settles the columns (`Source`); any number of others read files
+(`Reading`), each by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache, reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+from upath import UPath
+from upath.implementations.cloud import CloudPath
+
+from tap_firstup_dde.client import connect
+from tap_firstup_dde.columns import (
+    ADDED_SCHEMA,
+    Sources,
+    certain,
+    own_keys,
+    own_types,
+    pinned_types,
+    with_added,
+)
+from tap_firstup_dde.documented import ADDED, ALWAYS_ADDED, DOCUMENTED, KEYS, MALFORMED
+from tap_firstup_dde.exportlib.background import ahead
+from tap_firstup_dde.exportlib.exceptions import FileGoneError, FormatError, SettingsError
+from tap_firstup_dde.exportlib.extract import Spool
+from tap_firstup_dde.exportlib.formats import BLOCK, parts
+from tap_firstup_dde.exportlib.look import LOOK_WHOLE, Look, look_into
+from tap_firstup_dde.exportlib.models import parse_generation
+from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_typed, type_of
+from tap_firstup_dde.exportlib.secrecy import SECRECY
+from tap_firstup_dde.settings import secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from tap_firstup_dde.exportlib.extract import Spooled
+    from tap_firstup_dde.exportlib.look import Knowledge
+    from tap_firstup_dde.exportlib.models import Bookmark, ExportFile, Transport
+
+ROWS = 100_000  # of a batch, at most
+LOOKS_AT_ONCE = 8  # files that are looked into at a time
+_LOCATION_HINT = "give a folder that the driver can write to; it holds a file for each stream"
+_SCHEMA_HINT = (
+    "start the query anew, so that the columns are found anew, or give a schema: columns that are "
+    "not in it are left out"
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is read, and from where.
+
+    Attributes:
+        stream: Name of the stream whose files are read.
+        malformed: Whether its rows that cannot be read are wanted, instead of the others.
+        config: The tap's settings, validated, credentials among them.
+        at_once: How many files are read at once, at most; None for any number.
+        every_misfit: Whether each typed column gets one for values that do not fit.
+        types_at: The folder where the types of columns that were read are kept; empty for none.
+    """
+
+    stream: str
+    malformed: bool
+    config: Mapping[str, Any] = field(repr=False)
+    at_once: int | None = None
+    every_misfit: bool = False
+    types_at: str = ""
+
+    @property
+    def lookback(self) -> timedelta:
+        """How long after the bookmark a late file is still read."""
+        return timedelta(days=self.config["lookback_days"])
+
+    @property
+    def start(self) -> datetime | None:
+        """Files generated before it are never read; None for all."""
+        text = self.config.get("start_date")
+        return parse_generation(text) if text else None
+
+    def pending(self, files: Collection[ExportFile], since: Bookmark) -> list[ExportFile]:
+        """The files that are still to be read, in order."""
+        return since.pending(files, self.lookback, self.start)
+
+    def spool(self) -> Spool:
+        """Where downloads are kept while they are read."""
+        folder = self.config.get("spool_dir")
+        return Spool(Path(folder) if folder else None, self.config["max_retries"])
+
+    def columns(self, files: Sequence[ExportFile], transport: Transport) -> dict[str, str]:
+        """Column → type, as the tap would have them, the added ones too.
+
+        Args:
+            files: Those that are available.
+            transport: Where they were listed.
+
+        Raises:
+            ExportError: A file cannot be looked into.
+            SettingsError: The types that were kept cannot be read, or new ones not be kept.
+        """
+        types = dict(MALFORMED) if self.malformed else self._types(files, transport)
+        several = len(transport.programs) > 1 and not self.malformed
+        added = ADDED if several else ALWAYS_ADDED
+        return types | {name: type_of(ADDED_SCHEMA[name]) for name in added}
+
+    def _types(self, files: Sequence[ExportFile], transport: Transport) -> dict[str, str]:
+        """Column → type, from the settings, what was kept, and a look at every file."""
+        keys = own_keys(self.config, self.stream) or KEYS[self.stream]
+        kept = self._kept() if self.types_at else {}
+        sources = Sources(self.stream, own_types(self.config, self.stream), kept, {}, keys)
+        seen, whole = self._look(files, transport, sources.known)
+        types, warnings = sources.types(seen)
+        for warning in warnings:
+            logger.warning("%s: %s", self.stream, warning)
+        if not files and not kept:
+            types = certain(types, self.stream, keys)
+        if self.every_misfit or not whole:
+            typed = [name for name, kind in types.items() if kind != "string"]
+            types |= dict.fromkeys((name + MISFIT_SUFFIX for name in typed), "string")
+        if self.types_at and types != kept:
+            self._keep(types)
+        return types
+
+    def _kept(self) -> dict[str, str]:
+        """Column → type of the columns that were read before.
+
+        Raises:
+            SettingsError: They cannot be known.
+        """
+        name = f"{self.stream}.json"
+        try:
+            return pinned_types(json.loads((UPath(self.types_at) / name).read_text()), self.stream)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+            msg = f"schemaLocation: {name} cannot be read ({type(error).__name__})"
+            raise SettingsError(msg, _LOCATION_HINT) from None
+
+    def _keep(self, types: Mapping[str, str]) -> None:
+        """Keep types for whoever reads later.
+
+        Raises:
+            SettingsError: They cannot be kept.
+        """
+        name, text = f"{self.stream}.json", json.dumps({"types": types}, indent=1)
+        try:
+            folder = UPath(self.types_at)
+            if isinstance(folder, CloudPath):  # an object is there whole or not at all
+                (folder / name).write_text(text)
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f".{name}").write_text(text)
+                (folder / f".{name}").rename(folder / name)
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+            msg = f"schemaLocation: {name} cannot be written ({type(error).__name__})"
+            raise SettingsError(msg, _LOCATION_HINT) from None
+
+    def _look(
+        self, files: Sequence[ExportFile], transport: Transport, known: Knowledge
+    ) -> tuple[Look, bool]:
+        """What the files hold, and whether each was seen whole."""
+        spool = self.spool()
+
+        def look(file: ExportFile) -> tuple[Look, bool]:
+            try:
+                with closing(spool.download(transport, file, LOOK_WHOLE)) as spooled:
+                    return look_into(spooled, known), spooled.whole
+            except FileGoneError as error:  # a task that needs it will say so
+                logger.warning("%s", error)
+                return Look(), True
+
+        pool = ThreadPoolExecutor(min(self.at_once or LOOKS_AT_ONCE, LOOKS_AT_ONCE))
+        try:
+            looks = list(pool.map(look, files))
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return reduce(or_, (seen for seen, _ in looks), Look()), all(whole for _, whole in looks)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read, wherever.
+
+    Attributes:
+        source: What is read, and from where.
+        types: Column → type of its values, in the order of *schema*.
+        schema: The same columns, as Arrow has them.
+        strict: Whether a column that is not among them is an error.
+    """
+
+    source: Source
+    types: Mapping[str, str]
+    schema: pa.Schema
+    strict: bool
+
+    def batches(self, files: Sequence[ExportFile]) -> Iterator[pa.RecordBatch]:
+        """The rows of *files*, each file proven before its first one.
+
+        Raises:
+            ExportError: A file cannot be had, or not be read.
+        """
+        SECRECY.guard(secrets(self.source.config))
+        transport = _transport(json.dumps(self.source.config))
+        spool = self.source.spool()
+        for file in files:
+            with closing(spool.download(transport, file)) as spooled:
+                for frame in self._frames(spooled):
+                    yield from self._as_arrow(frame, file)
+
+    def _frames(self, spooled: Spooled) -> Iterator[pl.DataFrame]:
+        """One file's rows, as text that fits the types."""
+        source, file = self.source, spooled.file
+        diverts = source.malformed or source.config["malformed_rows"] == "divert"
+        reader = spooled.reader(ADDED, block=2 * BLOCK, divert=diverts)
+        own = {name: kind for name, kind in self.types.items() if name not in ADDED}
+        if not source.malformed:
+            self._check_columns(file, reader.columns)
+        for part in parts(ahead(iter(reader)), str(file), skip=0, most=ROWS):
+            frame, numbers = part.frame, part.numbers
+            if source.malformed:
+                rows = part.malformed
+                texts = {name: [getattr(row, name) for row in rows] for name in MALFORMED}
+                frame = pl.DataFrame(texts, dict.fromkeys(texts, pl.String))
+                numbers = pl.Series([row.number for row in rows], dtype=pl.Int64)
+            fitted = fit(frame, own, DOCUMENTED[source.stream])
+            self._check_misfits(file, fitted.misfits)
+            if len(numbers):
+                yield with_added(fitted.frame, file, numbers, self.types).select(*self.types)
+
+    def _check_columns(self, file: ExportFile, columns: Collection[str]) -> None:
+        """Refuse a file with a column for which there is no place.
+
+        Raises:
+            FormatError: It has one.
+        """
+        if self.strict and (new := sorted(set(columns) - set(self.types))):
+            msg = f"{file}: it has columns that the query does not have: {', '.join(new)}"
+            raise FormatError(msg, _SCHEMA_HINT)
+
+    def _check_misfits(self, file: ExportFile, misfits: Mapping[str, int]) -> None:
+        """Refuse values that do not fit where there is no place for them.
+
+        Raises:
+            FormatError: There are some.
+        """
+        for name, count in misfits.items():
+            if name + MISFIT_SUFFIX not in self.types:
+                kind = self.types[name]
+                msg = f"{file}: {count} values of {name} are not {kind}, and have no other place"
+                hint = (
+                    f"add the column {name}{MISFIT_SUFFIX} to the schema, or set misfitColumns to "
+                    f"all, or column_types to have {name} as string"
+                )
+                raise FormatError(msg, hint)
+
+    def _as_arrow(self, frame: pl.DataFrame, file: ExportFile) -> Iterator[pa.RecordBatch]:
+        """Rows as the schema has them.
+
+        Raises:
+            FormatError: A value is larger than its type, or missing where one must be.
+        """
+        for column in self.schema:
+            if not column.nullable and frame[column.name].null_count():
+                msg = f"{file}: {column.name} is empty in a row, and the schema says not null"
+                raise FormatError(msg, "let the schema allow null")
+        table = to_typed(frame, self.types).to_arrow(compat_level=pl.CompatLevel.oldest())
+        try:
+            yield from table.cast(self.schema).to_batches()
+        except pa.ArrowInvalid:
+            msg = f"{file}: an integer is larger than its type in the schema"
+            raise FormatError(msg, "use bigint") from None
+
+
+@lru_cache(maxsize=1)
+def _transport(config: str) -> Transport:
+    """The transport of some settings, as JSON: what one process reads shares its token."""
+    return connect(json.loads(config))
