@@ -1,7 +1,6 @@
 """A file inside a task of Spark against the tap's own columnar path: `make bench-spark`.
 
-Both fetch the same file from an emulated Firstup, prove it, parse it and type it, on one
-processor; the tap's way ends with typed batches, Spark's with rows that a sink has been given.
+All fetch the same file from an emulated Firstup, prove it, parse it and type it, on one processor.
 """
 
 from __future__ import annotations
@@ -12,71 +11,23 @@ import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import ENVIRONMENT, laboratory, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-TAP = """
-import json, logging, resource, sys, time
-from singer_sdk.contrib.msgspec import MsgSpecWriter
-from tap_firstup_dde.exportlib.look import discard
-from tap_firstup_dde.exportlib.schema import to_values
-from tap_firstup_dde.streams import SLICE
-from tap_firstup_dde.tap import TapFirstupDDE, keep_freed_memory
-
-class Nowhere(MsgSpecWriter):
-    def write_message(self, message):
-        pass
-
-logging.disable()
-keep_freed_memory()
-for number in range(1 + int(sys.argv[2])):
-    tap = TapFirstupDDE(config=json.loads(sys.argv[1]), message_writer=Nowhere())
-    stream = tap.streams["activities"]
-    stream._prepare()
-    discard(stream._kept)
-    begun, rows = time.perf_counter(), 0
-    for frame in stream._frames(SLICE, full=True):
-        rows += to_values(frame, stream._all_types()).height
-    if number:
-        seconds = time.perf_counter() - begun
-        print(seconds, rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
-"""
-SPARK = """
-import json, re, sys, time
-from pathlib import Path
-from pyspark.sql import SparkSession
-from tap_firstup_dde.spark import FirstupDataSource
-
-spark = (SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
-    .config("spark.driver.host", "127.0.0.1").config("spark.log.level", "OFF").getOrCreate())
-spark.dataSource.register(FirstupDataSource)
-read = spark.read.format("firstup_dde").options(stream="activities", **json.loads(sys.argv[1]))
-schema = read.load().schema
-for number in range(1 + int(sys.argv[2])):
-    begun = time.perf_counter()
-    read.schema(schema).load().write.format("noop").mode("overwrite").save()
-    took = time.perf_counter() - begun
-    if number:
-        peaks = [0]
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if b"pyspark.daemon" in (process / "cmdline").read_bytes():
-                    status = (process / "status").read_text()
-                    peaks.append(int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) >> 10)
-            except OSError:
-                continue
-        print(took, read.schema(schema).load().count(), max(peaks))
-"""
+HERE = Path(__file__).parent / "contenders"
 
 
-def taken(code: str, settings: Mapping[str, str], rounds: int) -> list[tuple[float, int, int]]:
+def taken(
+    script: str, settings: Mapping[str, str], *arguments: str
+) -> list[tuple[float, int, int]]:
     """Seconds, rows and peak memory (MiB) of each round, after one that does not count."""
     done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(settings), str(rounds)],
+        [sys.executable, str(HERE / script), json.dumps(settings), *arguments],
         env={**ENVIRONMENT, "PYSPARK_PYTHON": sys.executable},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -89,14 +40,6 @@ def taken(code: str, settings: Mapping[str, str], rounds: int) -> list[tuple[flo
     return [(float(seconds), int(rows), int(peak)) for seconds, rows, peak in lines]
 
 
-def show(name: str, rounds: Sequence[tuple[float, int, int]]) -> float:
-    """Print what a way took; its median seconds."""
-    seconds = statistics.median(took for took, _, _ in rounds)
-    rows, peak = rounds[0][1], max(peak for _, _, peak in rounds)
-    print(f"{name:<16}{seconds:8.2f} s {rows / seconds:12,.0f} rows/s {peak:6} MiB")
-    return seconds
-
-
 def main() -> None:
     """Measure both ways in turn, and print the ratio."""
     parser = argparse.ArgumentParser(prog="make bench-spark", description=__doc__.splitlines()[0])
@@ -106,20 +49,28 @@ def main() -> None:
     print(machine())
     with laboratory() as lab:
         settings = lab.served(options.rows)
-        ways: dict[str, list[tuple[float, int, int]]] = {"the tap": [], "a task of Spark": []}
-        ratios = []
+        ways = {
+            "the tap, to typed batches": ("tap_batches.py", "2"),
+            "a task, to typed batches": ("spark_batches.py", "2", "task"),
+            "a job, to batches in Spark": ("spark_batches.py", "2", "batches"),
+            "a job, to rows in a sink": ("spark_batches.py", "2", "rows"),
+        }
+        every: dict[str, list[tuple[float, int, int]]] = {name: [] for name in ways}
+        ratios: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(options.turns):
-            turn = [taken(code, settings, 2) for code in (TAP, SPARK)]
-            ratios.append(min(turn[0])[0] / min(turn[1])[0])
-            for rounds, new in zip(ways.values(), turn, strict=True):
-                rounds.extend(new)
-        assert {rows for rounds in ways.values() for _, rows, _ in rounds} == {options.rows}
-        for name, rounds in ways.items():
-            show(name, rounds)
-    print(
-        f"Spark's throughput to the tap's: {statistics.median(ratios):.2f} "
-        f"({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+            turn = {n: taken(script, settings, *how) for n, (script, *how) in ways.items()}
+            best = {name: min(rounds)[0] for name, rounds in turn.items()}
+            for name, rounds in turn.items():
+                every[name] += rounds
+                ratios[name].append(best["the tap, to typed batches"] / best[name])
+        assert {rows for rounds in every.values() for _, rows, _ in rounds} == {options.rows}
+    for name, rounds in every.items():
+        seconds = statistics.median(took for took, _, _ in rounds)
+        peak, ratio = max(peak for _, _, peak in rounds), ratios[name]
+        print(
+            f"{name:<27}{seconds:6.2f} s {options.rows / seconds:10,.0f} rows/s {peak:5} MiB  "
+            f"{statistics.median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})"
+        )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -28,6 +27,7 @@ from tap_firstup_dde import client
 from tap_firstup_dde.documented import KEYS
 from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.extract import Spool
+from tap_firstup_dde.exportlib.memory import keep_freed_memory
 from tap_firstup_dde.exportlib.models import STATE_HINT
 from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tap_firstup_dde.progress import Progress
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
 
 CATALOG_HINT = "make one with --discover"
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 class OutputError(ExportError):
@@ -120,18 +119,6 @@ class LinesWriter(MsgSpecWriter):
         """Repeat the last STATE as the last line, for readers that go by it, and exit."""
         self._write(self._state)
         sys.exit(128 + number)
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep the memory of large blocks when they are freed.
-
-    Otherwise each block of a file gets its memory anew from the system, page by page, which
-    takes a sixth of the time. Other C libraries have no such switch.
-    """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-        library.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
 class TapCommand(SingerCommand):

@@ -15,7 +15,7 @@ PACKAGE = Path(tap_firstup_dde.__file__).parent
 
 # Each row may import only from rows above it.
 LAYERS = [
-    {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background"},
+    {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"},
     {"exportlib.checksum"},
     {"exportlib.models"},
     {"exportlib.http", "exportlib.compression", "exportlib.rows"}

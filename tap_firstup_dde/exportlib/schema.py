@@ -330,21 +330,6 @@ def to_values(frame: pl.DataFrame, types: Mapping[str, str]) -> pl.DataFrame:
     )
 
 
-def to_typed(frame: pl.DataFrame, types: Mapping[str, str]) -> pl.DataFrame:
-    """A fitted frame with every value as such: dates, and times in microseconds in UTC, too."""
-    times = {
-        "date": lambda text: text.str.to_date("%Y-%m-%d"),
-        "date-time": lambda text: text.str.to_datetime(
-            "%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC"
-        ),
-    }
-    return to_values(frame, types).with_columns(
-        times[types[name]](pl.nth(position)).alias(name)
-        for position, name in enumerate(frame.columns)
-        if types.get(name) in times
-    )
-
-
 def json_schema(kind: str) -> dict[str, Any]:
     """A nullable column's JSON Schema."""
     if kind in {"date", "date-time"}:
