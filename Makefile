@@ -31,12 +31,12 @@ sling := sling==1.6.5
 CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-spark soak lint audit demo picture bench growth sftp clean python
+.PHONY: help setup test test-spark soak lint audit demo picture bench bench-spark growth sftp clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.stamp $(LOADERS) ## Install the tap with its tools (.venv), and what the tests load with (.targets)
 
@@ -72,6 +72,9 @@ growth: $(VENV)/.stamp ## Measure the tap over rows, files and columns, into ben
 
 sftp: $(VENV)/.stamp ## Measure a download from an SFTP server against `sftp get`
 	$(VENV)/bin/python benchmarks/sftp.py $(ARGS)
+
+bench-spark: $(VENV)/.spark ## Measure a task of Spark against the tap's own columnar path
+	$(VENV)/bin/python benchmarks/spark.py $(ARGS)
 
 clean: ## Remove what the other targets made; .meltano, where a pipeline's state is, stays
 	rm -rf $(VENV) $(TARGETS) $(DEMO) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -293,3 +293,11 @@ def test_commands_in_the_docs() -> None:
     file = ExportFile("users", "id", "000.csv", "2026-05-14-16", then)
     members = set(Available(file, None, 0, None, None).as_json(then))
     assert set(re.findall(r"`(\w+)`", " ".join(rows))) == members
+
+
+def test_plan_in_the_docs() -> None:
+    """The planned backfill in the docs is what the calculation says."""
+    plan = [sys.executable, str(ROOT / "benchmarks" / "backfill.py")]
+    told = subprocess.check_output(plan, text=True)
+    assert "| activities |" in told
+    assert told in (ROOT / "docs" / "spark.md").read_text()

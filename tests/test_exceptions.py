@@ -17,6 +17,7 @@ ERRORS = {
 }
 PARENTS = {
     "ExportError": "Exception",
+    "SettingsError": "ExportError",
     "StateError": "ExportError",
     "TransportError": "ExportError",
     "RetriableTransportError": "TransportError",

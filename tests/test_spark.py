@@ -679,6 +679,28 @@ def test_killed_after_each_micro_batch(
     assert written.filter(pl.col("likes__text") == "many").height == 1
 
 
+def test_docs(spark: SparkSession, emulator: Emulator, tmp_path: Path) -> None:
+    """What the page says runs as it stands there, again after new files, and loses nothing."""
+    page = (Path(__file__).parents[1] / "docs" / "spark.md").read_text()
+    once, *again = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(again) == 2
+    more = "import urllib.request as u; u.urlopen(u.Request(sys.argv[1], method='POST')).close()\n"
+    runs = "\n".join(("import sys", once, *again, more, *again))
+    emulator.add_generation(rows=20, generated_at="2026-05-14-16")
+    env = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+    env |= {f"TAP_FIRSTUP_DDE_{n.upper()}": v for n, v in emulator.settings.items()}
+    command = [sys.executable, "-c", runs, f"{emulator.url}/emulator/generations"]
+    told = subprocess.check_output(command, env=env, cwd=tmp_path, text=True)
+    assert told == "40 activities\n"
+    files = (tmp_path / "exports" / "new_activities").rglob("*.parquet")
+    written = pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed")
+    assert Counter(written.select(ROW).rows()) == expected_rows(emulator, "activities")
+    last = max((tmp_path / "exports" / "users").glob("*"), key=lambda path: int(path.name))
+    users = pl.read_parquet(last / "*.parquet")
+    newest = {r["user_id"]: r["_sdc_source_file"] for r in run(emulator.settings).records("users")}
+    assert dict(users.select("user_id", "_sdc_source_file").rows()) == newest
+
+
 def offsets(reader: FirstupStreamReader) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """The micro-batches of a reader, as Spark 4.2 and newer ask for them."""
     at = reader.initialOffset()
