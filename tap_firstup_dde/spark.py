@@ -179,13 +179,13 @@ class _FileReader:
         self._reading = reading
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-        """The rows of a partition's files; without files Spark asks for one of None.
+        """The rows of a partition's files.
 
         Raises:
             ExportError: A file cannot be had, or not be read; the message names it.
         """
         with _brief():
-            yield from self._reading.batches(partition.value or ())
+            yield from self._reading.batches(partition.value)
 
 
 class FirstupReader(_FileReader, DataSourceReader):
@@ -206,7 +206,8 @@ class FirstupReader(_FileReader, DataSourceReader):
         if self._files is None:
             listed = connect(source.config).list_files(source.stream)
             self._files = source.pending(list(listed), Bookmark())
-        return _partitions(source, self._files)
+        # Where there is none, Spark makes one itself, of another kind in each version.
+        return _partitions(source, self._files) or [InputPartition(())]
 
 
 class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAvailableNow):

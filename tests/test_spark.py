@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
@@ -451,6 +452,12 @@ def test_wrong_secret_is_not_shown(spark: SparkSession, emulator: Emulator) -> N
     assert "not-to-be-shown" not in plan
 
 
+needs_limits = pytest.mark.skipif(
+    importlib.util.find_spec("pyspark.sql.streaming.datasource") is None,
+    reason="before 4.2 a run ends after as many files as a trigger has",
+)
+
+
 def workers() -> list[int]:
     """The processes in which tasks run: the children of Spark's daemon."""
     commands: dict[int, tuple[int, bool]] = {}
@@ -550,6 +557,7 @@ def expected_rows(emulator: Emulator, stream: str) -> Counter[tuple[str, int]]:
     return Counter(run(emulator.settings).rows(stream))
 
 
+@needs_limits
 def test_stream_reads_each_file_once(
     spark: SparkSession, emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -618,13 +626,14 @@ def test_failure_in_every_micro_batch(
             raise RuntimeError(msg)
         sink(frame, batch)
 
-    for _ in range(20):
+    for _ in range(20):  # before 4.2 a run ends after as many files as a trigger has
         query = start(spark, options, tmp_path, failing, availableNow=True)
         try:
             query.awaitTermination()
         except PySparkException:
             continue
-        break
+        if len(failed) == 4:
+            break
     assert len(failed) == 4
     assert sink.rows == expected_rows(emulator, "users")
 
@@ -653,6 +662,7 @@ def sink(frame, batch):
 """
 
 
+@needs_limits
 def test_killed_after_each_micro_batch(
     spark: SparkSession, emulator: Emulator, tmp_path: Path
 ) -> None:
