@@ -139,6 +139,8 @@ def main() -> None:
     parser.add_argument("--megabytes-per-second", type=float, default=20, help="and core")
     parser.add_argument("--wait", type=float, default=1.0, help="seconds a file beside that")
     options = parser.parse_args()
+    if min(vars(options).values()) <= 0:
+        parser.error("each number is to be more than zero")
     works = planned(options.employees, options.months, options.activities, options.changed)
     speed = Speed(options.rows_per_second, options.megabytes_per_second * 1e6, options.wait)
     print(table(works, speed))

@@ -17,6 +17,7 @@ from functools import lru_cache, reduce
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import polars as pl
 import pyarrow as pa
@@ -33,11 +34,11 @@ from tap_firstup_dde.columns import (
     pinned_types,
     with_added,
 )
-from tap_firstup_dde.documented import ADDED, ALWAYS_ADDED, DOCUMENTED, KEYS, MALFORMED
+from tap_firstup_dde.documented import ADDED, ALWAYS_ADDED, DOCUMENTED, KEYS, MALFORMED, PROGRAM_ID
 from tap_firstup_dde.exportlib.background import ahead
 from tap_firstup_dde.exportlib.exceptions import FileGoneError, FormatError, SettingsError
 from tap_firstup_dde.exportlib.extract import Spool
-from tap_firstup_dde.exportlib.formats import BLOCK, parts
+from tap_firstup_dde.exportlib.formats import BLOCK, CSVReader, parts
 from tap_firstup_dde.exportlib.look import LOOK_WHOLE, Look, look_into
 from tap_firstup_dde.exportlib.memory import keep_freed_memory
 from tap_firstup_dde.exportlib.models import parse_generation
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 ROWS = 25_000  # of a batch, at most
 LOOKS_AT_ONCE = 8  # files that are looked into at a time
 _LOCATION_HINT = "give a folder that the driver can write to; it holds a file for each stream"
+_MISFIT_HINT = "set misfitColumns to all, and start the query anew"
 _SCHEMA_HINT = (
     "start the query anew, so that the columns are found anew, or give a schema: columns that are "
     "not in it are left out"
@@ -116,7 +118,8 @@ class Source:
             SettingsError: The types that were kept cannot be read, or new ones not be kept.
         """
         types = dict(MALFORMED) if self.malformed else self._types(files, transport)
-        several = len(transport.programs) > 1 and not self.malformed
+        several = PROGRAM_ID in types
+        types.pop(PROGRAM_ID, None)
         added = ADDED if several else ALWAYS_ADDED
         return types | {name: type_of(ADDED_SCHEMA[name]) for name in added}
 
@@ -124,6 +127,7 @@ class Source:
         """Column → type, from the settings, what was kept, and a look at every file."""
         keys = own_keys(self.config, self.stream) or KEYS[self.stream]
         kept = self._kept() if self.types_at else {}
+        several = kept.pop(PROGRAM_ID, "") or len(transport.programs) > 1
         sources = Sources(self.stream, own_types(self.config, self.stream), kept, {}, keys)
         seen, whole = self._look(files, transport, sources.known)
         types, warnings = sources.types(seen)
@@ -134,7 +138,10 @@ class Source:
         if self.every_misfit or not whole:
             typed = [name for name, kind in types.items() if kind != "string"]
             types |= dict.fromkeys((name + MISFIT_SUFFIX for name in typed), "string")
-        if self.types_at and types != kept:
+        if several:
+            types[PROGRAM_ID] = "string"
+        # What nobody has seen is no reason for a type that lasts.
+        if self.types_at and seen.columns:
             self._keep(types)
         return types
 
@@ -146,7 +153,9 @@ class Source:
         """
         name = f"{self.stream}.json"
         try:
-            return pinned_types(json.loads((UPath(self.types_at) / name).read_text()), self.stream)
+            kept = json.loads((UPath(self.types_at) / name).read_text())
+            program = {PROGRAM_ID: "string"} if PROGRAM_ID in kept["types"] else {}
+            return pinned_types(kept, self.stream) | program
         except FileNotFoundError:
             return {}
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own
@@ -166,8 +175,9 @@ class Source:
                 (folder / name).write_text(text)
             else:
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / f".{name}").write_text(text)
-                (folder / f".{name}").rename(folder / name)
+                fresh = folder / f".{name}.{uuid4().hex}"
+                fresh.write_text(text)
+                fresh.rename(folder / name)
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own
             msg = f"schemaLocation: {name} cannot be written ({type(error).__name__})"
             raise SettingsError(msg, _LOCATION_HINT) from None
@@ -181,7 +191,16 @@ class Source:
         def look(file: ExportFile) -> tuple[Look, bool]:
             try:
                 with closing(spool.download(transport, file, LOOK_WHOLE)) as spooled:
-                    return look_into(spooled, known), spooled.whole
+                    seen = look_into(spooled, known)
+                    if spooled.whole:
+                        return seen, True
+                    reader = spooled.reader(known.reserved, divert=True)
+                    if seen.columns and isinstance(reader, CSVReader):
+                        return seen, False
+                # Of other files the beginning does not tell the columns.
+                with closing(spool.download(transport, file)) as spooled:
+                    columns = spooled.reader(known.reserved, divert=True).columns
+                    return Look(tuple(columns)) | look_into(spooled, known), False
             except FileGoneError as error:  # a task that needs it will say so
                 logger.warning("%s", error)
                 return Look(), True
@@ -209,6 +228,17 @@ class Reading:
     types: Mapping[str, str]
     schema: pa.Schema
     strict: bool
+
+    def check_programs(self, programs: Collection[str]) -> None:
+        """Refuse files of several programs where nothing would tell them apart.
+
+        Raises:
+            FormatError: They are, and the columns were found when there was one program.
+        """
+        tells = PROGRAM_ID in self.types or self.source.malformed
+        if self.strict and len(programs) > 1 and not tells:
+            msg = f"{self.source.stream}: there are files of a second program now"
+            raise FormatError(msg, "start the query anew, or read one by folder.program_id")
 
     def batches(self, files: Sequence[ExportFile]) -> Iterator[pa.RecordBatch]:
         """The rows of *files*, each file proven before its first one.
@@ -265,11 +295,8 @@ class Reading:
             if name + MISFIT_SUFFIX not in self.types:
                 kind = self.types[name]
                 msg = f"{file}: {count} values of {name} are not {kind}, and have no other place"
-                hint = (
-                    f"add the column {name}{MISFIT_SUFFIX} to the schema, or set misfitColumns to "
-                    f"all, or column_types to have {name} as string"
-                )
-                raise FormatError(msg, hint)
+                hint = f"add {name}{MISFIT_SUFFIX} string to the schema, or have {name} as string"
+                raise FormatError(msg, _MISFIT_HINT if self.strict else hint)
 
     def _as_arrow(self, frame: pl.DataFrame, file: ExportFile) -> Iterator[pa.RecordBatch]:
         """Rows as the schema has them.

@@ -292,8 +292,8 @@ def environment_faults(tap_name: str, schema: Mapping[str, Any]) -> list[str]:
 
 def _text_fault(name: str, text: str, kinds: Collection[str]) -> str:
     """What is wrong with the text of a setting that has these types; empty for nothing."""
-    if "integer" in kinds and not re.fullmatch(r"-?[0-9]+", text):
-        return f"{name} is not an integer: {text!r}"
+    if "integer" in kinds and not re.fullmatch(r"-?[0-9]{1,18}", text):
+        return f"{name} is not an integer: {text[:40]!r}"
     if "object" in kinds and not _is_json(text):
         return f"{name} is not JSON"
     return ""
@@ -335,7 +335,7 @@ def _is_json(text: str) -> bool:
     """Whether *text* is JSON."""
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -37,8 +38,20 @@ from tap_firstup_dde.arrow import Reading, Source
 from tap_firstup_dde.client import connect
 from tap_firstup_dde.columns import ADDED_SCHEMA
 from tap_firstup_dde.documented import KEYS, MALFORMED_SUFFIX
-from tap_firstup_dde.exportlib.exceptions import ExportError, SettingsError
-from tap_firstup_dde.exportlib.models import Bookmark, ExportFile, format_time, parse_generation
+from tap_firstup_dde.exportlib.exceptions import (
+    ExportError,
+    FileGoneError,
+    SettingsError,
+    StateError,
+)
+from tap_firstup_dde.exportlib.formats import column_names
+from tap_firstup_dde.exportlib.models import (
+    STATE_HINT,
+    Bookmark,
+    ExportFile,
+    format_time,
+    parse_generation,
+)
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, type_of
 from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tap_firstup_dde.pending import check_program, warn_of_gap, warn_of_longer_lookback
@@ -61,7 +74,10 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tap_firstup_dde.exportlib.models import Transport
+
 _LIST_EVERY = 2.0  # seconds between two listings of a stream that never ends
+_LISTED_FOR = 60.0  # seconds that a listing is taken for true
 _ENVIRONMENT = "TAP_FIRSTUP_DDE_"
 
 _STREAMS = (*KEYS, *(stream + MALFORMED_SUFFIX for stream in KEYS))
@@ -75,7 +91,7 @@ _OPTIONS: dict[str, Any] = {
         # tries outlast a minute.
         "max_retries": {**_SETTINGS["max_retries"], "default": 8},
         "stream": {"type": ["string"], "enum": list(_STREAMS)},
-        # Options come in lower case: these are maxFilesPerTrigger and so on.
+        # Options come in lower case.
         "maxfilespertrigger": {"type": ["integer"], "minimum": 1},
         "maxconcurrentfiles": {"type": ["integer"], "minimum": 1},
         "misfitcolumns": {"type": ["string"], "enum": ["seen", "all"], "default": "seen"},
@@ -83,6 +99,21 @@ _OPTIONS: dict[str, Any] = {
     },
 }
 
+# What the environment may have → options that take its place.
+_OVERRULED = {
+    "folder": {"client_id", "client_secret", "access_token"},
+    "access_token": {"client_id", "client_secret", "folder"},
+    "client_id": {"folder", "access_token"},
+    "client_secret": {"folder", "access_token"},
+}
+_SPELLED = {
+    name.lower(): name
+    for name in ("maxFilesPerTrigger", "maxConcurrentFiles", "misfitColumns", "schemaLocation")
+}
+_OPTIONS_HINT = (
+    f"options are stream, {', '.join(_SPELLED.values())} and the tap's settings, objects as JSON; "
+    "the environment counts as it was when Spark was started"
+)
 _SPARK_TYPES = {
     "string": StringType(),
     "integer": LongType(),
@@ -126,8 +157,17 @@ def _source(options: Mapping[str, str]) -> Source:
     """
     variables = ((name, os.environ.get(_ENVIRONMENT + name.upper())) for name in _SETTINGS)
     texts = {name: text for name, text in variables if text is not None}
-    texts |= {name.lower(): options[name] for name in options}
-    config = from_texts(texts, _OPTIONS)
+    given = {name.lower(): options[name] for name in options}
+    # Where options say where files come from, the environment does not say it otherwise.
+    for name, others in _OVERRULED.items():
+        if name not in given and given.keys() & others:
+            texts.pop(name, None)
+    texts |= given
+    try:
+        config = from_texts(texts, _OPTIONS)
+    except SettingsError as error:
+        told = re.sub("|".join(_SPELLED), lambda match: _SPELLED[match[0]], error.message)
+        raise SettingsError(told, _OPTIONS_HINT) from None
     SECRECY.guard(secrets(config))
     for name, winner in shadowed(config).items():
         logger.warning("%s is set, so %s has no effect", winner, name)
@@ -152,11 +192,20 @@ def _reading(source: Source, schema: StructType, *, strict: bool) -> Reading:
     types, fields = {}, []
     for column in schema.fields:
         name, word = column.name, column.dataType.simpleString()
+        base = name.removesuffix(MISFIT_SUFFIX)
+        if (normal := column_names([base])[0]) != base and name not in ADDED_SCHEMA:
+            msg = f"schema: there is no column {name}, as names are written here"
+            raise SettingsError(msg, f"write {normal}")
+        if name != base and base not in schema.names:
+            msg = f"schema: {name} is what does not fit {base}, which is not in it"
+            raise SettingsError(msg, f"add {base}")
         kind, arrow_type = _READ_AS.get(word, ("", None))
         own = type_of(ADDED_SCHEMA[name]) if name in ADDED_SCHEMA else kind
         if not kind or kind not in {"string" if name.endswith(MISFIT_SUFFIX) else own, "string"}:
             msg = f"schema: column {name} cannot be read as {word}"
-            raise SettingsError(msg, f"use one of {', '.join(_READ_AS)}, or leave it out")
+            added = name in ADDED_SCHEMA
+            words = (w for w, (k, _) in _READ_AS.items() if not added or k in {own, "string"})
+            raise SettingsError(msg, f"use one of {', '.join(words)}, or leave it out")
         types[name] = kind
         fields.append(pa.field(name, arrow_type, nullable=column.nullable))
     if len(types) < len(fields) or not fields:
@@ -220,9 +269,9 @@ class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAv
         super().__init__(reading)
         self._at: dict[str, Any] = {}
         self._listed: Sequence[ExportFile] = ()
-        self._listed_at = 0.0
-        self._program: str | None = None
-        self._ends = False
+        self._listed_at = -_LISTED_FOR
+        self._transport: Transport | None = None
+        self._only: frozenset[str] | None = None
 
     @override
     def initialOffset(self) -> dict[str, Any]:
@@ -236,7 +285,7 @@ class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAv
     def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
         """Take the files that are there now for all there will be."""
         self._list()
-        self._ends = True
+        self._only = frozenset(file.id for file in self._listed)
 
     @override
     @_brief()
@@ -258,8 +307,9 @@ class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAv
         most = source.config.get("maxfilespertrigger")
         if limit is not None:
             most = getattr(limit, "max_files", None)
+        transport = self._refresh()
         files = self._pending(at)
-        if not files and not self._ends:
+        if not files and self._only is None:
             self._list()
             files = self._pending(at)
         if not files:
@@ -274,39 +324,76 @@ class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAv
         return {
             **bookmark.to_state(),
             "lookback_days": days,
-            **({"program_id": self._program} if self._program else {}),
+            **({"program_id": transport.program_id} if transport.program_id else {}),
+            "stream": source.stream,
             "files": [_written(file) for file in chosen],
         }
 
     @override
+    @_brief()
     def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> list[InputPartition]:
         self._at = end
         if start == end:
             return []
+        transport = self._refresh()
+        self._check(end)
         source = self._reading.source
+        self._reading.check_programs(transport.programs)
+        try:
+            planned = [_read(entry) for entry in end["files"]]
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"{source.stream}: the checkpoint cannot be read ({type(error).__name__})"
+            raise StateError(msg, STATE_HINT) from None
+        if any(bool(file.paths) != bool(source.config.get("folder")) for file in planned):
+            msg = f"{source.stream}: the files of this micro-batch were listed in another source"
+            raise StateError(msg, "finish it with the options of that one")
+        there = {file.id: file for file in self._listed}
         files = []
-        for file in map(_read, end["files"]):
-            if source.start and file.generated_at < source.start:
-                logger.warning("%s: not read: it is older than start_date", file)
+        for file in planned:
+            now = there.get(file.id, file)
+            if now.version != file.version:
+                logger.warning("%s: another file of this name was delivered, and comes next", file)
+            elif source.start and file.generated_at < source.start and _is_gone(transport, file):
+                logger.warning("%s: it is gone, and older than start_date: it is left out", file)
             else:
-                files.append(file)
+                files.append(now)
         return _partitions(source, files)
 
     def _pending(self, at: Mapping[str, Any]) -> list[ExportFile]:
         """The listed files that are still to be read."""
-        source = self._reading.source
-        check_program(source.stream, at, self._program)
-        return source.pending(self._listed, Bookmark.from_state(at).settle(self._listed))
+        self._check(at)
+        listed = [f for f in self._listed if self._only is None or f.id in self._only]
+        return self._reading.source.pending(listed, Bookmark.from_state(at).settle(self._listed))
+
+    def _check(self, at: Mapping[str, Any]) -> None:
+        """Refuse to go on from an offset of something else.
+
+        Raises:
+            StateError: It is of another stream or program.
+        """
+        stream = self._reading.source.stream
+        if at.get("stream", stream) != stream:
+            msg = f"{stream}: the checkpoint is of the stream {at['stream']}"
+            raise StateError(msg, "use one checkpoint per query")
+        check_program(stream, at, self._transport.program_id if self._transport else None)
+
+    def _refresh(self) -> Transport:
+        """Where files come from, listed not long ago: what is planned is to be there still."""
+        if self._transport is None or time.monotonic() - self._listed_at > _LISTED_FOR:
+            return self._list()
+        return self._transport
 
     @_brief()
-    def _list(self) -> None:
+    def _list(self) -> Transport:
         """List the files, not more often than every few seconds."""
         source = self._reading.source
         time.sleep(max(0.0, self._listed_at + _LIST_EVERY - time.monotonic()))
-        transport = connect(source.config)
-        self._listed = list(transport.list_files(source.stream))
+        # A folder's transport looks once; another one looks again. The API's keeps its token.
+        if self._transport is None or source.config.get("folder"):
+            self._transport = connect(source.config)
+        self._listed = list(self._transport.list_files(source.stream))
         self._listed_at = time.monotonic()
-        self._program = transport.program_id
+        return self._transport
 
 
 class FirstupDataSource(DataSource):
@@ -358,6 +445,15 @@ class FirstupDataSource(DataSource):
 
     def _read(self, schema: StructType) -> Reading:
         return _reading(self._source, schema, strict=not self._given)
+
+
+def _is_gone(transport: Transport, file: ExportFile) -> bool:
+    """Whether a file that was listed is no longer there."""
+    try:
+        transport.stored_size(file)
+    except FileGoneError:
+        return True
+    return False
 
 
 def _written(file: ExportFile) -> dict[str, Any]:

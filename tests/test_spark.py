@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections import Counter
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -226,11 +227,12 @@ def test_environment(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({}, "options are stream, maxFilesPerTrigger"),
         ({}, "'stream' is a required property"),
         ({"stream": "people"}, "'people' is not one of"),
         ({"stream": "users", "nope": "1"}, "nope is no setting"),
         ({"stream": "users", "lookback_days": "soon"}, "lookback_days is not an integer: 'soon'"),
-        ({"stream": "users", "maxFilesPerTrigger": "0"}, "0 is less than the minimum of 1"),
+        ({"stream": "users", "maxFilesPerTrigger": "0"}, "maxFilesPerTrigger: 0 is less than"),
         ({"stream": "users", "column_types": "{"}, "column_types is not JSON"),
         ({"stream": "users", "client_id": ""}, "no credentials"),
         ({"stream": "users", "batch_config": "{}"}, "batch_config is no setting"),
@@ -264,7 +266,7 @@ def test_schema_of_the_user(spark: SparkSession, emulator: Emulator) -> None:
     [
         ("user_id float", "column user_id cannot be read as float"),
         ("user_id decimal(10,2)", "column user_id cannot be read as decimal"),
-        ("generated_at date", "column generated_at cannot be read as date"),
+        ("generated_at date", "use one of string, timestamp, timestamp_ntz, or leave it out"),
         ("likes int", "an integer is larger than its type"),
         ("tenure int", "2 values of tenure are not integer, and have no other place"),
         ("note string not null", "note is empty in a row, and the schema says not null"),
@@ -781,6 +783,136 @@ def test_start_date_gets_a_stream_past_an_expired_file(emulator: Emulator) -> No
     options["start_date"] = "2026-05-12"
     (left,) = FirstupDataSource(options).streamReader(schema).partitions({}, end)
     assert left.value == there.value
+
+
+def folder_options(folder: Path, **files: str) -> dict[str, str]:
+    """Options that read a folder's users; each file is there under the day of its name."""
+    for day, text in files.items():
+        path = folder / f"1-05-{day[1:]}-2026-16-user-incremental.csv"
+        path.write_text(text)
+        os.utime(path, (0, len(text)))  # settled, and another version with another text
+    return {"stream": "users", "folder": json.dumps({"url": str(folder)})}
+
+
+def user_ids(reader: FirstupStreamReader, start: Any, end: Any) -> list[str]:
+    """The rows of a micro-batch."""
+    batches = (b for p in reader.partitions(start, end) for b in reader.read(p))
+    return [row["user_id"] for batch in batches for row in batch.to_pylist()]
+
+
+def test_planned_file_is_delivered_again(tmp_path: Path) -> None:
+    """A file that is delivered again after it was planned comes next, a moved one in its turn."""
+    options = folder_options(tmp_path, d10="User ID\n1\n", d15="User ID\n2\n")
+    schema = StructType.fromDDL("user_id string")
+    end = FirstupDataSource(options).streamReader(schema).latestOffset({}, None)
+    folder_options(tmp_path, d15="User ID\n2\n3\n")
+    (tmp_path / "moved").mkdir()
+    (moved,) = tmp_path.glob("1-05-10-*")
+    moved.rename(tmp_path / "moved" / moved.name)
+    reader = FirstupDataSource(options).streamReader(schema)
+    assert user_ids(reader, {}, end) == ["1"]
+    again = reader.latestOffset(end, None)
+    assert user_ids(reader, end, again) == ["2", "3"]
+    assert reader.latestOffset(again, None) == again
+
+
+def test_checkpoint_of_something_else(emulator: Emulator, tmp_path: Path) -> None:
+    """An offset of another stream, program or source is refused, also where it is planned."""
+    emulator.add("users", "2026-05-14-16", DRIFTED)
+    emulator.add("activities", "2026-05-14-16", DRIFTED)
+    schema = StructType.fromDDL("user_id string")
+    options = {"stream": "users", **emulator.settings}
+
+    def made(**changed: str) -> FirstupStreamReader:
+        return FirstupDataSource({**options, **changed}).streamReader(schema)
+
+    end = made().latestOffset({}, None)
+    for wrong, offset, words in (
+        (made(stream="activities"), end, "the checkpoint is of the stream users"),
+        (made(), {**end, "program_id": "1"}, "the state is of program 1"),
+        (made(), {**end, "files": [{"id": "x"}]}, "the checkpoint cannot be read"),
+        (
+            made(folder=folder_options(tmp_path, d14="User ID\n1\n")["folder"]),
+            end,
+            "the files of this micro-batch were listed in another source",
+        ),
+    ):
+        with pytest.raises(StateError, match=words):
+            wrong.partitions({}, offset)
+    with pytest.raises(StateError, match="the checkpoint is of the stream users"):
+        made(stream="activities").latestOffset(end, None)
+
+
+def test_second_program_stops_a_stream(tmp_path: Path) -> None:
+    """Files of a second program are not read into columns that do not tell them apart."""
+    options = folder_options(tmp_path, d10="User ID\n1\n")
+    options["schemaLocation"] = str(tmp_path / "types")
+    made = FirstupDataSource(options)
+    reader = made.streamReader(made.schema())
+    second = tmp_path / "2-05-11-2026-16-user-incremental.csv"
+    second.write_text("User ID\n1\n")
+    os.utime(second, (0, 0))
+    end = reader.latestOffset({}, None)
+    with pytest.raises(FormatError, match="there are files of a second program now"):
+        reader.partitions({}, end)
+    assert "_sdc_program_id" in FirstupDataSource(options).schema().names
+    second.unlink()
+    assert "_sdc_program_id" in FirstupDataSource(options).schema().names
+
+
+def test_columns_at_the_end_of_a_large_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an archive, or of JSON, the beginning does not tell the columns: all of it does."""
+    with zipfile.ZipFile(tmp_path / "1-05-14-2026-16-user-incremental.zip", "w") as archive:
+        archive.writestr("users.csv", "User ID,Likes\n1,2\n")
+    lines = "".join(f'{{"User ID": "{n}"}}\n' for n in range(100_000))
+    folder_options(tmp_path, d15=lines + '{"User ID": "7", "Office": "Pune"}\n')
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    monkeypatch.setattr(arrow, "LOOK_WHOLE", 10)
+    rows = read_all(FirstupDataSource(folder_options(tmp_path)))
+    assert rows.height == 100_002
+    assert rows["likes"].drop_nulls().to_list() == [2]
+    assert rows["office"].drop_nulls().to_list() == ["Pune"]
+
+
+def test_types_that_nobody_has_seen_are_not_kept(emulator: Emulator, tmp_path: Path) -> None:
+    """A file that expired before anybody saw its columns settles no type."""
+    emulator.add("users", "2026-05-13-16", DRIFTED).gone = True
+    options = {"stream": "users", "schemaLocation": str(tmp_path), **emulator.settings}
+    assert "blocked_at" in FirstupDataSource(options).schema().names
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ("User_ID string", "write user_id"),
+        ("`User ID` string", "write user_id"),
+        ("likes string, LIKES bigint", "write likes"),
+        ("`*` string", "write column_1"),
+        ("likes__text string", "add likes"),
+    ],
+)
+def test_names_in_a_schema(
+    emulator: Emulator, spark: SparkSession, schema: str, words: str
+) -> None:
+    """A column that is written otherwise than here would be empty: it is an error."""
+    del spark  # reads the schema's text
+    made = FirstupDataSource({"stream": "users", **emulator.settings})
+    with pytest.raises(SettingsError, match=words):
+        made.reader(StructType.fromDDL(schema))
+
+
+def test_options_win(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials as options are not overruled by another source in the environment."""
+    monkeypatch.setenv("TAP_FIRSTUP_DDE_FOLDER", '{"url": "/nowhere"}')
+    monkeypatch.setenv("TAP_FIRSTUP_DDE_ACCESS_TOKEN", "other")
+    config = FirstupDataSource({"stream": "users", **emulator.settings})._source.config
+    assert not config.keys() & {"folder", "access_token"}
+    config = FirstupDataSource({"stream": "users", "folder": '{"url": "/else"}'})._source.config
+    assert "access_token" not in config
 
 
 def test_new_column_stops_a_stream(emulator: Emulator) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CHUNK = 8 << 20  # bytes read at a time: SFTP asks for the parts of one chunk all at once
 YOUNG = 120.0  # seconds; a file that was changed later than that ago may still be written
 SETTLE = 1.0  # seconds between the two looks at a young file
+_GONE_HINT = "put it back, or move files only once they were read"
 _DEEPEST = 64  # folders within each other
 _LARGEST_SIDECAR = 1 << 12  # bytes
 _CHECKSUMS = {"md5", "sha1", "sha256", "sha512", "crc64nvme", "crc64", "crc", "checksum", "digest"}
@@ -177,7 +178,14 @@ class FolderTransport:
                 source.close()
 
     def stored_size(self, file: ExportFile) -> int:
-        """Bytes of *file* as stored, when it was listed."""
+        """Bytes of *file* as stored, when it was listed.
+
+        Raises:
+            FileGoneError: It was not.
+        """
+        if file.id not in self._listing:
+            msg = f"{file}: the file is no longer in the folder"
+            raise FileGoneError(msg, _GONE_HINT)
         return self._listing[file.id][0].size
 
     def _chunks(self, source: IO[bytes], offset: int, what: str) -> Iterator[bytes]:
@@ -316,9 +324,7 @@ class FolderTransport:
             raise
         except FileNotFoundError:
             msg = f"{what}: the file is no longer in the folder"
-            raise FileGoneError(
-                msg, "put it back, or move files only once they were read"
-            ) from None
+            raise FileGoneError(msg, _GONE_HINT) from None
         except (ImportError, ValueError, TypeError, KeyError) as error:
             scheme = self._url.partition("://")[0]
             msg = f"{what}: the folder cannot be opened ({type(error).__name__})"
