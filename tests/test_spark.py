@@ -40,7 +40,7 @@ pytest.importorskip("pyspark", reason="`make test-spark` runs these")
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StringType, StructField, StructType
 
 from tap_firstup_dde import arrow
 from tap_firstup_dde import spark as source
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 STREAMS = ("campaigns", "users", "activities")
 ROW = ("_sdc_source_file", "_sdc_source_lineno")
+USER_ID = StructType([StructField("user_id", StringType())])
 # What Spark brings along opens files that it leaves to the interpreter.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
@@ -316,9 +317,7 @@ def test_concurrency_is_capped(emulator: Emulator, most: int) -> None:
     """MaxConcurrentFiles is the number of partitions at most; every file is in one of them."""
     twenty_files(emulator)
     options = {"stream": "users", "maxConcurrentFiles": str(most), **emulator.settings}
-    partitions = (
-        FirstupDataSource(options).reader(StructType.fromDDL("user_id string")).partitions()
-    )
+    partitions = FirstupDataSource(options).reader(USER_ID).partitions()
     assert len(partitions) == min(most, 20)
     files = Counter(file.id for partition in partitions for file in partition.value)
     assert files == Counter(f.id for f in emulator.files if f.stream == "users")
@@ -524,7 +523,7 @@ def test_shared_rate_limit(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) 
     emulator.rate_limit, emulator.rate_window = 10, 1.0
     monkeypatch.setattr(arrow, "_transport", lambda config: connect(json.loads(config)))
     options = {"stream": "users", **emulator.settings}
-    reader = FirstupDataSource(options).reader(StructType.fromDDL("user_id string"))
+    reader = FirstupDataSource(options).reader(USER_ID)
     partitions = reader.partitions()
     counts: list[int] = []
 
@@ -740,8 +739,7 @@ def test_offset_is_the_taps_bookmark(emulator: Emulator) -> None:
     """An offset has what the tap's STATE has of the stream, and no credential."""
     emulator.add_generation(rows=5, parts=2, generated_at="2026-05-14-16")
     options = {"stream": "users", **emulator.settings}
-    schema = StructType.fromDDL("user_id string")
-    reader = FirstupDataSource(options).streamReader(schema)
+    reader = FirstupDataSource(options).streamReader(USER_ID)
     reader.prepareForTriggerAvailableNow()
     ((_, end),) = offsets(reader)
     state = run(emulator.settings).state["bookmarks"]["users"]
@@ -756,14 +754,13 @@ def test_older_spark(emulator: Emulator) -> None:
     """Spark before 4.2 says neither start nor limit: the reader goes on from what was planned."""
     emulator.add_generation(rows=5, parts=3, generated_at="2026-05-14-16")
     options = {"stream": "users", "maxFilesPerTrigger": "2", **emulator.settings}
-    schema = StructType.fromDDL("user_id string")
-    reader = FirstupDataSource(options).streamReader(schema)
+    reader = FirstupDataSource(options).streamReader(USER_ID)
     first = reader.latestOffset()
     assert reader.latestOffset() == first  # planned nowhere yet
     assert len(reader.partitions({}, first)) == 2
     second = reader.latestOffset()
     assert len(reader.partitions(first, second)) == 1
-    again = FirstupDataSource(options).streamReader(schema)
+    again = FirstupDataSource(options).streamReader(USER_ID)
     assert again.partitions(second, second) == []
     assert again.latestOffset() == second
 
@@ -774,15 +771,14 @@ def test_start_date_gets_a_stream_past_an_expired_file(emulator: Emulator) -> No
     emulator.add("users", "2026-05-11-16", DRIFTED)
     emulator.add("users", "2026-05-14-16", AWKWARD)
     options = {"stream": "users", **emulator.settings}
-    schema = StructType.fromDDL("user_id string")
-    reader = FirstupDataSource(options).streamReader(schema)
+    reader = FirstupDataSource(options).streamReader(USER_ID)
     end = reader.latestOffset({}, None)
     emulator.remove(old)
     gone, *there = reader.partitions({}, end)
     with pytest.raises(FileGoneError, match="2026-05-10-16"):
         list(reader.read(gone))
     options["start_date"] = "2026-05-12"
-    left = FirstupDataSource(options).streamReader(schema).partitions({}, end)
+    left = FirstupDataSource(options).streamReader(USER_ID).partitions({}, end)
     assert [partition.value for partition in left] == [partition.value for partition in there]
     assert len(left) == 2
 
@@ -805,13 +801,12 @@ def user_ids(reader: FirstupStreamReader, start: Any, end: Any) -> list[str]:
 def test_planned_file_is_delivered_again(tmp_path: Path) -> None:
     """A file that is delivered again after it was planned comes next, a moved one in its turn."""
     options = folder_options(tmp_path, d10="User ID\n1\n", d15="User ID\n2\n")
-    schema = StructType.fromDDL("user_id string")
-    end = FirstupDataSource(options).streamReader(schema).latestOffset({}, None)
+    end = FirstupDataSource(options).streamReader(USER_ID).latestOffset({}, None)
     folder_options(tmp_path, d15="User ID\n2\n3\n")
     (tmp_path / "moved").mkdir()
     (moved,) = tmp_path.glob("1-05-10-*")
     moved.rename(tmp_path / "moved" / moved.name)
-    reader = FirstupDataSource(options).streamReader(schema)
+    reader = FirstupDataSource(options).streamReader(USER_ID)
     assert user_ids(reader, {}, end) == ["1"]
     again = reader.latestOffset(end, None)
     assert user_ids(reader, end, again) == ["2", "3"]
@@ -822,11 +817,10 @@ def test_checkpoint_of_something_else(emulator: Emulator, tmp_path: Path) -> Non
     """An offset of another stream, program or source is refused, also where it is planned."""
     emulator.add("users", "2026-05-14-16", DRIFTED)
     emulator.add("activities", "2026-05-14-16", DRIFTED)
-    schema = StructType.fromDDL("user_id string")
     options = {"stream": "users", **emulator.settings}
 
     def made(**changed: str) -> FirstupStreamReader:
-        return FirstupDataSource({**options, **changed}).streamReader(schema)
+        return FirstupDataSource({**options, **changed}).streamReader(USER_ID)
 
     end = made().latestOffset({}, None)
     for wrong, offset, words in (
@@ -934,7 +928,7 @@ def test_new_column_stops_a_stream(emulator: Emulator) -> None:
 def test_refused_credentials_of_a_stream(emulator: Emulator) -> None:
     """A stream with refused credentials says so."""
     options = {"stream": "users", **emulator.settings, "client_secret": "wrong-one"}
-    reader = FirstupDataSource(options).streamReader(StructType.fromDDL("user_id string"))
+    reader = FirstupDataSource(options).streamReader(USER_ID)
     with pytest.raises(AuthenticationError, match="answered 401"):
         reader.latestOffset({}, None)
 
