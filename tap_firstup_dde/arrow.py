@@ -12,10 +12,8 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import lru_cache, reduce
 from operator import or_
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -34,21 +32,28 @@ from tap_firstup_dde.columns import (
     pinned_types,
     with_added,
 )
-from tap_firstup_dde.documented import ADDED, ALWAYS_ADDED, DOCUMENTED, KEYS, MALFORMED, PROGRAM_ID
+from tap_firstup_dde.documented import (
+    ADDED,
+    ALWAYS_ADDED,
+    DOCUMENTED,
+    KEYS,
+    MALFORMED,
+    MALFORMED_SUFFIX,
+    PROGRAM_ID,
+)
 from tap_firstup_dde.exportlib.background import ahead
 from tap_firstup_dde.exportlib.exceptions import FileGoneError, FormatError, SettingsError
 from tap_firstup_dde.exportlib.extract import Spool
 from tap_firstup_dde.exportlib.formats import BLOCK, CSVReader, parts
 from tap_firstup_dde.exportlib.look import LOOK_WHOLE, Look, look_into
 from tap_firstup_dde.exportlib.memory import keep_freed_memory
-from tap_firstup_dde.exportlib.models import parse_generation
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values, type_of
 from tap_firstup_dde.exportlib.secrecy import SECRECY
+from tap_firstup_dde.inventory import Limits
 from tap_firstup_dde.settings import secrets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from tap_firstup_dde.exportlib.extract import Spooled
     from tap_firstup_dde.exportlib.look import Knowledge
@@ -87,24 +92,13 @@ class Source:
     types_at: str = ""
 
     @property
-    def lookback(self) -> timedelta:
-        """How long after the bookmark a late file is still read."""
-        return timedelta(days=self.config["lookback_days"])
-
-    @property
-    def start(self) -> datetime | None:
-        """Files generated before it are never read; None for all."""
-        text = self.config.get("start_date")
-        return parse_generation(text) if text else None
+    def limits(self) -> Limits:
+        """Which files the settings have read."""
+        return Limits.of(self.config)
 
     def pending(self, files: Collection[ExportFile], since: Bookmark) -> list[ExportFile]:
         """The files that are still to be read, in order."""
-        return since.pending(files, self.lookback, self.start)
-
-    def spool(self) -> Spool:
-        """Where downloads are kept while they are read."""
-        folder = self.config.get("spool_dir")
-        return Spool(Path(folder) if folder else None, self.config["max_retries"])
+        return since.pending(files, self.limits.lookback, self.limits.start)
 
     def columns(self, files: Sequence[ExportFile], transport: Transport) -> dict[str, str]:
         """Column → type, as the tap would have them, the added ones too.
@@ -186,7 +180,7 @@ class Source:
         self, files: Sequence[ExportFile], transport: Transport, known: Knowledge
     ) -> tuple[Look, bool]:
         """What the files hold, and whether each was seen whole."""
-        spool = self.spool()
+        spool = Spool.of(self.config)
 
         def look(file: ExportFile) -> tuple[Look, bool]:
             try:
@@ -249,7 +243,7 @@ class Reading:
         SECRECY.guard(secrets(self.source.config))
         keep_freed_memory()
         transport = _transport(json.dumps(self.source.config))
-        spool = self.source.spool()
+        spool = Spool.of(self.source.config)
         for file in files:
             with closing(spool.download(transport, file)) as spooled:
                 for frame in self._frames(spooled):
@@ -263,7 +257,9 @@ class Reading:
         own = {name: kind for name, kind in self.types.items() if name not in ADDED}
         if not source.malformed:
             self._check_columns(file, reader.columns)
+        diverted = 0
         for part in parts(ahead(iter(reader)), str(file), skip=0, most=ROWS, full=True):
+            diverted += len(part.malformed)
             frame, numbers = part.frame, part.numbers
             if source.malformed:
                 rows = part.malformed
@@ -274,6 +270,9 @@ class Reading:
             self._check_misfits(file, fitted.misfits)
             if len(numbers):
                 yield with_added(fitted.frame, file, numbers, self.types).select(*self.types)
+        if diverted and not source.malformed:
+            others = source.stream + MALFORMED_SUFFIX
+            logger.warning("%s: %d rows cannot be read; %s has them", file, diverted, others)
 
     def _check_columns(self, file: ExportFile, columns: Collection[str]) -> None:
         """Refuse a file with a column for which there is no place.

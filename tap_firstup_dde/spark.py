@@ -251,6 +251,11 @@ class FirstupReader(_FileReader, DataSourceReader):
     @override
     @_brief()
     def partitions(self) -> list[InputPartition]:
+        """The files that were listed for the schema; with a schema of the user's, listed now.
+
+        Raises:
+            ExportError: They cannot be listed.
+        """
         source = self._reading.source
         if self._files is None:
             listed = connect(source.config).list_files(source.stream)
@@ -299,10 +304,11 @@ class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAv
             limit: How many files to read; before Spark 4.2 nothing, and the option holds.
 
         Raises:
-            StateError: The offset is of another program.
-            ExportError: The files cannot be listed.
+            StateError: The offset is of another stream or program.
+            TransportError: The files cannot be listed.
         """
         source = self._reading.source
+        limits = source.limits
         at = self._at if start is None else start
         most = source.config.get("maxfilespertrigger")
         if limit is not None:
@@ -320,7 +326,7 @@ class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAv
         warn_of_longer_lookback(source.stream, at, files, days, logger)
         chosen = files[:most]
         for file in chosen:
-            bookmark = bookmark.finish(file, source.lookback)
+            bookmark = bookmark.finish(file, limits.lookback)
         return {
             **bookmark.to_state(),
             "lookback_days": days,
@@ -332,12 +338,23 @@ class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAv
     @override
     @_brief()
     def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> list[InputPartition]:
+        """The files between two offsets that follow each other, wherever they are now.
+
+        Left out are files that were delivered again, whose new version is still to come, and
+        those that are gone and older than ``start_date``.
+
+        Raises:
+            StateError: The offset is of another stream, program or source, or none.
+            FormatError: Files are of several programs, and the query began with one.
+            TransportError: The files cannot be listed.
+        """
         self._at = end
         if start == end:
             return []
         transport = self._refresh()
         self._check(end)
         source = self._reading.source
+        start_date = source.limits.start
         self._reading.check_programs(transport.programs)
         try:
             planned = [_read(entry) for entry in end["files"]]
@@ -353,7 +370,7 @@ class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAv
             now = there.get(file.id, file)
             if now.version != file.version:
                 logger.warning("%s: another file of this name was delivered, and comes next", file)
-            elif source.start and file.generated_at < source.start and _is_gone(transport, file):
+            elif start_date and file.generated_at < start_date and _is_gone(transport, file):
                 logger.warning("%s: it is gone, and older than start_date: it is left out", file)
             else:
                 files.append(now)

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
@@ -197,8 +196,7 @@ class TapFirstupDDE(Tap):
     @cached_property
     def spool(self) -> Spool:
         """Where downloads are kept while they are read."""
-        folder = self.config.get("spool_dir")
-        return Spool(Path(folder) if folder else None, self.config["max_retries"])
+        return Spool.of(self.config)
 
     @cached_property
     def progress(self) -> Progress:

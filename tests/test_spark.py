@@ -222,7 +222,7 @@ def test_environment(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
     made = FirstupDataSource({"stream": "users", "client_id": "other"})
     assert made._source.config["client_id"] == "other"
     assert made._source.config["client_secret"] == emulator.client_secret
-    assert made._source.lookback == timedelta(days=3)
+    assert made._source.limits.lookback == timedelta(days=3)
 
 
 @pytest.mark.parametrize(
@@ -346,12 +346,17 @@ def test_several_programs(emulator: Emulator, tmp_path: Path) -> None:
     assert emulator.requests == []
 
 
-def test_malformed_rows(spark: SparkSession, emulator: Emulator) -> None:
+def test_malformed_rows(
+    spark: SparkSession, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
     """Rows that cannot be read end the query, or are read as a stream of their own."""
     emulator.add("users", "2026-05-14-16", "User ID,Likes\n1,2\n3\n4,5,6\n7,8\n")
     with pytest.raises(PySparkException, match="1 cells instead of 2"):
         load(spark, "users", emulator.settings).count()
     options = {**emulator.settings, "malformed_rows": "divert"}
+    assert read_all(FirstupDataSource({"stream": "users", **options})).height == 2
+    assert "users 2026-05-14-16/000.csv" in caplog.text
+    assert "2 rows cannot be read; users_malformed has them" in caplog.text
     assert [r["user_id"] for r in rows_of(load(spark, "users", options))] == ["1", "7"]
     done = run(options)
     rows = rows_of(load(spark, "users_malformed", options))

@@ -7,7 +7,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from os import SEEK_END
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from tap_firstup_dde.exportlib.compression import PIECE, Gunzip, decompress
 from tap_firstup_dde.exportlib.exceptions import (
@@ -22,8 +23,7 @@ from tap_firstup_dde.exportlib.http import delay
 from tap_firstup_dde.exportlib.readers import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping
 
     from tap_firstup_dde.exportlib.checksum import Checksum, Hasher
     from tap_firstup_dde.exportlib.models import Body, ExportFile, Transport
@@ -107,6 +107,12 @@ class Spool:
     retries: int = 5
     pause: Callable[[float], object] = time.sleep
     arrived: Callable[[int], object] = lambda _: None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Spool:
+        """What validated settings say: ``spool_dir`` and ``max_retries``."""
+        folder = config.get("spool_dir")
+        return cls(Path(folder) if folder else None, config["max_retries"])
 
     def download(
         self, transport: Transport, file: ExportFile, largest: int | None = None
