@@ -55,9 +55,10 @@ from tap_firstup_dde.settings import secrets
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from tap_firstup_dde.exportlib.bookmark import Bookmark
     from tap_firstup_dde.exportlib.extract import Spooled
     from tap_firstup_dde.exportlib.look import Knowledge
-    from tap_firstup_dde.exportlib.models import Bookmark, ExportFile, Transport
+    from tap_firstup_dde.exportlib.models import ExportFile, Transport
 
 ROWS = 25_000  # of a batch, at most
 LOOKS_AT_ONCE = 8  # files that are looked into at a time

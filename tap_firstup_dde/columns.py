@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from tap_firstup_dde.documented import (
     GENERATED_AT,
     KEYS,
     PROGRAM_ID,
+    ROW_KEY,
     SOURCE_FILE,
     SOURCE_LINE,
 )
@@ -69,7 +71,7 @@ class Sources:
         stream: Name of the stream.
         settings: Column → type, as ``column_types`` has it.
         pinned: Column → type of the columns that have gone out.
-        catalog: Column → type, as the input catalog has it.
+        catalog: Column → type, as the input catalog has it; empty where it has none.
         keys: Columns of the stream's key.
     """
 
@@ -92,12 +94,13 @@ class Sources:
         """
         keys = {*KEYS[self.stream], *self.keys} - {*ADDED}
         text = {key: "string" for key in keys if self.pinned.get(key, "string") == "string"}
-        return {**self.before, **self.settings, **text}
+        typed = {name: kind for name, kind in self.before.items() if kind}
+        return {**typed, **self.settings, **text}
 
     @property
     def known(self) -> Knowledge:
         """What needs no look."""
-        return Knowledge(self.settled, DOCUMENTED[self.stream], ADDED)
+        return Knowledge(self.settled, DOCUMENTED[self.stream], ADDED, self.before)
 
     def types(self, seen: Look) -> tuple[dict[str, str], list[str]]:
         """Column → type of every column that is known or *seen*, and what to say of them."""
@@ -107,6 +110,11 @@ class Sources:
             base = dict(documented.columns)
         types: dict[str, str] = {}
         warnings = []
+        if untyped := sorted(name for name, kind in self.catalog.items() if not kind):
+            warnings.append(
+                f"the catalog has a schema without a type for {', '.join(untyped)}; the type that "
+                "was emitted before is kept, else it is inferred"
+            )
         for name in dict.fromkeys([*base, *seen.columns]):
             kind = types[name] = settled.get(name) or infer(name, seen.evidence, documented)
             gone_out = self.pinned.get(name, kind)
@@ -139,13 +147,96 @@ def pinned_types(state: Mapping[str, Any], stream: str) -> dict[str, str]:
     if not isinstance(types, dict) or not all(kind in TYPES for kind in types.values()):
         msg = f"{stream}: the state's types cannot be read"
         raise StateError(msg, STATE_HINT)
-    return {name: kind for name, kind in types.items() if name not in ADDED}
+    return {name: _own_type(name, kind) for name, kind in types.items() if name not in ADDED}
+
+
+def pinned_key(state: Mapping[str, Any], stream: str) -> tuple[str, ...]:
+    """The key that records were emitted with; empty if none were, or it is not known.
+
+    A state of an earlier version names no key: then it is the usual one, where its columns
+    have been emitted as text.
+
+    Raises:
+        StateError: The state holds a key that is not a list of names.
+    """
+    key = state.get("key")
+    if key is None:
+        types, usual = pinned_types(state, stream), KEYS[stream]
+        if not types or not set(usual) - {*ADDED} <= {*types}:
+            return ()
+        return usual if all(types.get(name, "string") == "string" for name in usual) else ()
+    if not isinstance(key, list) or not all(isinstance(name, str) for name in key):
+        msg = f"{stream}: the state's key cannot be read"
+        raise StateError(msg, STATE_HINT)
+    return tuple(key)
+
+
+def _own_type(name: str, kind: str) -> str:
+    """The type of a column; of a misfit column always text: it holds what fits no other."""
+    return "string" if name.endswith(MISFIT_SUFFIX) else kind
 
 
 def catalog_types(schema: Mapping[str, Any] | None) -> dict[str, str]:
-    """Column → type of the columns that an input catalog's schema has."""
+    """Column → type of the columns that an input catalog's schema has; empty for no type."""
     properties = (schema or {}).get("properties", {})
-    return {name: type_of(column) for name, column in properties.items() if name not in ADDED}
+    return {
+        name: _own_type(name, type_of(column))
+        for name, column in properties.items()
+        if name not in ADDED
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class KeySources:
+    """Where a stream's key comes from; the first one that is not empty wins.
+
+    Attributes:
+        settings: The columns that ``primary_keys`` names.
+        pinned: The columns that records were emitted with.
+        catalog: The columns that the input catalog names.
+        usual: The columns that the stream has by default.
+    """
+
+    settings: tuple[str, ...]
+    pinned: tuple[str, ...]
+    catalog: tuple[str, ...]
+    usual: tuple[str, ...]
+
+    def choose(
+        self, types: Mapping[str, str], shared: Collection[str] | None
+    ) -> tuple[tuple[str, ...], list[str]]:
+        """The key's columns, and what to warn about.
+
+        A key that records were emitted with is kept, whatever files or a catalog have; before
+        that, the row's place is the key where a row might have none.
+
+        Args:
+            types: Column → type.
+            shared: Columns that every file has; None if that is not known.
+        """
+        place, warnings = ", ".join(ROW_KEY), []
+        key = self.settings or self.pinned or self.catalog or self.usual
+        if self.settings and self.pinned and set(self.settings) != set(self.pinned):
+            warnings.append(
+                f"primary_keys makes the key {', '.join(key)}; it was {', '.join(self.pinned)}, "
+                "and loaders may refuse"
+            )
+        elif self.pinned and not self.settings:
+            if self.catalog and set(self.catalog) != set(self.pinned):
+                warnings.append(
+                    f"the catalog's key is {', '.join(self.catalog)}; the key stays "
+                    f"{', '.join(self.pinned)}, with which records were emitted"
+                )
+            return self.pinned, warnings
+        if key == self.catalog and key == ROW_KEY != self.usual:
+            usual = ", ".join(self.usual)
+            warnings.append(f"the key is {place}, as the catalog has it, not {usual}")
+        for fault in key_faults(key, types, shared):
+            warnings.append(
+                f"the key column {fault}; the key is {place} instead (primary_keys changes it)"
+            )
+            key = ROW_KEY
+        return key, warnings
 
 
 def key_faults(
@@ -167,17 +258,39 @@ def key_faults(
 
 
 def is_mapped_away(name: str, stream: str, maps: Mapping[str, Any]) -> bool:
-    """Whether a misfit column's own column is mapped: its values must not get round it.
+    """True if a stream map changes or drops the base column: its misfits must not leak.
 
     Maps that make another stream of this one (``__source__``) do not count: this one would
     lose the values.
     """
     origin = name.removesuffix(MISFIT_SUFFIX)
     return name != origin and any(
-        members.get(origin, origin) != origin and name not in members
-        for pattern, members in maps.items()
-        if isinstance(members, dict) and "__source__" not in members and fnmatch(stream, pattern)
+        members.get(origin, origin) != origin and name not in _names_in(members)
+        for members in _maps_of(stream, maps)
+        if "__source__" not in members
     )
+
+
+def mapped_misfits(types: Collection[str], stream: str, maps: Mapping[str, Any]) -> list[str]:
+    """The misfit columns that a stream map names, of columns among *types*."""
+    named = {name for members in _maps_of(stream, maps) for name in _names_in(members)}
+    return [name + MISFIT_SUFFIX for name in types if name + MISFIT_SUFFIX in named]
+
+
+def _maps_of(stream: str, maps: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The stream maps of one stream, those that make another one of it included."""
+    return [
+        members
+        for pattern, members in maps.items()
+        if isinstance(members, dict) and fnmatch(members.get("__source__") or stream, stream)
+        if "__source__" in members or fnmatch(stream, pattern)
+    ]
+
+
+def _names_in(members: Mapping[str, Any]) -> set[str]:
+    """The words of a stream map that may be columns: its members, and what expressions name."""
+    expressions = " ".join(text for text in members.values() if isinstance(text, str))
+    return {*members, *re.findall(r"\w+", expressions)}
 
 
 def with_added(
@@ -188,7 +301,7 @@ def with_added(
         GENERATED_AT: pl.repeat(format_time(file.generated_at), len(numbers), eager=True),
         SOURCE_FILE: pl.repeat(file.source, len(numbers), eager=True),
         SOURCE_LINE: numbers.cast(pl.String),
-        PROGRAM_ID: pl.repeat(file.program, len(numbers), eager=True),
+        PROGRAM_ID: pl.repeat(file.program or None, len(numbers), dtype=pl.String, eager=True),
     }
     added = [value.alias(name) for name, value in values.items() if name in names]
     # A frame without columns has no rows either.

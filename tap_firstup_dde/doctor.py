@@ -24,11 +24,11 @@ import yaml
 from tap_firstup_dde.client import GONE_HINT, FirstupTransport
 from tap_firstup_dde.columns import Sources, pinned_types
 from tap_firstup_dde.documented import ADDED, DOCUMENTED, KEYS
+from tap_firstup_dde.exportlib.bookmark import Bookmark
 from tap_firstup_dde.exportlib.exceptions import ExportError, FileGoneError, StateError
 from tap_firstup_dde.exportlib.formats import column_names
 from tap_firstup_dde.exportlib.http import bare_session, send
 from tap_firstup_dde.exportlib.look import look_into
-from tap_firstup_dde.exportlib.models import Bookmark
 from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tap_firstup_dde.inventory import (
     GONE,
@@ -256,7 +256,7 @@ class Examination:
         gone = [entry.file for entry in self.stock if entry.status == GONE]
         held = self.tap.state.get("bookmarks", {}) if self.has_state else {}
         for file in gone:
-            bookmark = Bookmark.from_state(held.get(file.stream, {}))
+            bookmark = Bookmark.from_state(held.get(file.stream, {}), utc_now())
             if bookmark.pending([file], limits.lookback, limits.start):
                 message = f"{file}: the file expired between list and download"
                 raise FileGoneError(message, GONE_HINT)

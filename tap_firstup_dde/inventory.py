@@ -9,8 +9,9 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
+from tap_firstup_dde.exportlib.bookmark import Bookmark
 from tap_firstup_dde.exportlib.exceptions import FileGoneError
-from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
+from tap_firstup_dde.exportlib.models import format_time, parse_generation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -174,7 +175,7 @@ def _judged(
     files: list[ExportFile], bookmarks: Mapping[str, Any] | None, limits: Limits
 ) -> list[Available]:
     """The files of one stream, held against its part of a state."""
-    bookmark = Bookmark.from_state(bookmarks or {}).settle(files)
+    bookmark = Bookmark.from_state(bookmarks or {}, utc_now()).settle(files)
     pending = {file.id for file in bookmark.pending(files, limits.lookback, limits.start)}
     found = []
     for file in files:

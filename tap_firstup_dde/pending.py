@@ -1,18 +1,24 @@
-"""What a list of files and a stream's state say of each other, told before files are read."""
+"""What a list of files and a stream's state say of each other, logged before files are read."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tap_firstup_dde.exportlib.bookmark import AHEAD
 from tap_firstup_dde.exportlib.exceptions import StateError
 from tap_firstup_dde.exportlib.models import format_time, parse_generation
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
 
-    from tap_firstup_dde.exportlib.models import Bookmark, ExportFile
+    from tap_firstup_dde.exportlib.bookmark import Bookmark
+    from tap_firstup_dde.exportlib.models import ExportFile
+
+# Firstup's knowledge base, "Direct Data Export": how long files can be downloaded.
+RETENTION = timedelta(days=7)
 
 
 def check_program(stream: str, state: Mapping[str, Any], now: str | None) -> None:
@@ -33,18 +39,105 @@ def check_program(stream: str, state: Mapping[str, Any], now: str | None) -> Non
 
 
 def warn_of_gap(
-    stream: str, bookmark: Bookmark, files: Collection[ExportFile], logger: logging.Logger
+    bookmark: Bookmark,
+    files: Collection[ExportFile],
+    last_look: date | None,
+    today: date,
+    logger: logging.Logger,
 ) -> None:
-    """Say so when files may have come and gone since the newest one that was read."""
+    """Warn if files may have come and gone since the newest one that was read.
+
+    Args:
+        bookmark: How far the stream was read.
+        files: Those that are available now.
+        last_look: When an earlier run listed them; None if the state does not say.
+        today: The date now.
+        logger: Takes the line.
+    """
+    # Whatever was generated since then is still available.
+    if last_look and today - last_look <= RETENTION:
+        return
     regular = [file.generated_at for file in files if not file.historical]
     if missing := bookmark.gap(regular):
         logger.warning(
             "%s: no file is listed of the hours from %s to %s; files of that time may have "
             "expired unread: a historical export in Creator Studio, which reaches 24 months "
             "back, fills such a gap, and a run every few hours leaves none",
-            stream,
+            next(iter(files)).stream,
             *(format_time(moment) for moment in missing),
         )
+
+
+def last_look(state: Mapping[str, Any]) -> date | None:
+    """The day of the last run that listed a stream's files; None if its state does not say."""
+    try:
+        return date.fromisoformat(state["listed_on"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def warn_of_future(files: Iterable[ExportFile], now: datetime, logger: logging.Logger) -> None:
+    """Warn of files that cannot have been generated yet: they are read, and move no bookmark.
+
+    Args:
+        files: Those that are about to be read.
+        now: The run's clock.
+        logger: Takes the lines.
+    """
+    for file in files:
+        if file.generated_at > now + AHEAD:
+            logger.warning(
+                "%s: its generation lies in the future; it is read, and the bookmark stays before "
+                "it: check the file's date and this machine's clock",
+                file,
+            )
+
+
+def warn_of_future_bookmark(
+    stream: str, state: Mapping[str, Any], now: datetime, logger: logging.Logger
+) -> None:
+    """Warn if the state's bookmark lies in the future, where it would leave every file out."""
+    value = state.get("replication_key_value")
+    if isinstance(value, str) and parse_generation(value) > now + AHEAD:
+        logger.warning(
+            "%s: the state's bookmark, %s, lies in the future and is not used; the files that it "
+            "lists as finished stay finished",
+            stream,
+            value,
+        )
+
+
+def warn_of_lost_rows(
+    bookmark: Bookmark,
+    files: Collection[ExportFile],
+    warned: str | None,
+    stream: str,
+    logger: logging.Logger,
+) -> str:
+    """Warn if a file that an earlier run was cut off in is no longer listed.
+
+    Args:
+        bookmark: How far the stream was read, settled by *files*.
+        files: Those that are available now.
+        warned: Key of the file that a warning was about before.
+        stream: Name of the stream.
+        logger: Takes the line.
+
+    Returns:
+        The file's key, so that the next run does not warn again; else empty.
+    """
+    key, rows = bookmark.in_progress
+    if not key or key in {file.key for file in files}:
+        return ""
+    if key != warned:
+        logger.warning(
+            "%s: file %s, of which %d rows were read, is no longer listed; its other rows "
+            "are lost unless a historical export brings them",
+            stream,
+            key,
+            rows,
+        )
+    return key
 
 
 def warn_of_longer_lookback(
@@ -54,7 +147,7 @@ def warn_of_longer_lookback(
     days: int,
     logger: logging.Logger,
 ) -> None:
-    """Say so when files are pending whose keys a shorter lookback has let go.
+    """Warn if pending files may have been read before: a shorter lookback dropped their keys.
 
     Args:
         stream: Name of the stream.

@@ -38,6 +38,7 @@ from tap_firstup_dde.arrow import Reading, Source
 from tap_firstup_dde.client import connect
 from tap_firstup_dde.columns import ADDED_SCHEMA
 from tap_firstup_dde.documented import KEYS, MALFORMED_SUFFIX
+from tap_firstup_dde.exportlib.bookmark import Bookmark
 from tap_firstup_dde.exportlib.exceptions import (
     ExportError,
     FileGoneError,
@@ -47,14 +48,20 @@ from tap_firstup_dde.exportlib.exceptions import (
 from tap_firstup_dde.exportlib.formats import column_names
 from tap_firstup_dde.exportlib.models import (
     STATE_HINT,
-    Bookmark,
     ExportFile,
     format_time,
     parse_generation,
 )
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, type_of
 from tap_firstup_dde.exportlib.secrecy import SECRECY
-from tap_firstup_dde.pending import check_program, warn_of_gap, warn_of_longer_lookback
+from tap_firstup_dde.inventory import utc_now
+from tap_firstup_dde.pending import (
+    check_program,
+    last_look,
+    warn_of_future,
+    warn_of_gap,
+    warn_of_longer_lookback,
+)
 from tap_firstup_dde.settings import SETTINGS, from_texts, secrets, shadowed
 
 try:
@@ -320,16 +327,19 @@ class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAv
             files = self._pending(at)
         if not files:
             return at
-        bookmark = Bookmark.from_state(at).settle(self._listed)
-        warn_of_gap(source.stream, bookmark, self._listed, logger)
+        now = utc_now()
+        bookmark = Bookmark.from_state(at, now).settle(self._listed)
+        warn_of_gap(bookmark, self._listed, last_look(at), now.date(), logger)
         days = source.config["lookback_days"]
         warn_of_longer_lookback(source.stream, at, files, days, logger)
         chosen = files[:most]
+        warn_of_future(chosen, now, logger)
         for file in chosen:
-            bookmark = bookmark.finish(file, limits.lookback)
+            bookmark = bookmark.finish(file, limits.lookback, now)
         return {
             **bookmark.to_state(),
             "lookback_days": days,
+            **({"listed_on": now.date().isoformat()} if chosen == files else {}),
             **({"program_id": transport.program_id} if transport.program_id else {}),
             "stream": source.stream,
             "files": [_written(file) for file in chosen],
@@ -380,7 +390,9 @@ class FirstupStreamReader(_FileReader, DataSourceStreamReader, SupportsTriggerAv
         """The listed files that are still to be read."""
         self._check(at)
         listed = [f for f in self._listed if self._only is None or f.id in self._only]
-        return self._reading.source.pending(listed, Bookmark.from_state(at).settle(self._listed))
+        return self._reading.source.pending(
+            listed, Bookmark.from_state(at, utc_now()).settle(self._listed)
+        )
 
     def _check(self, at: Mapping[str, Any]) -> None:
         """Refuse to go on from an offset of something else.

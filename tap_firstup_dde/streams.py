@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,15 @@ from singer_sdk.mapper import SameRecordTransform
 
 from tap_firstup_dde.columns import (
     ADDED_TYPES,
+    KeySources,
     Sources,
     catalog_types,
     certain,
     is_mapped_away,
-    key_faults,
+    mapped_misfits,
     own_keys,
     own_types,
+    pinned_key,
     pinned_types,
     record_schema,
     with_added,
@@ -35,18 +38,28 @@ from tap_firstup_dde.documented import (
     GENERATED_AT,
     KEYS,
     PROGRAM_ID,
-    ROW_KEY,
 )
 from tap_firstup_dde.exportlib.background import ahead, one_ahead
+from tap_firstup_dde.exportlib.bookmark import MEMBERS, Bookmark
 from tap_firstup_dde.exportlib.encoding import FILE_FORMATS, record_lines, write_file
+from tap_firstup_dde.exportlib.exceptions import ExportError, SettingsError
 from tap_firstup_dde.exportlib.extract import Spooled
 from tap_firstup_dde.exportlib.formats import BLOCK, parts
-from tap_firstup_dde.exportlib.look import Look, discard, look_at, look_into
-from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
+from tap_firstup_dde.exportlib.look import Look, check_columns, look_at, look_into
+from tap_firstup_dde.exportlib.models import format_time, parse_generation
+from tap_firstup_dde.exportlib.pack import Pack
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values
 from tap_firstup_dde.exportlib.storage import put
 from tap_firstup_dde.malformed import MalformedStream
-from tap_firstup_dde.pending import check_program, warn_of_gap, warn_of_longer_lookback
+from tap_firstup_dde.pending import (
+    check_program,
+    last_look,
+    warn_of_future,
+    warn_of_future_bookmark,
+    warn_of_gap,
+    warn_of_longer_lookback,
+    warn_of_lost_rows,
+)
 from tap_firstup_dde.progress import Tally
 
 if sys.version_info >= (3, 12):
@@ -55,7 +68,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Mapping
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
     import polars as pl
     from singer_sdk import Tap
@@ -97,9 +110,14 @@ class ExportStream(Stream):
         self._own_keys = own_keys(self.config, name)
         self._types: dict[str, str] = dict(self._documented.columns)
         self._pending: list[ExportFile] = []
-        self._kept: dict[str, Spooled] = {}
+        self._kept = Pack(spool.folder)
+        self._now = datetime.now(UTC)  # the run's clock
         self._bookmark = Bookmark()
-        self._has_programs = False
+        self._rows_since_state = 0
+        self._has_new_pins = False
+        self._catalog_keys: tuple[str, ...] = ()
+        self._has_programs = PROGRAM_ID in self._own_keys
+        self._warned: set[str] = set()
         diverts = self.config["malformed_rows"] == "divert"
         self._malformed = MalformedStream(tap, name) if diverts else None
         self.primary_keys = self._own_keys or KEYS[name]
@@ -146,10 +164,11 @@ class ExportStream(Stream):
     def apply_catalog(self, catalog: Catalog) -> None:
         super().apply_catalog(catalog)
         self.replication_key = self.replication_key or GENERATED_AT
-        keys = self._own_keys or self.primary_keys or KEYS[self.name]
-        self.primary_keys = tuple(dict.fromkeys(keys))
+        self._catalog_keys = tuple(dict.fromkeys(self.primary_keys or ()))
+        self.primary_keys = self._own_keys or self._catalog_keys or KEYS[self.name]
         if types := catalog_types(self._input_schema):
-            self._types = types
+            assume = self._documented.assume
+            self._types = {name: kind or assume(name) for name, kind in types.items()}
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
@@ -173,12 +192,12 @@ class ExportStream(Stream):
 
     @override
     def _write_schema_message(self) -> None:
-        # The SDK calls this first of all: what is pending must be known before SCHEMA goes out.
+        # The SDK calls this first of all: what is pending must be known before the first SCHEMA.
         try:
             self._prepare()
-            super()._write_schema_message()
+            self._send_schema(with_state=bool(self._pending))
         except BaseException:
-            discard(self._kept)
+            self._kept.close()
             raise
 
     @override
@@ -249,7 +268,7 @@ class ExportStream(Stream):
         for newest in sorted({file.generated_at for file in files}, reverse=True):
             self._pending = [file for file in files if file.generated_at == newest]
             seen = self._look(whole_first=False)
-            discard(self._kept)
+            self._kept.close()
             if seen.columns:
                 break
         self._settle_types(seen)
@@ -257,22 +276,21 @@ class ExportStream(Stream):
     def _prepare(self) -> None:
         """List, decide what is pending, look into it, and settle columns, types and key."""
         self._progress.begin(self._tally)
-        self._bookmark = Bookmark.from_state(self.stream_state)
+        self._now = datetime.now(UTC)
+        state = self.stream_state
+        bookmark = Bookmark.from_state(state, self._now)
+        warn_of_future_bookmark(self.name, state, self._now, self.logger)
+        from_scratch = bookmark.from_scratch or not state
         files = list(self._transport.list_files(self.name))
-        program = self._transport.program_id
-        check_program(self.name, self.stream_state, program)
-        if program:
-            self.stream_state["program_id"] = program
         self._check_programs()
-        settled = self._bookmark.settle(files)
-        if settled != self._bookmark:
-            if self._bookmark.finished and not self._bookmark.finished.keys() & settled.finished:
-                self.logger.warning(
-                    "%s: the state is of another source; files generated up to it count as read",
-                    self.name,
-                )
-            self._bookmark = settled
-            self.stream_state.update(settled.to_state())
+        self._bookmark = replace(bookmark.settle(files), from_scratch=from_scratch)
+        if count := len(self._bookmark.counted - bookmark.counted):
+            self.logger.warning(
+                "%s: the state is of another source; files of generations that were read there "
+                "count as read (%d)",
+                self.name,
+                count,
+            )
         if self.replication_method not in {"INCREMENTAL", "FULL_TABLE"}:
             self.logger.warning(
                 "%s: the replication method %s is taken for %s",
@@ -284,36 +302,51 @@ class ExportStream(Stream):
         self._pending = since.pending(files, self._lookback, self._start)
         self._tally.files = len(self._pending)
         self.logger.info("%s: %d of %d files to read", self.name, len(self._pending), len(files))
-        self._warn_of_lost_rows(files)
-        if self._is_incremental():
-            days = self.config["lookback_days"]
-            warn_of_longer_lookback(self.name, self.stream_state, self._pending, days, self.logger)
-        warn_of_gap(self.name, self._bookmark, files, self.logger)
-        self._settle_types(self._look())
-        if not self._pending and not self._pinned():
+        self._warn_of_files(files)
+        if not self._pending:
+            self._complete()
+        if self._bookmark != bookmark:
+            self._take_bookmark()
+        seen = self._look()
+        self._settle_types(seen)
+        if not seen.columns and not self._pinned():
             self._types = certain(self._types, self.name, self.primary_keys)
-        self._announce()
+        self._announce(pin_key=bool(seen.columns))
+
+    def _warn_of_files(self, files: Sequence[ExportFile]) -> None:
+        """Log what is odd about the listed files in the light of the state."""
+        state, days = self.stream_state, self.config["lookback_days"]
+        warn_of_future(self._pending, self._now, self.logger)
+        lost = warn_of_lost_rows(self._bookmark, files, state.get("lost"), self.name, self.logger)
+        if lost:
+            state["lost"] = lost
+        if self._is_incremental():
+            warn_of_longer_lookback(self.name, state, self._pending, days, self.logger)
+        today = self._now.date()
+        warn_of_gap(self._bookmark, files, last_look(state), today, self.logger)
 
     def _is_incremental(self) -> bool:
         """Whether to go on from the bookmark: unless the catalog asks for the full table."""
         return str(self.replication_method).upper() != "FULL_TABLE"
 
-    def _warn_of_lost_rows(self, files: Collection[ExportFile]) -> None:
-        """Say so when the file that an earlier run was cut off in is no longer listed."""
-        key, rows = self._bookmark.in_progress
-        if key and key != self.stream_state.get("lost") and key not in {f.key for f in files}:
-            self.stream_state["lost"] = key  # told once
-            self.logger.warning(
-                "%s: file %s, of which %d rows were read, is no longer listed; its other rows "
-                "are lost unless a historical export brings them",
-                self.name,
-                key,
-                rows,
-            )
-
     def _check_programs(self) -> None:
-        """Say so when a folder has files of several programs; it is told apart from then on."""
-        self._has_programs = bool(self.stream_state.get("programs"))
+        """Check whose files they are; warn if a folder has files of several programs.
+
+        Raises:
+            StateError: The state is of another program.
+            SettingsError: The key needs the program, which nothing says.
+        """
+        program = self._transport.program_id
+        check_program(self.name, self.stream_state, program)
+        if program:
+            self.stream_state["program_id"] = program
+        keyed = self._is_keyed_by_program()
+        if keyed and not (program or self._transport.programs):
+            msg = (
+                f"{self.name}: the key names {PROGRAM_ID}, and no answer says whose files they are"
+            )
+            raise SettingsError(msg, f"leave it out of primary_keys.{self.name}")
+        self._has_programs = keyed or bool(self.stream_state.get("programs"))
         if len(programs := self._transport.programs) > 1:
             self._has_programs = self.stream_state["programs"] = True
             self.logger.warning(
@@ -324,6 +357,11 @@ class ExportStream(Stream):
                 ", ".join(sorted(programs)),
                 PROGRAM_ID,
             )
+
+    def _is_keyed_by_program(self) -> bool:
+        """True if the key, wherever it comes from, names the program."""
+        pinned = pinned_key(self.stream_state, self.name)
+        return PROGRAM_ID in {*self._own_keys, *self._catalog_keys, *pinned}
 
     def _look(self, *, whole_first: bool = True) -> Look:
         """Read the pending files before their turn, and keep the small ones."""
@@ -358,35 +396,25 @@ class ExportStream(Stream):
         """Settle every column's type and the key, from all that is known of them."""
         sources = self._sources()
         types, warnings = sources.types(seen)
-        for warning in warnings:
-            self.logger.warning("%s: %s", self.name, warning)
         self._warn_of_new(set(seen.columns) - set(sources.before))
         maps = self.config.get("stream_maps") or {}
+        types |= dict.fromkeys(mapped_misfits(types, self.name, maps), "string")
         self._types = {c: t for c, t in types.items() if not is_mapped_away(c, self.name, maps)}
-        self._settle_key(seen)
-
-    def _settle_key(self, seen: Look) -> None:
-        """Fall back to the row's place where a row might have no key."""
-        usual, place = KEYS[self.name], ", ".join(ROW_KEY)
-        from_catalog = self._input_schema and not self._own_keys
-        if from_catalog and tuple(self.primary_keys) == ROW_KEY != usual:
-            self.logger.warning(
-                "%s: the key is %s, as the catalog has it, not %s",
-                self.name,
-                place,
-                ", ".join(usual),
-            )
-        for fault in key_faults(self.primary_keys, self._types, seen.shared):
-            self.logger.warning(
-                "%s: the key column %s; the key is %s instead (primary_keys changes it)",
-                self.name,
-                fault,
-                place,
-            )
-            self.primary_keys = ROW_KEY
+        keys = KeySources(
+            self._own_keys,
+            pinned_key(self.stream_state, self.name),
+            self._catalog_keys,
+            KEYS[self.name],
+        )
+        self.primary_keys, doubts = keys.choose(self._types, seen.shared)
+        self._types |= {k: "string" for k in self.primary_keys if k not in {*self._types, *ADDED}}
+        for warning in (*warnings, *doubts):
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self.logger.warning("%s: %s", self.name, warning)
 
     def _warn_of_new(self, names: Collection[str]) -> None:
-        """Say which columns go out though the input catalog does not know them."""
+        """Warn about columns that are emitted although the catalog lacks them."""
         if not self._input_schema:
             return  # nor must what is selected be asked before a catalog is applied
         if added := sorted(name for name in names if self._selected(name)):
@@ -396,11 +424,34 @@ class ExportStream(Stream):
                 ", ".join(added),
             )
 
-    def _announce(self) -> None:
-        """Make the SDK's next SCHEMA the one of the types as they are, and pin them."""
+    def _announce(self, *, pin_key: bool) -> None:
+        """Make the SDK's next SCHEMA the one of the types as they are, and pin them.
+
+        Args:
+            pin_key: True if records may be emitted with the key as it is.
+        """
         self._register()
-        self.stream_state["types"] = {**self._pinned(), **self._wanted()}
+        pins: dict[str, Any] = {"types": {**self._pinned(), **self._wanted()}}
+        if pin_key:
+            pins["key"] = list(self.primary_keys)
+        before = {name: self.stream_state.get(name) for name in pins}
+        self._has_new_pins = self._has_new_pins or before != pins
+        self.stream_state.update(pins)
         self._state_changed()
+
+    def _send_schema(self, *, with_state: bool) -> None:
+        """Write SCHEMA, and STATE after it if that has types that no STATE has had.
+
+        A run that is killed before its next STATE has emitted records of these types.
+
+        Args:
+            with_state: True if records follow.
+        """
+        super()._write_schema_message()
+        if with_state and self._has_new_pins:
+            self._state_changed()
+            self._write_state_message()
+            self._has_new_pins = False
 
     def _register(self) -> None:
         """Have the SDK's maps start from the columns that go out."""
@@ -437,47 +488,54 @@ class ExportStream(Stream):
             most: Rows of a batch.
             full: Whether all batches of a file but the last have that many.
         """
-        waiting = {file.key for file in self._pending}
         files = one_ahead(self._pending, self._fetch, Spooled.close)
         try:
             for file, spooled in files:
                 self._tally.open_file(spooled.size)
                 with closing(spooled):
-                    yield from self._file_frames(spooled, waiting, most, full=full)
-                waiting.discard(file.key)
-                self._bookmark = self._bookmark.finish(file, self._lookback)
-                self._write_bookmark()
+                    if not self._is_read(spooled):
+                        yield from self._file_frames(spooled, most, full=full)
+                self._finish(spooled, last=file is self._pending[-1])
                 self._tally.close_file()
+        except ExportError:
+            if self._rows_since_state:
+                self._write_bookmark()  # of the files before
+            raise
         finally:
             files.close()
-            discard(self._kept)
+            self._kept.close()
 
     def _fetch(self, file: ExportFile) -> Spooled:
         """The proven bytes of *file*: kept by the look, or downloaded now."""
-        return self._kept.pop(file.key, None) or self._spool.download(self._transport, file)
+        return self._kept.take(file) or self._spool.download(self._transport, file)
 
-    def _file_frames(
-        self, spooled: Spooled, waiting: Collection[str], most: int, *, full: bool
-    ) -> Iterator[pl.DataFrame]:
-        """One file's fitted batches, from where an earlier run was cut off."""
+    def _is_read(self, spooled: Spooled) -> bool:
+        """True if a file was moved or written again, and holds what it held when it was read."""
         file = spooled.file
-        # Larger blocks are a tenth faster; RECORD lines would make too much of them.
-        block = 2 * BLOCK if full else BLOCK
-        reader = self._reader(spooled, block)
-        if any(name not in self._types for name in reader.columns):
-            seen = Look((*self._types, *reader.columns)) | look_into(spooled, self._sources().known)
-            self._settle_types(seen)
-            self._write_schema_again()
-            reader = self._reader(spooled, block)
-        cut_off, _ = self._bookmark.in_progress
-        incremental = self._is_incremental()
-        skip = self._bookmark.rows_read(file) if incremental else 0
-        if self._bookmark.has_changed(file):
+        if not self._is_incremental() or not self._bookmark.has_changed(file):
+            return False
+        same = self._bookmark.has_same_content(file, spooled.content)
+        if same:
+            self.logger.info("%s: the file was delivered again without a change", file)
+        else:
             self.logger.warning(
                 "%s: another file of this name was delivered, and is read from its beginning", file
             )
-        # Another cut-off file that is still to come keeps its place in the state.
-        resumable = incremental and (cut_off == file.key or cut_off not in waiting)
+        return same
+
+    def _file_frames(self, spooled: Spooled, most: int, *, full: bool) -> Iterator[pl.DataFrame]:
+        """One file's fitted batches, from where an earlier run was cut off."""
+        file = spooled.file
+        # Larger blocks are a tenth faster; RECORD lines would make too much of them.
+        reader = self._open(spooled, 2 * BLOCK if full else BLOCK)
+        incremental = self._is_incremental()
+        skip = self._bookmark.rows_read(file) if incremental else 0
+        if skip and self._bookmark.is_replaced(file, spooled.content):
+            self.logger.warning(
+                "%s: the file was replaced since it was partly read; it is read from its beginning",
+                file,
+            )
+            skip = 0
         report = FileCounts(file, self.primary_keys, self._tally, self.logger)
         rows, since_state = skip, 0
         for part in parts(ahead(iter(reader)), str(file), skip=skip, most=most, full=full):
@@ -494,11 +552,38 @@ class ExportStream(Stream):
                 yield frame
             self._tally.rows += frame.height
             self._tally.unread = spooled.unread
-            if resumable and since_state >= SLICE:
-                self._bookmark = self._bookmark.reach(file, rows)
+            if incremental and since_state >= SLICE:
+                self._bookmark = self._bookmark.reach(file, rows, spooled.content)
                 self._write_bookmark()
                 since_state = 0
+        self._rows_since_state += since_state
         report.tell(rows, self._types, self._wanted())
+
+    def _open(self, spooled: Spooled, block: int) -> Reader:
+        """A reader of a file from its beginning, once its columns have their place.
+
+        A file without rows changes nothing. Rows without the key's columns are malformed.
+
+        Raises:
+            FormatError: The file cannot be read, or is not an export of the stream.
+        """
+        reader = self._reader(spooled, block)
+        known = self._sources().known
+        check_columns(spooled.file, reader.columns, known)
+        lacking = [k for k in self.primary_keys if k not in {*reader.columns, *ADDED}]
+        if not lacking and all(name in self._types for name in reader.columns):
+            return reader
+        if any(batch.frame.height for batch in reader):
+            if not lacking:
+                columns = (*self._types, *reader.columns)
+                self._settle_types(Look(columns) | look_into(spooled, known))
+                self._announce(pin_key=True)
+                self._send_schema(with_state=True)
+            reader = self._reader(spooled, block)
+            if lacking:
+                reader.refuse(f"the file lacks the key's column {', '.join(lacking)}")
+            return reader
+        return self._reader(spooled, block)
 
     def _reader(self, spooled: Spooled, block: int) -> Reader:
         """A reader of a file from its beginning."""
@@ -513,25 +598,59 @@ class ExportStream(Stream):
         added = [n for n in fresh if self._selected(n) and not is_mapped_away(n, self.name, maps)]
         if added:
             self._types.update(dict.fromkeys(added, "string"))
-            self._write_schema_again()
+            self._announce(pin_key=True)
+            self._send_schema(with_state=True)
         hidden = set(fresh) - set(added)
         return fitted.frame.drop(hidden), fitted.misfits
 
     # State
 
-    def _write_schema_again(self) -> None:
-        """Send a SCHEMA in the middle of a run, before the first record that needs it."""
-        self._announce()
-        super()._write_schema_message()
+    def _finish(self, spooled: Spooled, *, last: bool) -> None:
+        """Move the bookmark past a file, and write STATE.
 
-    def _write_bookmark(self) -> None:
-        """Send STATE with the bookmark as it is."""
-        self.stream_state.pop("in_progress", None)
+        Files of few rows share one, so that all STATE messages together grow with the files.
+        """
+        self._bookmark = self._bookmark.finish(
+            spooled.file, self._lookback, self._now, spooled.content
+        )
+        self._take_bookmark()
+        if last:
+            self._complete()
+        if last or is_state_due(self._rows_since_state, len(self._bookmark.finished)):
+            self._write_bookmark()
+
+    def _complete(self) -> None:
+        """Note that all that was listed is read."""
+        self._bookmark = replace(self._bookmark, from_scratch=False)
+        self.stream_state["listed_on"] = self._now.date().isoformat()
+
+    def _take_bookmark(self) -> None:
+        """Have the next STATE hold the bookmark as it is."""
+        for name in MEMBERS:
+            self.stream_state.pop(name, None)
         self.stream_state.update(self._bookmark.to_state())
         self.stream_state["lookback_days"] = self.config["lookback_days"]
+
+    def _write_bookmark(self) -> None:
+        """Write STATE with the bookmark as it is."""
+        self._take_bookmark()
+        self._rows_since_state = 0
         self._state_changed()
         self._write_state_message()
 
     def _state_changed(self) -> None:
-        """Have the SDK send STATE when it is next asked to."""
+        """Have the SDK write STATE when it is next asked to."""
         self.state_manager.is_flushed = False
+
+
+def is_state_due(rows: int, files: int) -> bool:
+    """True if STATE, which lists *files* finished files, follows a file.
+
+    Each listed file takes some sixty bytes: over rows and files STATE stays a fraction of the
+    records, where one after each file would grow with the square of the files.
+
+    Args:
+        rows: Rows emitted since the last STATE.
+        files: Files that STATE lists.
+    """
+    return files <= 64 + 8 * rows

@@ -480,7 +480,7 @@ def _failed(emulator: Emulator, tmp_path: Path, config: Mapping[str, Any]) -> st
     assert done.status == 1
     assert done.of("BATCH") == []
     assert all(
-        "finished" not in b for m in done.of("STATE") for b in m["value"]["bookmarks"].values()
+        not b.get("finished") for m in done.of("STATE") for b in m["value"]["bookmarks"].values()
     )
     assert "Traceback" not in done.log
     assert "hush" not in done.log

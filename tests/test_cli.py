@@ -22,7 +22,8 @@ from click.testing import CliRunner
 
 from tap_firstup_dde.cli import STREAMS, main
 from tap_firstup_dde.documented import KEYS
-from tap_firstup_dde.exportlib.models import Bookmark, format_time
+from tap_firstup_dde.exportlib.bookmark import Bookmark
+from tap_firstup_dde.exportlib.models import format_time
 from tests.singer import run, settings, write
 
 if TYPE_CHECKING:
@@ -646,4 +647,4 @@ def test_bookmarks_are_not_changed(emulator: Emulator, tmp_path: Path) -> None:
     before = path.read_bytes()
     listed(emulator, "--state", "state.json")
     assert path.read_bytes() == before
-    assert Bookmark.from_state(json.loads(before)["bookmarks"]["users"]).finished
+    assert Bookmark.from_state(json.loads(before)["bookmarks"]["users"], datetime.now(UTC)).finished

@@ -120,6 +120,7 @@ def test_gap(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     for day, hour in ((1, "00"), (1, "04")):
         emulator.add("users", f"2026-05-{day:02}-{hour}", "user_id\n1\n")
     first = run(settings(emulator))
+    first.state["bookmarks"]["users"]["listed_on"] = "2026-05-01"
     emulator.files.clear()
     for hour in ("00", "04", "08"):
         emulator.add("users", f"2026-05-10-{hour}", "user_id\n1\n")

@@ -708,6 +708,9 @@ def test_json_schema(kind: str) -> None:
     ("schema", "kind"),
     [
         ({}, "string"),
+        ({"type": None}, ""),
+        ({"type": ["null"]}, ""),
+        ({"type": []}, ""),
         ({"type": "integer"}, "integer"),
         ({"type": ["null", "number"]}, "number"),
         ({"type": "string", "format": "date"}, "date"),
@@ -715,11 +718,11 @@ def test_json_schema(kind: str) -> None:
         ({"type": ["string", "null"], "format": "uri"}, "string"),
         ({"type": ["integer", "string"]}, "string"),
         ({"type": "object"}, "string"),
-        ({"type": "null"}, "string"),
+        ({"type": "null"}, ""),
         ({"type": ["integer", "null"], "format": "date"}, "integer"),
         ({"anyOf": [{"type": "integer"}]}, "string"),
     ],
 )
 def test_type_of(schema: dict[str, Any], kind: str) -> None:
-    """Any catalog's schema stands for a type; string if in doubt."""
+    """Any catalog's schema stands for a type: string if in doubt, none where it names none."""
     assert type_of(schema) == kind

@@ -124,7 +124,7 @@ def test_state_shape(filled: Emulator) -> None:
     assert all(len(key) == 12 for key in bookmark["finished"])
     assert bookmark["types"]["user_id"] == "string"
     assert bookmark["program_id"] == "23552"
-    assert "in_progress" not in bookmark
+    assert bookmark["in_progress"] == {"file": "", "rows": 0}
 
 
 def test_late_file_and_second_part(emulator: Emulator) -> None:
@@ -184,17 +184,19 @@ def test_in_progress(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
     emulator.add("users", "2026-05-14-16", users_csv(*(f"{i},1" for i in range(1, 1051))))
     done = run(settings(emulator))
     states = [m["value"]["bookmarks"].get("users") for m in done.of("STATE")]
-    seen = [users.get("in_progress") for users in states if users]
+    seen = [users["in_progress"] for users in states if users and users["in_progress"]["file"]]
     key = done.rows("users")[0][0].rsplit("/", 1)[1]
     assert seen[:3] == [{"file": key, "rows": n} for n in (100, 200, 300)]
-    assert seen[-1] is None
+    assert states[-1] is not None
+    assert states[-1]["in_progress"] == {"file": "", "rows": 0}
     for number, message in enumerate(done.messages):
         if message["type"] != "STATE" or "users" not in message["value"]["bookmarks"]:
             continue
-        progress = message["value"]["bookmarks"]["users"].get("in_progress")
+        users = message["value"]["bookmarks"]["users"]
+        progress = users["in_progress"]
         before = sum(m["type"] == "RECORD" for m in done.messages[:number])
-        assert before == (progress["rows"] if progress else 1050)
-        if progress and progress["rows"] in {300, 1000}:
+        assert before == (1050 if users["finished"] else progress["rows"])
+        if progress["rows"] in {300, 1000}:
             rest = run(settings(emulator), message["value"])
             assert [n for _, n in rest.rows("users")] == list(range(progress["rows"] + 1, 1051))
 
@@ -206,7 +208,7 @@ def test_in_progress_survives_another_file(
     monkeypatch.setattr(streams, "SLICE", 10)
     emulator.add("users", "2026-05-14-16", users_csv(*(f"{i},1" for i in range(30))))
     states = [m["value"] for m in run(settings(emulator)).of("STATE")]
-    state = next(s for s in states if "in_progress" in s["bookmarks"].get("users", {}))
+    state = next(s for s in states if s["bookmarks"].get("users", {}).get("partly_read"))
     emulator.add("users", "2026-05-14-12", users_csv(*(f"{i},1" for i in range(100, 130))))
     rest = run(settings(emulator), state)
     assert [r["user_id"] for r in rest.records("users")] == [
@@ -393,7 +395,7 @@ def test_key_fallback(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without the key's column in each file the row's place is the key, with a warning."""
-    emulator.add("users", "2026-05-14-12", "name,tenure\nA,1\n")
+    emulator.add("users", "2026-05-14-12", "First Name,tenure\nA,1\n")
     catalog = discover(settings(emulator), capsys)
     emulator.add("users", "2026-05-14-16", users_csv("1,5"))
     with caplog.at_level(logging.WARNING):
@@ -690,7 +692,7 @@ def test_malformed_rows_fail(emulator: Emulator) -> None:
     with pytest.raises(FormatError, match=says) as caught:
         run(settings(emulator))
     done: Run = caught.value.run  # type: ignore[attr-defined]
-    assert "users" not in done.state["bookmarks"]
+    assert done.state["bookmarks"]["users"]["finished"] == []
     assert done.records("users") == done.records("users_malformed") == []
 
 

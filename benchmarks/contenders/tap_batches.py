@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 
-from tap_firstup_dde.exportlib.look import discard
 from tap_firstup_dde.exportlib.memory import keep_freed_memory
 from tap_firstup_dde.exportlib.schema import to_values
 from tap_firstup_dde.streams import SLICE, ExportStream
@@ -35,7 +34,7 @@ for number in range(1 + int(sys.argv[2])):  # the first does not count
     stream = tap.streams["activities"]
     assert isinstance(stream, ExportStream)
     stream._prepare()  # noqa: SLF001 - all before the batches
-    discard(stream._kept)  # noqa: SLF001 - downloaded in the time that is taken
+    stream._kept.close()  # noqa: SLF001 - downloaded in the time that is taken
     begun, rows = time.perf_counter(), 0
     for frame in stream._frames(SLICE, full=True):  # noqa: SLF001 - the batches
         rows += to_values(frame, stream._all_types()).height  # noqa: SLF001

@@ -10,6 +10,7 @@ from os import SEEK_END
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from tap_firstup_dde.exportlib.checksum import CRC64NVME
 from tap_firstup_dde.exportlib.compression import PIECE, Gunzip, decompress
 from tap_firstup_dde.exportlib.exceptions import (
     ExpiredURLError,
@@ -43,6 +44,7 @@ class Spooled:
         stored: The bytes as stored. The file has no name: the system removes it when it is
             closed, and also when the process is killed.
         size: Bytes as stored.
+        content: Fingerprint of the bytes as stored: their number, and their CRC-64/NVME in hex.
         whole: Whether this is the whole file; if not, it is the beginning of one too large to
             look at, and nothing is proven.
     """
@@ -50,6 +52,7 @@ class Spooled:
     file: ExportFile
     stored: IO[bytes]
     size: int
+    content: str
     whole: bool = True
 
     @property
@@ -196,7 +199,7 @@ class Spool:
                     self.pause(delay(error, failures, self.retries))
         if download.whole:
             download.verify()
-        return Spooled(file, download.stored, download.size, download.whole)
+        return Spooled(file, download.stored, download.size, download.content, download.whole)
 
 
 class _Download:
@@ -234,7 +237,13 @@ class _Download:
         self._promised_size: int | None = None
         self._checksum: Checksum | None = None
         self._hasher: Hasher | None = None
+        self._fingerprint = CRC64NVME()
         self._gunzip = Gunzip()
+
+    @property
+    def content(self) -> str:
+        """Fingerprint of the bytes so far: their number, and their CRC-64/NVME in hex."""
+        return f"{self.size}-{self._fingerprint.digest().hex()}"
 
     @property
     def complete(self) -> bool:
@@ -301,6 +310,7 @@ class _Download:
         """Take the next bytes into the checks."""
         if self._hasher:
             self._hasher.update(chunk)
+        self._fingerprint.update(chunk)
         self._gunzip.check(chunk)
 
     def verify(self) -> None:

@@ -125,7 +125,7 @@ def parts(
         if batch.last <= done:
             continue
         held.append(batch)
-        size += _bytes(batch.frame)
+        size += _bytes(batch.frame) + sum(len(row.raw) for row in batch.malformed)
         waits = full and size < HELD
         if waits and batch.last - done < most:
             continue
@@ -209,9 +209,14 @@ class CSVReader:
         self._ended = False
         self._rows = 0
         self._separator = SEPARATORS[0]
+        self._refused = ""
         self.columns = column_names(self._header(), reserved)
         # Each column of a block has its own cost: the more columns, the larger the blocks.
         self._block *= min(2, 1 + len(self.columns) // 100)
+
+    def refuse(self, reason: str) -> None:
+        """Treat every row as malformed for *reason*."""
+        self._refused = reason
 
     def __iter__(self) -> Iterator[Batch]:
         """Each batch, in order; a file without rows has none.
@@ -228,7 +233,7 @@ class CSVReader:
             if not used and more and wanted < 4 * self._block:
                 wanted *= 2
                 continue
-            frame = self._parse(used) if used else None
+            frame = self._parse(used) if used and not self._refused else None
             if frame is None:
                 batch, used = self._read_carefully()
             else:
@@ -360,15 +365,16 @@ class CSVReader:
             if row.end == len(self._buffer) and not whole:
                 break
             number = self._rows + len(numbers) + len(malformed) + 1
-            if not row.fault:
+            fault = row.fault or self._refused
+            if not fault:
                 numbers.append(number)
                 cells.append(row.cells)
             elif self._divert:
                 line = self._buffer[row.start : row.end].removesuffix(b"\n").removesuffix(b"\r")
                 raw = line.decode(errors="backslashreplace")
-                malformed.append(Malformed(number, raw, row.fault))
+                malformed.append(Malformed(number, raw, fault))
             else:
-                msg = f"{self._what}: row {number}: {row.fault}"
+                msg = f"{self._what}: row {number}: {fault}"
                 raise FormatError(msg, MALFORMED_HINT)
             used = row.end
             if used >= self._block:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tap_firstup_dde.exportlib.exceptions import ExportError
+from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError, IntegrityError
 from tap_firstup_dde.exportlib.extract import HEAD
+from tap_firstup_dde.exportlib.pack import Pack
 from tap_firstup_dde.exportlib.schema import (
     MISFIT_SUFFIX,
     NO_EVIDENCE,
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 LOOK_WHOLE = 4 << 20  # bytes as stored; of larger files a look reads the beginning only
 LOOK_KEPT = 256 << 20  # bytes as stored that a look keeps on disk until their turn comes
-LOOK_FILES = 200  # files that a look keeps at most: each holds a file descriptor
+LOOK_ROWS = 16 << 20  # bytes of rows, as text in memory, that a look reads of a large archive
+_ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook: its contents are listed at its end
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Look:
 
     Attributes:
         columns: All columns, in order of first sight.
-        shared: Columns that every file has; None while no file had any.
+        shared: Columns that every file with rows has; None while no file had any.
         evidence: Of the columns whose type is open.
         misfits: Columns with a value that does not fit the type they have.
     """
@@ -66,11 +67,18 @@ class Knowledge:
         settled: Column → type, of those whose type is fixed.
         documented: What the vendor says.
         reserved: Names that the files' own columns may not take.
+        before: Columns that earlier files, or a catalog, had.
     """
 
     settled: Mapping[str, str]
     documented: Documented
     reserved: Collection[str]
+    before: Collection[str] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The columns that the stream documents, or is known to have."""
+        return frozenset((*self.settled, *self.before, *self.documented.columns))
 
 
 def look_at(
@@ -80,7 +88,7 @@ def look_at(
     known: Knowledge,
     *,
     whole_first: bool,
-) -> tuple[Look, dict[str, Spooled]]:
+) -> tuple[Look, Pack]:
     """Read files before their turn: small ones whole, of large ones the beginning.
 
     Args:
@@ -88,62 +96,95 @@ def look_at(
         transport: Where they come from.
         spool: Where they are kept.
         known: What needs no look.
-        whole_first: Whether the first file, whose turn is next, comes whole if it is large.
+        whole_first: True if the first file, whose turn is next, comes whole if it is large.
 
     Returns:
-        What they hold, and by key the files that are kept, proven, until their turn comes: at
-        most `LOOK_KEPT` bytes and `LOOK_FILES` files beside the first one.
+        What they hold, and the downloads that wait until their turn comes, proven: at most
+        `LOOK_KEPT` bytes beside the first one.
 
     Raises:
         ExportError: Not even the first file can be read. A later one's error waits for its
-            turn, so that the files before it go out.
+            turn, so that the files before it are emitted.
     """
     seen = Look()
-    kept: dict[str, Spooled] = {}
-    size = 0
+    kept = Pack(spool.folder)
     for position, file in enumerate(files):
         first = whole_first and position == 0
-        room = LOOK_KEPT - size if len(kept) < LOOK_FILES else 0
+        room = LOOK_KEPT - kept.size
         try:
             spooled = spool.download(transport, file, None if first else min(LOOK_WHOLE, room))
-            if spooled.whole:
-                kept[file.key] = spooled
-                size += 0 if first else spooled.size
+            if not spooled.whole and _is_archive(spooled):
+                spooled.close()
+                spooled = spool.download(transport, file)
+            try:
                 seen |= look_into(spooled, known)
-            else:
-                with closing(spooled):
-                    seen |= look_into(spooled, known)
+            finally:
+                if first:
+                    kept.hold(file, spooled)
+                elif spooled.whole and spooled.size <= room:
+                    kept.add(spooled)
+                else:
+                    spooled.close()
         except ExportError as error:
             if position == 0:
-                discard(kept)
+                kept.close()
                 raise
+            if isinstance(error, IntegrityError):
+                kept.hold(file, error)
             logger.debug("%s: not looked into: %s", file, error)
             break
     return seen, kept
 
 
+def _is_archive(spooled: Spooled) -> bool:
+    """True if the bytes are the beginning of a zip archive or a workbook."""
+    spooled.stored.seek(0)
+    return spooled.stored.read(len(_ARCHIVE)) == _ARCHIVE
+
+
 def look_into(spooled: Spooled, known: Knowledge) -> Look:
     """What one file holds: every value of a small one, the first rows of a large one.
 
+    A file without rows that can be read has nothing to say: neither columns nor types.
+
     Raises:
-        FormatError: The header row, or a row longer than any may be, cannot be read.
+        FormatError: The header row, or a row longer than any may be, cannot be read, or the
+            file is not an export of the stream.
     """
-    most = min(HEAD, LOOK_WHOLE) if spooled.size > LOOK_WHOLE else None
+    large = spooled.size > LOOK_WHOLE
+    archive = large and _is_archive(spooled)
+    most = min(HEAD, LOOK_WHOLE) if large and not archive else None
     # A row that cannot be read says nothing of types; whether it is an error shows in its turn.
     reader = spooled.reader(known.reserved, divert=True, most=most)
+    check_columns(spooled.file, reader.columns, known)
     settled, documented = known.settled, known.documented
     unknown = [c for c in reader.columns if c not in settled and c not in documented.text]
     typed = {c: kind for c, kind in settled.items() if f"{c}{MISFIT_SUFFIX}" not in settled}
     evidence, misfits = NO_EVIDENCE, frozenset[str]()
+    rows = size = 0
     for batch in reader:
         evidence = observe(batch.frame, unknown, documented, evidence)
         misfits |= misfitting(batch.frame, typed, documented)
+        rows += batch.frame.height
+        size += int(batch.frame.estimated_size())
+        if archive and size >= LOOK_ROWS:
+            break
+    if not rows:
+        return Look()
     columns = tuple(reader.columns)
-    return Look(columns, frozenset(columns) if columns else None, evidence, misfits)
+    return Look(columns, frozenset(columns), evidence, misfits)
 
 
-def discard(kept: dict[str, Spooled]) -> None:
-    """Give back the disk space of files that are not read after all."""
-    for spooled in kept.values():
-        spooled.close()
-    kept.clear()
+def check_columns(file: ExportFile, columns: Sequence[str], known: Knowledge) -> None:
+    """Refuse a file that is not an export of its stream: a text, a page, something else's data.
+
+    Raises:
+        FormatError: It has columns, and none of them is one that the stream is known to have.
+    """
+    if columns and not known.names & set(columns):
+        shown = ", ".join(columns[:5])[:80] + (", …" if len(columns) > 5 else "")
+        msg = (
+            f"{file}: the file is not an export of {file.stream}: none of its columns is one that "
+            f"the stream documents or has had ({shown})"
+        )
+        raise FormatError(msg, "look at the file; column_types can name a column that it has")

@@ -64,6 +64,9 @@ class Reader(Protocol):
     def __iter__(self) -> Iterator[Batch]:
         """The rows in batches, in order."""
 
+    def refuse(self, reason: str) -> None:
+        """Treat every row as malformed for *reason*; before the first one is asked for."""
+
 
 class Source:
     """A file's bytes, and how its rows are to be read.
@@ -202,6 +205,10 @@ class _Chained:
             msg = f"{what}: the files in the zip archive have different columns"
             raise FormatError(msg, "report the file to its vendor")
 
+    def refuse(self, reason: str) -> None:
+        for reader in self._readers:
+            reader.refuse(reason)
+
     def __iter__(self) -> Iterator[Batch]:
         before = 0
         for reader in self._readers:
@@ -242,6 +249,11 @@ class _Rows:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._refused = ""
+
+    def refuse(self, reason: str) -> None:
+        """Treat every row as malformed for *reason*."""
+        self._refused = reason
 
     def _rows(self) -> Iterator[tuple[str, Sequence[Cell], str]]:
         """Each row: its text, its cells, and what is wrong with it."""
@@ -256,7 +268,8 @@ class _Rows:
         cells: list[Sequence[Cell]] = []
         numbers: list[int] = []
         malformed: list[Malformed] = []
-        for number, (raw, row, fault) in enumerate(self._rows(), start=1):
+        for number, (raw, row, unreadable) in enumerate(self._rows(), start=1):
+            fault = unreadable or self._refused
             if not fault:
                 numbers.append(number)
                 cells.append(row)

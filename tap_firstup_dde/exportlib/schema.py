@@ -338,11 +338,17 @@ def json_schema(kind: str) -> dict[str, Any]:
 
 
 def type_of(schema: object) -> str:
-    """The type that a catalog's JSON Schema of a column stands for; ``string`` if in doubt."""
-    if not isinstance(schema, dict):
+    """The type that a catalog's JSON Schema of a column stands for; ``string`` if in doubt.
+
+    Empty where it names no type but null: Meltano writes such a schema.
+    """
+    if not isinstance(schema, dict) or "type" not in schema:
         return "string"
-    kinds = schema.get("type")
-    words = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if kind != "null"]
+    kinds = schema["type"]
+    names = kinds if isinstance(kinds, list) else [kinds]
+    words = [kind for kind in names if kind not in {"null", None}]
+    if not words:
+        return ""
     if len(words) != 1:
         return "string"
     (word,) = words
