@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -212,7 +212,7 @@ class FirstupTransport:
             content = json_object(answer, what)
             files += [_listed(stream, item) for item in _file_items(content, what)]
             url = self._next_page(content, answer, url, (len(seen), len(files)), what)
-        return files
+        return [replace(file, program=self._program_id or "") for file in files]
 
     @contextmanager
     def fetch(self, file: ExportFile, offset: int = 0, version: str = "") -> Iterator[Body]:

@@ -305,7 +305,7 @@ class ExportStream(Stream):
         self._warn_of_files(files)
         if not self._pending:
             self._complete()
-        if self._bookmark != bookmark:
+        if self._pending or self._bookmark != Bookmark():
             self._take_bookmark()
         seen = self._look()
         self._settle_types(seen)
