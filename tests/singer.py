@@ -130,3 +130,14 @@ def write(folder: Path, name: str, content: Any) -> str:
     path = folder / name
     path.write_text(json.dumps(content))
     return str(path)
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """A state as Meltano 4.4 merges *new* into *old*: objects at depth, all else replaced."""
+    result = dict(old)
+    for name, value in new.items():
+        if isinstance(value, dict):
+            before = result.get(name)
+            value = merged(before if isinstance(before, dict) else {}, value)  # noqa: PLW2901
+        result[name] = value
+    return result

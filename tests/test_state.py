@@ -25,7 +25,7 @@ from tap_firstup_dde.exportlib.exceptions import (
     IntegrityError,
     SettingsError,
 )
-from tests.singer import Run, command, run, settings, write
+from tests.singer import Run, command, merged, run, settings, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,18 +61,6 @@ def ids(done: Run) -> list[str]:
 def bookmark(state: Json) -> Json:
     """The part of the users in a state."""
     return dict(state["bookmarks"].get("users", {}))
-
-
-def merged(old: Json, new: Json) -> Json:
-    """A state as Meltano 4.4 merges one into another: objects at depth, all else replaced."""
-    result = dict(old)
-    for name, value in new.items():
-        before = result.get(name)
-        is_object = isinstance(value, dict)
-        result[name] = (
-            merged(before if isinstance(before, dict) else {}, value) if is_object else value
-        )
-    return result
 
 
 def failed(config: Json, state: Json | None = None) -> tuple[ExportError, Run]:
