@@ -130,7 +130,7 @@ class World:
         """The newest generation, as Firstup writes it."""
         return f"{self.moment:%Y-%m-%d-%H}"
 
-    def add(  # noqa: PLR0913 - what a file may be
+    def add(
         self,
         stream: str,
         generation: str,
