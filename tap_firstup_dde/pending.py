@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tap_firstup_dde.exportlib.exceptions import StateError
+from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.models import format_time, parse_generation
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-    from tap_firstup_dde.exportlib.models import Bookmark, ExportFile
+    from tap_firstup_dde.exportlib.extract import Spool
+    from tap_firstup_dde.exportlib.models import Bookmark, ExportFile, Transport
 
 
 def check_program(stream: str, state: Mapping[str, Any], now: str | None) -> None:
@@ -30,6 +32,42 @@ def check_program(stream: str, state: Mapping[str, Any], now: str | None) -> Non
     if now and before and now != str(before):
         msg = f"{stream}: the state is of program {before}, what is read now of {now}"
         raise StateError(msg, "use one state per program, or start without a state")
+
+
+def recognize(
+    bookmark: Bookmark,
+    files: Iterable[ExportFile],
+    transport: Transport,
+    spool: Spool,
+    logger: logging.Logger,
+) -> Bookmark:
+    """The bookmark under which files whose bytes were read already count as read.
+
+    A copy of a file has another time of change; in a bucket, where the file was uploaded in parts,
+    also another ETag. Only a file of the same length is fetched, to compare its bytes.
+
+    Args:
+        bookmark: How far the stream has been read.
+        files: Those that are pending.
+        transport: Where they come from.
+        spool: Where they are kept while they are compared.
+        logger: Takes a line for each file that is recognized.
+    """
+    for file in files:
+        read = bookmark.contents.get(file.key, "")
+        if not read or not bookmark.has_changed(file):
+            continue
+        try:
+            if transport.stored_size(file) not in {None, int(read.partition("-")[0])}:
+                continue
+            with closing(spool.download(transport, file)) as spooled:
+                same = spooled.contents == read
+        except (ExportError, ValueError):
+            continue  # what is wrong with it shows when it is read
+        if same:
+            logger.info("%s: it was copied or moved, its content is the one that was read", file)
+            bookmark = bookmark.renew(file)
+    return bookmark
 
 
 def warn_of_gap(

@@ -46,7 +46,12 @@ from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_genera
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values
 from tap_firstup_dde.exportlib.storage import put
 from tap_firstup_dde.malformed import MalformedStream
-from tap_firstup_dde.pending import check_program, warn_of_gap, warn_of_longer_lookback
+from tap_firstup_dde.pending import (
+    check_program,
+    recognize,
+    warn_of_gap,
+    warn_of_longer_lookback,
+)
 from tap_firstup_dde.progress import Tally
 
 if sys.version_info >= (3, 12):
@@ -280,6 +285,8 @@ class ExportStream(Stream):
                 self.replication_method,
                 "INCREMENTAL" if self._is_incremental() else "FULL_TABLE",
             )
+        if self._is_incremental():
+            self._recognize(files)
         since = self._bookmark if self._is_incremental() else Bookmark()
         self._pending = since.pending(files, self._lookback, self._start)
         self._tally.files = len(self._pending)
@@ -293,6 +300,15 @@ class ExportStream(Stream):
         if not self._pending and not self._pinned():
             self._types = certain(self._types, self.name, self.primary_keys)
         self._announce()
+
+    def _recognize(self, files: Collection[ExportFile]) -> None:
+        """Count files as read that are pending only because they were copied or moved."""
+        pending = self._bookmark.pending(files, self._lookback, self._start)
+        tools = (self._transport, self._spool, self.logger)
+        known = recognize(self._bookmark, pending, *tools)
+        if known != self._bookmark:
+            self._bookmark = known
+            self.stream_state.update(known.to_state())
 
     def _is_incremental(self) -> bool:
         """Whether to go on from the bookmark: unless the catalog asks for the full table."""
@@ -445,7 +461,7 @@ class ExportStream(Stream):
                 with closing(spooled):
                     yield from self._file_frames(spooled, waiting, most, full=full)
                 waiting.discard(file.key)
-                self._bookmark = self._bookmark.finish(file, self._lookback)
+                self._bookmark = self._bookmark.finish(file, self._lookback, spooled.contents)
                 self._write_bookmark()
                 self._tally.close_file()
         finally:
@@ -495,7 +511,7 @@ class ExportStream(Stream):
             self._tally.rows += frame.height
             self._tally.unread = spooled.unread
             if resumable and since_state >= SLICE:
-                self._bookmark = self._bookmark.reach(file, rows)
+                self._bookmark = self._bookmark.reach(file, rows, spooled.contents)
                 self._write_bookmark()
                 since_state = 0
         report.tell(rows, self._types, self._wanted())

@@ -72,6 +72,45 @@ def test_moved_file_is_not_read_again(tmp_path: Path) -> None:
     assert run(reading(tmp_path), state).of("RECORD") == []
 
 
+@pytest.mark.parametrize("ending", [".gz", ".csv"])
+def test_copied_file_is_not_read_again(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that is copied has another time of change; its bytes tell that it was read."""
+    caplog.set_level(logging.INFO)
+    path = deliver(tmp_path, "users", "2026-05-14-12", "user_id,tenure\n1,1\n", ending=ending)
+    deliver(tmp_path, "users", "2026-05-14-16", "user_id,tenure\n1,2\n", ending=ending)
+    first = run(reading(tmp_path))
+    copy = tmp_path / "done" / path.name
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, (OLD + 5,) * 2)
+    second = run(reading(tmp_path), first.state)
+    path.unlink()
+    third = run(reading(tmp_path), second.state)
+    assert second.of("RECORD") == third.of("RECORD") == []
+    assert not any("another file of this name" in r.getMessage() for r in caplog.records)
+    assert sum("was copied or moved" in r.getMessage() for r in caplog.records) == 1
+
+
+@pytest.mark.parametrize("change", ["content", "no record of it"])
+def test_another_file_of_the_same_size(
+    tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is read; so is a copy under a state of a release that kept no checksums."""
+    path = deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n", ending=".csv")
+    first = run(reading(tmp_path))
+    if change == "content":
+        path.write_text("user_id\n2\n")
+    else:
+        del first.state["bookmarks"]["users"]["contents"]
+    os.utime(path, (OLD + 5,) * 2)
+    second = run(reading(tmp_path), first.state)
+    assert ids(second) == ["2" if change == "content" else "1"]
+    assert any("another file of this name" in r.getMessage() for r in caplog.records)
+    assert run(reading(tmp_path), second.state).of("RECORD") == []
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -275,6 +314,9 @@ def test_changed_file_that_is_cut_off(tmp_path: Path, monkeypatch: pytest.Monkey
         v for v in states if v["bookmarks"]["users"].get("in_progress", {}).get("rows") == 2
     ]
     assert ids(run(reading(tmp_path), inside)) == ["3", "4", "5"]
+    # A copy is the same file, also while it is in progress.
+    os.utime(path, (OLD + 9,) * 2)
+    assert ids(run(reading(tmp_path), inside)) == ["3", "4", "5"]
 
 
 def test_links(tmp_path: Path) -> None:
@@ -386,6 +428,32 @@ def test_bucket(bucket: tuple[Any, str, dict[str, Any]], tmp_path: Path) -> None
     config["folder"] = {**config["folder"], "url": f"s3://{name}/none"}
     with pytest.raises(TransportError, match="the folder is not there"):
         run(config)
+
+
+def test_copied_object(bucket: tuple[Any, str, dict[str, Any]], tmp_path: Path) -> None:
+    """An object that was uploaded in parts has another ETag once copied, and is not read again."""
+    client, name, config = bucket
+    path = deliver(tmp_path, "users", "2026-05-14-12", "user_id,tenure\n1,1\n")
+    key, copy = f"in/{path.name}", f"in/done/{path.name}"
+    upload = client.create_multipart_upload(Bucket=name, Key=key)["UploadId"]
+    options = {"Bucket": name, "Key": key, "UploadId": upload}
+    part = client.upload_part(**options, PartNumber=1, Body=path.read_bytes())
+    parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
+    whole = client.complete_multipart_upload(**options, MultipartUpload={"Parts": parts})
+    newer = deliver(tmp_path, "users", "2026-05-14-16", "user_id,tenure\n1,2\n")
+    client.upload_file(str(newer), name, f"in/{newer.name}")
+    first = run(config)
+    assert [r["tenure"] for r in first.records("users")] == [1, 2]
+    client.copy_object(Bucket=name, Key=copy, CopySource={"Bucket": name, "Key": key})
+    assert client.head_object(Bucket=name, Key=copy)["ETag"] != whole["ETag"]
+    for removed in ("none", key):
+        client.delete_object(Bucket=name, Key=removed)
+        again = run(config, first.state)
+        assert again.of("RECORD") == []
+    # From now on its new ETag is known.
+    client.delete_object(Bucket=name, Key=copy)
+    client.put_object(Bucket=name, Key=copy, Body=gzip.compress(b"user_id,tenure\n1,3\n"))
+    assert [r["tenure"] for r in run(config, again.state).records("users")] == [3]
 
 
 @pytest.mark.parametrize("tier", ["GLACIER", "DEEP_ARCHIVE"])

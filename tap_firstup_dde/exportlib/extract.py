@@ -10,6 +10,7 @@ from os import SEEK_END
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from tap_firstup_dde.exportlib.checksum import CRC64NVME
 from tap_firstup_dde.exportlib.compression import PIECE, Gunzip, decompress
 from tap_firstup_dde.exportlib.exceptions import (
     ExpiredURLError,
@@ -45,12 +46,15 @@ class Spooled:
         size: Bytes as stored.
         whole: Whether this is the whole file; if not, it is the beginning of one too large to
             look at, and nothing is proven.
+        contents: Length and checksum of the bytes, of a file that has a version; else empty. Not
+            the promised checksum: few files in folders have one, and of various functions.
     """
 
     file: ExportFile
     stored: IO[bytes]
     size: int
     whole: bool = True
+    contents: str = ""
 
     @property
     def unread(self) -> int:
@@ -196,7 +200,7 @@ class Spool:
                     self.pause(delay(error, failures, self.retries))
         if download.whole:
             download.verify()
-        return Spooled(file, download.stored, download.size, download.whole)
+        return Spooled(file, download.stored, download.size, download.whole, download.fingerprint())
 
 
 class _Download:
@@ -235,6 +239,7 @@ class _Download:
         self._checksum: Checksum | None = None
         self._hasher: Hasher | None = None
         self._gunzip = Gunzip()
+        self._contents = CRC64NVME() if self.file.version else None
 
     @property
     def complete(self) -> bool:
@@ -301,7 +306,15 @@ class _Download:
         """Take the next bytes into the checks."""
         if self._hasher:
             self._hasher.update(chunk)
+        if self._contents:
+            self._contents.update(chunk)
         self._gunzip.check(chunk)
+
+    def fingerprint(self) -> str:
+        """Length and checksum of a whole file that has a version; else empty."""
+        if not self._contents or not self.whole:
+            return ""
+        return f"{self.size}-{self._contents.digest().hex()}"
 
     def verify(self) -> None:
         """Compare once, at the end of the bytes.

@@ -166,6 +166,8 @@ class Bookmark:
         in_progress: Key of the file that was cut off → rows already emitted; 0 if none.
         historical: Keys of finished files that hold the past: they are kept for good.
         versions: Key of each file that was read → its version, where it has one.
+        contents: Key of each file that was read → length and checksum of its stored bytes, where
+            it has a version: they stay when a copy of the file has another version.
     """
 
     generated_at: datetime | None = None
@@ -174,6 +176,7 @@ class Bookmark:
     in_progress: tuple[str, int] = ("", 0)
     historical: frozenset[str] = frozenset()
     versions: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Bookmark:
@@ -194,6 +197,7 @@ class Bookmark:
             finished = {str(key): times.get(key, newest or _UNKNOWN) for key in keys or ()}
             historical = frozenset(map(str, state.get("historical") or ()))
             versions = {str(k): str(v) for k, v in (state.get("versions") or {}).items()}
+            contents = {str(k): str(v) for k, v in (state.get("contents") or {}).items()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"the state cannot be read: {error!r}"
             raise StateError(msg, STATE_HINT) from None
@@ -204,6 +208,7 @@ class Bookmark:
             in_progress=in_progress,
             historical=historical,
             versions=versions,
+            contents=contents,
         )
 
     def to_state(self) -> dict[str, Any]:
@@ -222,6 +227,8 @@ class Bookmark:
             state["historical"] = sorted(self.historical)
         if self.versions:
             state["versions"] = dict(sorted(self.versions.items()))
+        if self.contents:
+            state["contents"] = dict(sorted(self.contents.items()))
         return state
 
     def settle(self, files: Iterable[ExportFile]) -> Bookmark:
@@ -245,6 +252,7 @@ class Bookmark:
                 in_progress=("", 0) if other else self.in_progress,
                 historical=past,
                 versions={},
+                contents={},
             )
         known = {
             key: listed.get(key, moment) if moment == _UNKNOWN else moment
@@ -308,8 +316,11 @@ class Bookmark:
         key, rows = self.in_progress
         return rows if key == file.key and not self.has_changed(file) else 0
 
-    def reach(self, file: ExportFile, rows: int) -> Bookmark:
-        """The bookmark inside *file*, after its first *rows* rows."""
+    def reach(self, file: ExportFile, rows: int, contents: str = "") -> Bookmark:
+        """The bookmark inside *file*, after its first *rows* rows.
+
+        *contents* is what `contents` keeps of it.
+        """
         # What an earlier version of it was is finished no longer.
         finished = {key: at for key, at in self.finished.items() if key != file.key}
         return replace(
@@ -317,14 +328,19 @@ class Bookmark:
             finished=finished,
             in_progress=(file.key, rows),
             versions=self._with_version(file),
+            contents=_with(self.contents, file, contents),
         )
+
+    def renew(self, file: ExportFile) -> Bookmark:
+        """The bookmark under which the present version of *file* is the one that was read."""
+        return replace(self, versions=self._with_version(file))
 
     def _with_version(self, file: ExportFile) -> dict[str, str]:
         """The versions, that of *file* among them."""
         return {**self.versions, **({file.key: file.version} if file.version else {})}
 
-    def finish(self, file: ExportFile, lookback: timedelta) -> Bookmark:
-        """The bookmark after *file*.
+    def finish(self, file: ExportFile, lookback: timedelta, contents: str = "") -> Bookmark:
+        """The bookmark after *file*; *contents* is what `contents` keeps of it.
 
         Keys generated more than *lookback* before the newest generation are let go: such
         files are no longer read.
@@ -344,7 +360,16 @@ class Bookmark:
             in_progress=in_progress,
             historical=past,
             versions={key: v for key, v in self._with_version(file).items() if key in known},
+            contents={
+                key: c for key, c in _with(self.contents, file, contents).items() if key in known
+            },
         )
+
+
+def _with(known: Mapping[str, str], file: ExportFile, value: str) -> dict[str, str]:
+    """*known* with the value of *file*, or without one where *value* is empty."""
+    others = {key: other for key, other in known.items() if key != file.key}
+    return {**others, **({file.key: value} if value else {})}
 
 
 def _count(rows: object) -> int:
