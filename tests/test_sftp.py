@@ -142,6 +142,8 @@ def test_attributes_without_a_type(
     deep.mkdir(parents=True)
     (deep / path.name).symlink_to(f"../../../other/{path.name}")
     (tmp_path / "in" / "empty").mkdir()
+    for number in range(40):
+        (tmp_path / "in" / f"{number}.txt").write_text("x")
     with SFTP(tmp_path) as server:
         server.stated = stated
         config = server.settings(fingerprint=server.fingerprint)

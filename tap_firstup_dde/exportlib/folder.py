@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 CHUNK = 8 << 20  # bytes read at a time: SFTP asks for the parts of one chunk all at once
 YOUNG = 120.0  # seconds; a file that was changed later than that ago may still be written
-SETTLE = 1.0  # seconds between the two looks at a young file
+# Seconds between the two looks at a young file. Times of change are in whole seconds on some
+# servers, and lag a clock tick behind: whatever is written after the second look has another one.
+SETTLE = 1.1
 _NAMED = 20  # files that one warning names at most
 _GONE_HINT = "put it back, or move files only once they were read"
 _LARGEST_SIDECAR = 1 << 12  # bytes
@@ -165,11 +167,12 @@ class FolderTransport:
             # The next chunk is on its way while one is checked against its checksum.
             chunks = ahead(self._chunks(source, offset, str(file)))
             yield Body(chunks, offset, before.size, checksum, before.stamp, promises=False)
+            # Not once it is closed: some mounted file systems number a file anew after that.
+            self._check_unchanged(before, str(file))
         finally:
             # A connection that is gone cannot be closed.
             with suppress(Exception):
                 source.close()
-        self._check_unchanged(before, str(file))
 
     def _check_unchanged(self, before: Found, what: str) -> None:
         """Refuse what was read of a file that is no longer as it was *before*.

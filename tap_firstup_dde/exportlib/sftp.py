@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
 import sys
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
+_AT_ONCE = 32  # entries that are opened at the same time to find out what they are
 _KINDS = {
     constants.FILEXFER_TYPE_REGULAR: "file",
     constants.FILEXFER_TYPE_DIRECTORY: "directory",
@@ -75,7 +77,11 @@ class SFTPFileSystem(SSHFileSystem):
                 infos.append({**info, "name": posixpath.join(path, name)})
         if not detail:
             return [info["name"] for info in infos]
-        return [await self._identified(info) for info in infos]
+        found: list[Any] = []
+        for first in range(0, len(infos), _AT_ONCE):
+            some = infos[first : first + _AT_ONCE]
+            found += await asyncio.gather(*map(self._identified, some))
+        return found
 
     @wrap_exceptions  # type: ignore[untyped-decorator]
     async def _identified(self, info: dict[str, Any]) -> dict[str, Any]:
