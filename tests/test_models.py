@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -128,6 +129,9 @@ KEYS = st.text("0123456789abcdef", min_size=12, max_size=12)
         generated_at=MOMENTS,
         finished=st.dictionaries(KEYS, MOMENTS),
         in_progress=st.just(("", 0)) | st.tuples(KEYS, st.integers(1, 10**9)),
+        historical=st.frozensets(KEYS),
+        versions=st.dictionaries(KEYS, st.text(min_size=1)),
+        contents=st.dictionaries(KEYS, st.text(min_size=1)),
     )
 )
 def test_state_round_trip(bookmark: Bookmark) -> None:
@@ -136,6 +140,19 @@ def test_state_round_trip(bookmark: Bookmark) -> None:
     assert Bookmark.from_state(state) == bookmark
     assert state["replication_key_value"] == format_time(bookmark.generated_at or NOON)
     assert set(state["finished"]) == set(bookmark.finished)
+
+
+def test_contents_belong_to_files_that_were_read() -> None:
+    """The checksum of a file stays with it, and goes when the file is read without one."""
+    made = replace(file(NOON), version="1")
+    other = replace(file(NOON + timedelta(days=30), "b"), version="1")
+    bookmark = Bookmark().reach(made, 5, "8-ab").finish(made, LOOKBACK, "8-ab")
+    assert bookmark.contents == {made.key: "8-ab"}
+    assert bookmark.finish(made, LOOKBACK).contents == {}
+    assert bookmark.finish(other, LOOKBACK, "9-cd").contents == {other.key: "9-cd"}
+    copied = replace(made, version="2")
+    assert bookmark.pending([copied], LOOKBACK) == [copied]
+    assert bookmark.renew(copied).pending([copied], LOOKBACK) == []
 
 
 def test_state_shape() -> None:
@@ -280,6 +297,7 @@ def test_in_progress() -> None:
         {"in_progress": {"rows": 5}},
         {"in_progress": {"file": "3f9a1c0b2d4e", "rows": "many"}},
         {"in_progress": ["3f9a1c0b2d4e", 5]},
+        {"contents": ["3f9a1c0b2d4e"]},
         ["replication_key_value"],
     ],
 )
