@@ -17,7 +17,7 @@ PACKAGE = Path(tap_firstup_dde.__file__).parent
 LAYERS = [
     {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"}
     | {"exportlib.folder_walk"},
-    {"exportlib.checksum", "exportlib.sftp"},
+    {"exportlib.checksum", "exportlib.sftp", "exportlib.folder_files"},
     {"exportlib.models"},
     {"exportlib.http", "exportlib.compression", "exportlib.rows"}
     | {"exportlib.schema", "exportlib.storage", "exportlib.file_system"},

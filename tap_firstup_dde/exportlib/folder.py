@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import time
-from collections import Counter
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,13 +19,13 @@ from tap_firstup_dde.exportlib.exceptions import (
     TransportError,
 )
 from tap_firstup_dde.exportlib.file_system import open_folder, translated
+from tap_firstup_dde.exportlib.folder_files import Contents, Delivered, Named, sort_out
 from tap_firstup_dde.exportlib.folder_walk import Found, followed, found, shown, walk
 from tap_firstup_dde.exportlib.http import with_retries
 from tap_firstup_dde.exportlib.models import Body, ExportFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fsspec import AbstractFileSystem
 
@@ -41,29 +39,8 @@ SETTLE = 1.1
 _NAMED = 20  # files that one warning names at most
 _GONE_HINT = "put it back, or move files only once they were read"
 _LARGEST_SIDECAR = 1 << 12  # bytes
-_CHECKSUMS = {"md5", "sha1", "sha256", "sha512", "crc64nvme", "crc64", "crc", "checksum", "digest"}
-_UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".swp")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """What a delivered file's name says.
-
-    Attributes:
-        stream: The stream its rows belong to.
-        generation: When it was generated, as written.
-        generated_at: The same as an aware time in UTC.
-        historical: Whether it holds the past.
-        program: Whose file it is.
-    """
-
-    stream: str
-    generation: str
-    generated_at: datetime
-    historical: bool
-    program: str
 
 
 class FolderTransport:
@@ -110,7 +87,7 @@ class FolderTransport:
     def programs(self) -> frozenset[str]:
         """The programs whose files are in the folder, once it was looked at."""
         listing = self.__dict__.get("_listing", {})
-        return frozenset(named.program for _, named in listing.values())
+        return frozenset(one.named.program for one in listing.values())
 
     @property
     def program_id(self) -> str | None:
@@ -126,17 +103,17 @@ class FolderTransport:
         return [
             ExportFile(
                 stream,
-                one.name,
-                one.name,
-                named.generation,
-                named.generated_at,
-                historical=named.historical,
-                version=one.version,
-                program=named.program,
-                paths=(one.path, *self._sidecars.get(one.path, ())),
+                one.found.name,
+                one.found.name,
+                one.named.generation,
+                one.named.generated_at,
+                historical=one.named.historical,
+                version=one.found.version,
+                program=one.named.program,
+                paths=(one.found.path, *one.beside),
             )
-            for one, named in self._listing.values()
-            if named.stream == stream
+            for one in self._listing.values()
+            if one.named.stream == stream
         ]
 
     @contextmanager
@@ -201,7 +178,7 @@ class FolderTransport:
         if file.id not in self._listing:
             msg = f"{file}: the file is no longer in the folder"
             raise FileGoneError(msg, _GONE_HINT)
-        return self._listing[file.id][0].size
+        return self._listing[file.id].found.size
 
     def _chunks(self, source: IO[bytes], offset: int, what: str) -> Iterator[bytes]:
         """The bytes from *offset*."""
@@ -215,78 +192,38 @@ class FolderTransport:
             yield chunk
 
     @cached_property
-    def _listing(self) -> dict[str, tuple[Found, Named]]:
+    def _listing(self) -> dict[str, Delivered]:
         """The export files by name; the newest, where one name is there several times."""
         everything, others = with_retries(self._find, self._retries, self._pause)
-        paths = [one.path for one in everything if _ending(one.path) not in _CHECKSUMS]
-        beside = {path.rpartition(".")[0]: path for path in paths} | {path: path for path in paths}
-        foreign: Counter[str] = Counter()
-        files: dict[str, tuple[Found, Named]] = {}
-        self._sidecars: dict[str, list[str]] = {}
-        unsettled = []
-        for one in sorted(everything, key=lambda one: (one.changed or 0, one.path)):
-            named = self._parse(one.name)
-            stem = one.path.rpartition(".")[0]
-            if _ending(one.path) in _CHECKSUMS:
-                if stem in beside and self._parse(posixpath.basename(beside[stem])):
-                    self._sidecars.setdefault(beside[stem], []).append(one.path)
-                else:
-                    foreign["files"] += 1
-            elif one.name.lower().endswith(_UNFINISHED):
-                unsettled.append(one.name)
-            elif named is None:
-                foreign["files"] += 1
-            elif self._program in {"", named.program}:
-                if one.name in files:
-                    logger.warning("%s: %s is there twice; the newer is read", self.where, one.name)
-                files[one.name] = (one, named)
-            else:
-                foreign["files of other programs"] += 1
-        unsettled += [name for name, (one, _) in files.items() if self._is_young(one)]
-        self._warn_of(others)
-        return self._settled(files, unsettled, foreign)
+        contents = sort_out(everything, self._parse, self._program)
+        for name in contents.twice:
+            logger.warning("%s: %s is there twice; the newer is read", self.where, name)
+        _warn_of(sorted(others), self.where)
+        files = self._settled(contents)
+        for kind, count in contents.foreign.items():
+            logger.info("%s: %d %s are ignored", self.where, count, kind)
+        return files
 
-    def _warn_of(self, others: Iterable[str]) -> None:
-        """Name what cannot be opened as a file or a folder, though an export file may be there."""
-        if others := sorted(others):
-            logger.warning(
-                "%s: left out, as they are neither files nor folders that can be opened, or as "
-                "their names are not UTF-8 (%d): %s",
-                self.where,
-                len(others),
-                ", ".join(shown(posixpath.basename(path)) for path in others[:_NAMED]),
-            )
-
-    def _settled(
-        self,
-        files: dict[str, tuple[Found, Named]],
-        unsettled: list[str],
-        foreign: Mapping[str, int],
-    ) -> dict[str, tuple[Found, Named]]:
+    def _settled(self, contents: Contents) -> dict[str, Delivered]:
         """The files that are not being written: a second look at the young ones tells."""
-        young = [name for name in unsettled if name in files]
+        files = dict(contents.files)
+        young = [name for name, one in files.items() if _is_young(one.found)]
         if young:
             self._pause(SETTLE)
-        for name in young:
-            before, _ = files[name]
-            with suppress(FileGoneError):
-                if self._look(before.path, name).version == before.version:
-                    unsettled.remove(name)
-                    continue
-            del files[name]
+        unsettled = [*contents.unfinished, *(n for n in young if self._has_changed(files[n].found))]
         if unsettled:
             logger.info(
                 "%s: still being written, left for the next run: %s",
                 self.where,
                 ", ".join(shown(name) for name in sorted(unsettled)),
             )
-        for kind, count in foreign.items():
-            logger.info("%s: %d %s are ignored", self.where, count, kind)
-        return files
+        return {name: one for name, one in files.items() if name not in unsettled}
 
-    def _is_young(self, one: Found) -> bool:
-        """Whether a file may still be written."""
-        return one.changed is None or time.time() - one.changed < YOUNG
+    def _has_changed(self, before: Found) -> bool:
+        """Whether a file is no longer there as it was."""
+        with suppress(FileGoneError):
+            return self._look(before.path, before.name).version != before.version
+        return True
 
     def _find(self) -> tuple[list[Found], list[str]]:
         """Every file in the folder and below, and what is not a file."""
@@ -353,6 +290,18 @@ class FolderTransport:
             raise (self._refused.pop() if self._refused else translated(error, what)) from None
 
 
-def _ending(path: str) -> str:
-    """What stands behind a name's last dot, in lower case."""
-    return posixpath.basename(path).rpartition(".")[2].lower()
+def _is_young(one: Found) -> bool:
+    """Whether a file may still be written."""
+    return one.changed is None or time.time() - one.changed < YOUNG
+
+
+def _warn_of(others: Sequence[str], where: str) -> None:
+    """Name what cannot be opened as a file or a folder, though an export file may be there."""
+    if others:
+        logger.warning(
+            "%s: left out, as they are neither files nor folders that can be opened, or as "
+            "their names are not UTF-8 (%d): %s",
+            where,
+            len(others),
+            ", ".join(shown(posixpath.basename(path)) for path in others[:_NAMED]),
+        )
