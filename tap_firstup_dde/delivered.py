@@ -10,7 +10,8 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tap_firstup_dde.exportlib.folder import FolderTransport, Named
+from tap_firstup_dde.exportlib.folder import FolderTransport
+from tap_firstup_dde.exportlib.folder_files import Named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

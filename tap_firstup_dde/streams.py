@@ -516,7 +516,9 @@ class ExportStream(Stream):
             return False
         same = self._bookmark.has_same_content(file, spooled.content)
         if same:
-            self.logger.info("%s: the file was delivered again without a change", file)
+            self.logger.info(
+                "%s: it was copied or moved, its content is the one that was read", file
+            )
         else:
             self.logger.warning(
                 "%s: another file of this name was delivered, and is read from its beginning", file
@@ -529,7 +531,7 @@ class ExportStream(Stream):
         # Larger blocks are a tenth faster; RECORD lines would make too much of them.
         reader = self._open(spooled, 2 * BLOCK if full else BLOCK)
         incremental = self._is_incremental()
-        skip = self._bookmark.rows_read(file) if incremental else 0
+        skip = self._bookmark.rows_read(file, spooled.content) if incremental else 0
         if skip and self._bookmark.is_replaced(file, spooled.content):
             self.logger.warning(
                 "%s: the file was replaced since it was partly read; it is read from its beginning",

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import hashlib
 import logging
 import os
-import threading
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import asyncssh
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from tap_firstup_dde import streams
-from tap_firstup_dde.delivered import STREAMS, parse_name
+from tap_firstup_dde.delivered import parse_name
 from tap_firstup_dde.documented import KEYS
 from tap_firstup_dde.exportlib import folder as folder_module
 from tap_firstup_dde.exportlib.exceptions import (
@@ -27,46 +25,15 @@ from tap_firstup_dde.exportlib.exceptions import (
     StateError,
     TransportError,
 )
-from tests.singer import command, run, settings, write
+from tap_firstup_dde.exportlib.extract import Spool
+from tap_firstup_dde.exportlib.file_system import open_folder
+from tests.folders import OLD, deliver, ids, reading
+from tests.singer import Run, command, run, settings, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from tap_firstup_dde.emulator import Emulator
-
-TYPES = {stream: kind for kind, stream in STREAMS.items()}
-OLD = 1_700_000_000  # long ago: nobody is writing such a file any more
-
-
-def deliver(
-    folder: Path,
-    stream: str,
-    generation: str,
-    content: str | bytes,
-    *,
-    program: str = "23552",
-    export: str = "incremental",
-    ending: str = ".gz",
-) -> Path:
-    """Put a file where Firstup would, its time long past."""
-    year, month, day, hour = generation.split("-")
-    path = folder / f"{program}-{month}-{day}-{year}-{hour}-{TYPES[stream]}-{export}{ending}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    path.write_bytes(gzip.compress(data) if ending == ".gz" else data)
-    os.utime(path, (OLD, OLD))
-    return path
-
-
-def reading(folder: Path | str, **more: Any) -> dict[str, Any]:
-    """Settings that read a folder."""
-    return {"folder": {"url": str(folder), **more}}
-
-
-def ids(done: Any, stream: str = "users") -> list[str]:
-    """The users of a run, in order."""
-    return [record["user_id"] for record in done.records(stream)]
 
 
 def test_same_as_the_api(emulator: Emulator, tmp_path: Path) -> None:
@@ -103,6 +70,45 @@ def test_moved_file_is_not_read_again(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     path.rename(tmp_path / "archive" / path.name)
     assert run(reading(tmp_path), state).of("RECORD") == []
+
+
+@pytest.mark.parametrize("ending", [".gz", ".csv"])
+def test_copied_file_is_not_read_again(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that is copied has another time of change; its bytes tell that it was read."""
+    caplog.set_level(logging.INFO)
+    path = deliver(tmp_path, "users", "2026-05-14-12", "user_id,tenure\n1,1\n", ending=ending)
+    deliver(tmp_path, "users", "2026-05-14-16", "user_id,tenure\n1,2\n", ending=ending)
+    first = run(reading(tmp_path))
+    copy = tmp_path / "done" / path.name
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, (OLD + 5,) * 2)
+    second = run(reading(tmp_path), first.state)
+    path.unlink()
+    third = run(reading(tmp_path), second.state)
+    assert second.of("RECORD") == third.of("RECORD") == []
+    assert not any("another file of this name" in r.getMessage() for r in caplog.records)
+    assert sum("was copied or moved" in r.getMessage() for r in caplog.records) == 1
+
+
+@pytest.mark.parametrize("change", ["content", "no record of it"])
+def test_another_file_of_the_same_size(
+    tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is read; so is a copy under a state of a release that kept no checksums."""
+    path = deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n", ending=".csv")
+    first = run(reading(tmp_path))
+    if change == "content":
+        path.write_text("user_id\n2\n")
+    else:
+        del first.state["bookmarks"]["users"]["contents"]
+    os.utime(path, (OLD + 5,) * 2)
+    second = run(reading(tmp_path), first.state)
+    assert ids(second) == ["2" if change == "content" else "1"]
+    assert any("another file of this name" in r.getMessage() for r in caplog.records)
+    assert run(reading(tmp_path), second.state).of("RECORD") == []
 
 
 @pytest.mark.parametrize(
@@ -308,6 +314,9 @@ def test_changed_file_that_is_cut_off(tmp_path: Path, monkeypatch: pytest.Monkey
         v for v in states if v["bookmarks"]["users"].get("in_progress", {}).get("rows") == 2
     ]
     assert ids(run(reading(tmp_path), inside)) == ["3", "4", "5"]
+    # A copy is the same file, also while it is in progress.
+    os.utime(path, (OLD + 9,) * 2)
+    assert ids(run(reading(tmp_path), inside)) == ["3", "4", "5"]
 
 
 def test_links(tmp_path: Path) -> None:
@@ -376,212 +385,294 @@ def test_password_in_the_url(tmp_path: Path, url: str) -> None:
     assert "Traceback" not in done.log
 
 
-class SFTP:
-    """An SFTP server on loopback that serves a folder.
-
-    Attributes:
-        port: Its port.
-        key: Its host key.
-        drop_after: Bytes read of a file after which connections are cut, once.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.key = asyncssh.generate_private_key("ssh-ed25519")
-        self.users = {kind: asyncssh.generate_private_key(kind) for kind in ("ssh-ed25519",)}
-        self.users["ssh-rsa"] = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
-        self.drop_after: int | None = None
-        self.read = 0
-        self._loop = asyncio.new_event_loop()
-        self._connections: list[Any] = []
-
-    def __enter__(self) -> Self:
-        """Start serving."""
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.port = self._do(self._start())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop serving."""
-        self._do(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _do(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
-
-    async def _start(self) -> int:  # noqa: C901 - two small classes
-        sftp = self
-
-        class Server(asyncssh.SSHServer):
-            def connection_made(self, conn: Any) -> None:
-                sftp._connections.append(conn)
-
-            def begin_auth(self, _username: str) -> bool:
-                return True
-
-            def password_auth_supported(self) -> bool:
-                return True
-
-            def validate_password(self, username: str, password: str) -> bool:
-                return (username, password) == ("bob", "precious")
-
-            def public_key_auth_supported(self) -> bool:
-                return True
-
-            def validate_public_key(self, _username: str, key: Any) -> bool:
-                return key.public_data in {k.public_data for k in sftp.users.values()}
-
-        class Files(asyncssh.SFTPServer):
-            def __init__(self, chan: Any) -> None:
-                super().__init__(chan, chroot=str(sftp.root).encode())
-
-            def read(self, file_obj: Any, offset: int, size: int) -> Any:
-                sftp.read += size
-                if sftp.drop_after is not None and sftp.read > sftp.drop_after:
-                    sftp.drop_after = None
-                    for connection in sftp._connections:
-                        connection.abort()
-                return super().read(file_obj, offset, size)
-
-        self._server = await asyncssh.listen(
-            "127.0.0.1",
-            0,
-            server_factory=Server,
-            server_host_keys=[self.key],
-            sftp_factory=Files,
-        )
-        return int(self._server.get_port())
-
-    async def _stop(self) -> None:
-        self._server.close()
-        for connection in self._connections:
-            connection.abort()
-        await self._server.wait_closed()
-
-    @property
-    def fingerprint(self) -> str:
-        """Of its host key."""
-        return str(self.key.get_fingerprint())
-
-    def settings(self, **options: Any) -> dict[str, Any]:
-        """Settings that read its folder."""
-        options = {"password": "precious", **options}
-        url = f"sftp://bob@127.0.0.1:{self.port}/"
-        return {"folder": {"url": url, "options": options}, "max_retries": 2}
-
-
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SFTP]:
-    """An SFTP server with a file of each stream."""
-    root = tmp_path_factory.mktemp("sftp")
-    for stream in KEYS:
-        deliver(root / "in", stream, "2026-05-14-16", "user_id,campaign_id\n1,1\n")
-    with SFTP(root) as server:
-        yield server
-
-
-def test_pinned_host_key(served: SFTP) -> None:
-    """With the fingerprint of its host key a server is read."""
-    done = run(served.settings(fingerprint=served.fingerprint))
-    assert len(done.of("RECORD")) == 3
-
-
-def test_known_host(served: SFTP, tmp_path: Path) -> None:
-    """With a known_hosts file that knows it, too."""
-    known = tmp_path / "known_hosts"
-    public = served.key.export_public_key().decode()
-    known.write_text(f"[127.0.0.1]:{served.port} {public}")
-    assert len(run(served.settings(known_hosts=str(known))).of("RECORD")) == 3
-
-
-@pytest.mark.parametrize("known", ["unknown", "changed", "other fingerprint", "null"])
-def test_unknown_host_key(served: SFTP, tmp_path: Path, known: str, monkeypatch: Any) -> None:
-    """An unknown or changed host key is refused, with its fingerprint and what to do."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    file = tmp_path / "known_hosts"
-    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
-    file.write_text(f"[127.0.0.1]:{served.port} {other}" if known == "changed" else "")
-    options: dict[str, Any] = {"known_hosts": str(file)}
-    if known == "other fingerprint":
-        options = {"fingerprint": "SHA256:nothing"}
-    if known == "null":
-        options = {"known_hosts": None}
-    with pytest.raises(TransportError) as caught:
-        run(served.settings(**options))
-    assert served.fingerprint in str(caught.value)
-    assert "folder.options.fingerprint" in str(caught.value)
-    assert not isinstance(caught.value, RetriableTransportError)
-
-
-@pytest.mark.parametrize("kind", ["ssh-ed25519", "ssh-rsa"])
-@pytest.mark.parametrize("passphrase", [None, "also-precious"])
-def test_keys(served: SFTP, tmp_path: Path, kind: str, passphrase: str | None) -> None:
-    """Keys of the usual kinds connect, encrypted ones by their passphrase."""
-    path = tmp_path / "key"
-    served.users[kind].write_private_key(str(path), passphrase=passphrase)
-    options = {
-        "password": None,
-        "client_keys": [str(path)],
-        "passphrase": passphrase,
-        "fingerprint": served.fingerprint,
-    }
-    assert len(run(served.settings(**options)).of("RECORD")) == 3
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"password": "wrong-secret"}, "access was denied"),
-        ({"client_keys": ["/no/such/key"]}, "private key|client_keys|no longer|cannot be"),
-    ],
-)
-def test_wrong_login(served: SFTP, options: dict[str, Any], says: str) -> None:
-    """A login that is refused is an error that says where to look, without the secret."""
-    with pytest.raises(TransportError, match=says) as caught:
-        run(served.settings(fingerprint=served.fingerprint, **options))
-    assert "secret" not in str(caught.value)
-
-
-def test_dropped_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that drops in mid-file is made anew, and the file goes on from there."""
-    monkeypatch.setattr("tap_firstup_dde.exportlib.http._FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(folder_module, "CHUNK", 1 << 18)
-    rows = "user_id\n" + "".join(f"{n:09}\n" for n in range(500_000))
-    deliver(tmp_path, "users", "2026-05-14-16", rows, ending=".csv")
-    with SFTP(tmp_path) as server:
-        server.drop_after = 2 << 20
-        done = run(server.settings(fingerprint=server.fingerprint))
-        assert not server.drop_after
-        assert len(set(ids(done))) == 500_000
-        assert server.read < 12 << 20  # of 5 MB, once for the look and once whole at most
-
-
-def test_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A bucket is a folder like any other; its objects' ETags tell versions."""
-    import s3fs  # noqa: PLC0415
+def storage() -> Iterator[dict[str, str]]:
+    """Options that reach an S3 server on loopback."""
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 - slow
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    try:
-        host, port = server.get_host_and_port()
-        options = {"key": "k", "secret": "precious", "endpoint_url": f"http://{host}:{port}"}
-        files = s3fs.S3FileSystem(**options)
-        files.mkdir("bucket")
-        path = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n")
-        files.put(str(path), f"bucket/in/2026/{path.name}")
-        config = {"folder": {"url": "s3://bucket/in", "options": options}}
-        monkeypatch.setattr(folder_module, "SETTLE", 0.01)
-        first = run(config)
-        assert ids(first) == ["1"]
-        assert run(config, first.state).of("RECORD") == []
-        with pytest.raises(TransportError, match="the folder is not there"):
-            run({"folder": {"url": "s3://bucket/none", "options": options}})
-    finally:
-        server.stop()
+    host, port = server.get_host_and_port()
+    yield {"key": "k", "secret": "precious", "endpoint_url": f"http://{host}:{port}"}
+    server.stop()
+
+
+@pytest.fixture
+def bucket(
+    storage: dict[str, str], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, str, dict[str, Any]]:
+    """A client of the server, the name of an empty bucket, and settings that read below in/."""
+    import boto3  # noqa: PLC0415 - slow
+
+    monkeypatch.setattr(folder_module, "SETTLE", 0.01)
+    client = boto3.client(
+        "s3",
+        endpoint_url=storage["endpoint_url"],
+        aws_access_key_id=storage["key"],
+        aws_secret_access_key=storage["secret"],
+        region_name="us-east-1",
+    )
+    name = request.node.originalname.replace("_", "-")
+    client.create_bucket(Bucket=name)
+    return client, name, {"folder": {"url": f"s3://{name}/in", "options": storage}}
+
+
+def test_bucket(bucket: tuple[Any, str, dict[str, Any]], tmp_path: Path) -> None:
+    """A bucket is a folder like any other; its objects' ETags tell versions."""
+    client, name, config = bucket
+    path = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n")
+    client.upload_file(str(path), name, f"in/2026/{path.name}")
+    first = run(config)
+    assert ids(first) == ["1"]
+    assert run(config, first.state).of("RECORD") == []
+    config["folder"] = {**config["folder"], "url": f"s3://{name}/none"}
+    with pytest.raises(TransportError, match="the folder is not there"):
+        run(config)
+
+
+def test_copied_object(bucket: tuple[Any, str, dict[str, Any]], tmp_path: Path) -> None:
+    """An object that was uploaded in parts has another ETag once copied, and is not read again."""
+    client, name, config = bucket
+    path = deliver(tmp_path, "users", "2026-05-14-12", "user_id,tenure\n1,1\n")
+    key, copy = f"in/{path.name}", f"in/done/{path.name}"
+    upload = client.create_multipart_upload(Bucket=name, Key=key)["UploadId"]
+    options = {"Bucket": name, "Key": key, "UploadId": upload}
+    part = client.upload_part(**options, PartNumber=1, Body=path.read_bytes())
+    parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
+    whole = client.complete_multipart_upload(**options, MultipartUpload={"Parts": parts})
+    newer = deliver(tmp_path, "users", "2026-05-14-16", "user_id,tenure\n1,2\n")
+    client.upload_file(str(newer), name, f"in/{newer.name}")
+    first = run(config)
+    assert [r["tenure"] for r in first.records("users")] == [1, 2]
+    client.copy_object(Bucket=name, Key=copy, CopySource={"Bucket": name, "Key": key})
+    assert client.head_object(Bucket=name, Key=copy)["ETag"] != whole["ETag"]
+    for removed in ("none", key):
+        client.delete_object(Bucket=name, Key=removed)
+        again = run(config, first.state)
+        assert again.of("RECORD") == []
+    # From now on its new ETag is known.
+    client.delete_object(Bucket=name, Key=copy)
+    client.put_object(Bucket=name, Key=copy, Body=gzip.compress(b"user_id,tenure\n1,3\n"))
+    assert [r["tenure"] for r in run(config, again.state).records("users")] == [3]
+
+
+@pytest.mark.parametrize("tier", ["GLACIER", "DEEP_ARCHIVE"])
+def test_archived_object(
+    bucket: tuple[Any, str, dict[str, Any]], tmp_path: Path, tier: str
+) -> None:
+    """An object in an archive tier is an error that names it and says to restore it."""
+    client, name, config = bucket
+    path = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n")
+    body = path.read_bytes()
+    client.put_object(Bucket=name, Key=f"in/{path.name}", Body=body, StorageClass=tier)
+    with pytest.raises(TransportError, match="is in an archive tier of its bucket; restore") as e:
+        run(config)
+    assert path.name in str(e.value)
+    assert not isinstance(e.value, RetriableTransportError)
+    restore = {"Days": 1, "GlacierJobParameters": {"Tier": "Standard"}}
+    client.restore_object(Bucket=name, Key=f"in/{path.name}", RestoreRequest=restore)
+    assert ids(run(config)) == ["1"]
+
+
+class Rewritten:
+    """A file that *rewrite* is called on after its first bytes were read."""
+
+    def __init__(self, file: Any, rewrite: Callable[[], object]) -> None:
+        self._file = file
+        self._rewrite = rewrite
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not overridden is the file's."""
+        return getattr(self._file, name)
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; what follows them in the file is another."""
+        chunk: bytes = self._file.read(size)
+        self._rewrite()
+        return chunk
+
+
+def _in_place(path: Path, content: bytes) -> None:
+    """Write over a file, later than it was written."""
+    path.write_bytes(content)
+
+
+def _unnoticed(path: Path, content: bytes) -> None:
+    """Write over a file, its time of change as it was."""
+    path.write_bytes(content)
+    os.utime(path, (OLD, OLD))
+
+
+def _instead(path: Path, content: bytes) -> None:
+    """Put another file in its place, its time of change the same."""
+    other = path.with_suffix(".new")
+    other.write_bytes(content)
+    os.utime(other, (OLD, OLD))
+    other.rename(path)
+
+
+@pytest.mark.parametrize("rewrite", [_in_place, _unnoticed, _instead])
+@pytest.mark.parametrize("ending", [".csv", ".gz"])
+@pytest.mark.parametrize("size", [2_000, 60_000])
+def test_rewritten_while_it_is_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rewrite: Callable[[Path, bytes], None],
+    ending: str,
+    size: int,
+) -> None:
+    """A file that is rewritten while it is read is read again or refused: never half of each."""
+    monkeypatch.setattr("tap_firstup_dde.exportlib.http._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(folder_module, "CHUNK", 1 << 12)
+    path, content = tmp_path, b""
+    for letter in "ba":
+        rows = "user_id\n" + "".join(f"{letter}{n:06}\n" for n in range(size))
+        content = content or rows.encode()
+        path = deliver(tmp_path, "users", "2026-05-14-12", rows, ending=ending)
+    content = gzip.compress(content) if ending == ".gz" else content
+    before, left = LocalFileSystem.open, [content]
+
+    def opened(self: Any, name: str, *arguments: Any, **options: Any) -> Any:
+        file = before(self, name, *arguments, **options)
+        return Rewritten(file, lambda: rewrite(path, left.pop()) if left else None)
+
+    monkeypatch.setattr(LocalFileSystem, "open", opened)
+    state = None
+    if rewrite is _in_place:  # the version that was listed is gone
+        with pytest.raises(TransportError, match="the file changed") as caught:
+            run(reading(tmp_path))
+        refused: Run = caught.value.run  # type: ignore[attr-defined]
+        assert refused.of("RECORD") == []
+        state = refused.state
+    done = run(reading(tmp_path), state)
+    assert not left
+    read = ids(done)
+    assert len(read) == size
+    assert {name[0] for name in read} == {"b"}
+    assert run(reading(tmp_path), done.state).of("RECORD") == []
+
+
+def test_connection_that_fails_after_the_last_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it cannot be found out whether a file changed meanwhile, it is not taken as whole."""
+    deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n", ending=".csv")
+    before, asked = LocalFileSystem.info, []
+
+    def info(self: Any, path: Any, **options: Any) -> Any:
+        if str(path).endswith(".csv"):
+            asked.append(path)
+        if len(asked) > 1:
+            raise ConnectionResetError
+        return before(self, path, **options)
+
+    transport = folder_module.FolderTransport(str(tmp_path), {}, parse_name, retries=0)
+    (file,) = transport.list_files("users")
+    monkeypatch.setattr(LocalFileSystem, "info", info)
+    with pytest.raises(TransportError, match="cannot be reached"):
+        Spool(retries=3, pause=lambda _: None).download(transport, file)
+
+
+def test_moved_away_once_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is moved away as soon as its bytes were read is read."""
+    path = deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n")
+    before = LocalFileSystem.open
+
+    def opened(self: Any, name: str, *arguments: Any, **options: Any) -> Any:
+        file = before(self, name, *arguments, **options)
+        return Rewritten(file, lambda: path.unlink(missing_ok=True))
+
+    monkeypatch.setattr(LocalFileSystem, "open", opened)
+    assert ids(run(reading(tmp_path))) == ["1"]
+
+
+def test_rest_of_another_file(tmp_path: Path) -> None:
+    """Bytes of an earlier download are not completed with those of the file that is there now."""
+    deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n", ending=".csv")
+    transport = folder_module.FolderTransport(str(tmp_path), {}, parse_name)
+    (file,) = transport.list_files("users")
+    with transport.fetch(file) as body:
+        assert body.offset == 0
+    with transport.fetch(file, 5, body.version) as rest:
+        assert b"".join(rest.chunks) == b"user_id\n1\n"[5:]
+    for version in ("", "another"):
+        with transport.fetch(file, 5, version) as rest:
+            assert rest.offset == 0
+
+
+def test_one_name_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of two files of one name the newer is read, with a warning; the older never after it."""
+    deliver(tmp_path / "a", "users", "2026-05-14-12", "user_id\n1\n")
+    path = deliver(tmp_path / "b", "users", "2026-05-14-12", "user_id\n2\n")
+    os.utime(path, (OLD - 60,) * 2)
+    first = run(reading(tmp_path))
+    assert ids(first) == ["1"]
+    assert any("is there twice; the newer is read" in r.getMessage() for r in caplog.records)
+    assert run(reading(tmp_path), first.state).of("RECORD") == []
+
+
+def test_what_is_not_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Links to nothing, pipes, and names that are not UTF-8 are counted and named, on one line."""
+    caplog.set_level(logging.INFO)
+    deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n")
+    (tmp_path / "23552-05-14-2026-16-user-incremental.gz").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    Path(os.fsdecode(bytes(tmp_path) + b"/pr\xe9nom")).write_text("x")
+    (tmp_path / "evil\n\x1b[2J.part").write_text("x")
+    (tmp_path / "odd\nfolder").mkdir()
+    deliver(tmp_path / "odd\nfolder", "users", "2026-05-14-20", "user_id\n2\n")
+    assert ids(run(reading(tmp_path))) == ["1", "2"]
+    told = [r.getMessage() for r in caplog.records]
+    (line,) = [line for line in told if "left out" in line]
+    named = "23552-05-14-2026-16-user-incremental.gz, loop, pipe, pr\ufffdnom"
+    assert line.endswith(f"(4): {named}")
+    assert any("evil\ufffd\ufffd[2J.part" in line for line in told)
+    assert not any(c in line for line in told for c in "\n\x1b")
+
+
+def test_young_file_that_goes_away(tmp_path: Path) -> None:
+    """A file that is renamed while the tap waits for it to settle is left for the next run."""
+    path = deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n")
+    os.utime(path)
+    deliver(tmp_path, "users", "2026-05-14-16", "user_id\n2\n")
+    transport = folder_module.FolderTransport(
+        str(tmp_path), {}, parse_name, pause=lambda _: path.unlink()
+    )
+    assert [file.generation for file in transport.list_files("users")] == ["2026-05-14-16"]
+
+
+@pytest.mark.parametrize(
+    ("url", "opened", "login"),
+    [
+        (
+            "ftp://user%40corp:p%2Fw%25x@host:21/in%20box",
+            "ftp://host:21/in%20box",
+            {"username": "user@corp", "password": "p/w%x"},
+        ),
+        ("ftp://host/in%20box@2", "ftp://host/in%20box@2", {}),
+        ("ftp://bob@host/in", "ftp://host/in", {"username": "bob"}),
+        (
+            "smb://corp;me:a%3Ab@host/in",
+            "smb://host/in",
+            {"username": "corp;me", "password": "a:b"},
+        ),
+        ("webhdfs://me:a%3Ab@host/in", "webhdfs://host/in", {"user": "me", "password": "a:b"}),
+        ("s3://bucket/a%40b@c", "s3://bucket/a%40b@c", {}),
+        ("/data/100%25@x", "/data/100%25@x", {}),
+    ],
+)
+def test_encoded_login(
+    url: str, opened: str, login: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login in any URL whose file system takes it undecoded is decoded; the path is not."""
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda url, **options: (options, url))
+    options, path = open_folder(url, {}, [])
+    assert path == opened
+    assert options == {**login, "skip_instance_cache": True}
+    # What the user sets explicitly wins.
+    options, _ = open_folder(url, {"password": "own"}, [])
+    assert options == {**login, "password": "own", "skip_instance_cache": True}
 
 
 def test_time_of_generation() -> None:

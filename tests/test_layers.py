@@ -15,11 +15,12 @@ PACKAGE = Path(tap_firstup_dde.__file__).parent
 
 # Each row may import only from rows above it.
 LAYERS = [
-    {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"},
-    {"exportlib.checksum"},
+    {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"}
+    | {"exportlib.folder_walk"},
+    {"exportlib.checksum", "exportlib.sftp", "exportlib.folder_files"},
     {"exportlib.models"},
     {"exportlib.http", "exportlib.compression", "exportlib.rows"}
-    | {"exportlib.schema", "exportlib.storage"},
+    | {"exportlib.schema", "exportlib.storage", "exportlib.file_system"},
     {"exportlib.formats", "exportlib.folder"},
     {"exportlib.readers"},
     {"exportlib.extract", "exportlib.encoding"},

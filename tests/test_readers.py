@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from tap_firstup_dde.documented import ADDED
 from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError
 from tap_firstup_dde.exportlib.readers import Source, _elements
+from tests.folders import deliver, reading
 from tests.singer import run
-from tests.test_folder import deliver, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -269,11 +269,19 @@ class Bookmark:
             file.key in self.finished and bool(content) and self.contents.get(file.key) == content
         )
 
-    def rows_read(self, file: ExportFile) -> int:
-        """Rows of *file* that an earlier run has emitted before it was cut off."""
-        if self.has_changed(file):
-            return 0
-        return next((part.rows for part in self.partly_read if part.key == file.key), 0)
+    def rows_read(self, file: ExportFile, content: str = "") -> int:
+        """Rows of *file* that an earlier run has emitted before it was cut off.
+
+        Args:
+            file: The file.
+            content: Fingerprint of its stored bytes; empty if not known. A file that has changed
+                since is another one unless its bytes are the same.
+        """
+        for part in self.partly_read:
+            if part.key == file.key:
+                same = bool(content) and part.content == content
+                return part.rows if same or not self.has_changed(file) else 0
+        return 0
 
     def is_replaced(self, file: ExportFile, content: str) -> bool:
         """True if the bytes of *file* are not those that an earlier run was cut off in."""

@@ -5,12 +5,8 @@ from __future__ import annotations
 import logging
 import posixpath
 import time
-from collections import Counter
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tap_firstup_dde.exportlib.background import ahead
@@ -18,14 +14,18 @@ from tap_firstup_dde.exportlib.checksum import parse_sidecar
 from tap_firstup_dde.exportlib.exceptions import (
     ExportError,
     FileGoneError,
+    RangeRefusedError,
     RetriableTransportError,
     TransportError,
 )
+from tap_firstup_dde.exportlib.file_system import open_folder, translated
+from tap_firstup_dde.exportlib.folder_files import Contents, Delivered, Named, sort_out
+from tap_firstup_dde.exportlib.folder_walk import Found, followed, found, shown, walk
 from tap_firstup_dde.exportlib.http import with_retries
 from tap_firstup_dde.exportlib.models import Body, ExportFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fsspec import AbstractFileSystem
 
@@ -33,47 +33,14 @@ if TYPE_CHECKING:
 
 CHUNK = 8 << 20  # bytes read at a time: SFTP asks for the parts of one chunk all at once
 YOUNG = 120.0  # seconds; a file that was changed later than that ago may still be written
-SETTLE = 1.0  # seconds between the two looks at a young file
+# Seconds between the two looks at a young file. Times of change are in whole seconds on some
+# servers, and lag a clock tick behind: whatever is written after the second look has another one.
+SETTLE = 1.1
+_NAMED = 20  # files that one warning names at most
 _GONE_HINT = "put it back, or move files only once they were read"
-_DEEPEST = 64  # folders within each other
 _LARGEST_SIDECAR = 1 << 12  # bytes
-_CHECKSUMS = {"md5", "sha1", "sha256", "sha512", "crc64nvme", "crc64", "crc", "checksum", "digest"}
-_UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".swp")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """What a delivered file's name says.
-
-    Attributes:
-        stream: The stream its rows belong to.
-        generation: When it was generated, as written.
-        generated_at: The same as an aware time in UTC.
-        historical: Whether it holds the past.
-        program: Whose file it is.
-    """
-
-    stream: str
-    generation: str
-    generated_at: datetime
-    historical: bool
-    program: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A file in the folder: where it is and what it weighs."""
-
-    path: str
-    size: int
-    version: str
-    changed: float | None  # seconds since the epoch
-
-    @property
-    def name(self) -> str:
-        return posixpath.basename(self.path)
 
 
 class FolderTransport:
@@ -120,7 +87,7 @@ class FolderTransport:
     def programs(self) -> frozenset[str]:
         """The programs whose files are in the folder, once it was looked at."""
         listing = self.__dict__.get("_listing", {})
-        return frozenset(named.program for _, named in listing.values())
+        return frozenset(one.named.program for one in listing.values())
 
     @property
     def program_id(self) -> str | None:
@@ -136,49 +103,74 @@ class FolderTransport:
         return [
             ExportFile(
                 stream,
-                found.name,
-                found.name,
-                named.generation,
-                named.generated_at,
-                historical=named.historical,
-                version=found.version,
-                program=named.program,
-                paths=(found.path, *self._sidecars.get(found.path, ())),
+                one.found.name,
+                one.found.name,
+                one.named.generation,
+                one.named.generated_at,
+                historical=one.named.historical,
+                version=one.found.version,
+                program=one.named.program,
+                paths=(one.found.path, *one.beside),
             )
-            for found, named in self._listing.values()
-            if named.stream == stream
+            for one in self._listing.values()
+            if one.named.stream == stream
         ]
 
     @contextmanager
     def fetch(self, file: ExportFile, offset: int = 0, version: str = "") -> Iterator[Body]:
-        """Open *file* from *offset*; no listing is needed for it.
+        """Open *file* from *offset*, or from 0 if it changed since it was *version*.
+
+        No listing is needed for it. Whether it changed is checked once more when the bytes have
+        been taken: a file that is rewritten in place meanwhile is half old and half new.
 
         Raises:
             FileGoneError: It is no longer there.
             TransportError: It is another one than when it was listed.
+            RangeRefusedError: It changed while it was read.
             RetriableTransportError: The connection failed.
         """
-        del version  # a file that changed is refused
         path, *beside = file.paths
-        now = self._look(path, str(file))
-        if now.version != file.version:
+        before = self._look(path, str(file))
+        if before.version != file.version:
             msg = f"{file}: the file changed since it was listed"
             raise TransportError(msg, "run again when it has been delivered as a whole")
+        if version != before.stamp:
+            offset = 0
         checksum = self._checksum(file, beside)
         with self._errors(str(file)):
             fs, _ = self._connect()
             source: IO[bytes] = fs.open(path, "rb")
         try:
-            # The next chunk is on its way while one is held against its checksum.
+            # The next chunk is on its way while one is checked against its checksum.
             chunks = ahead(self._chunks(source, offset, str(file)))
-            yield Body(chunks, offset, now.size, checksum, now.version, promises=False)
+            yield Body(chunks, offset, before.size, checksum, before.stamp, promises=False)
+            # Not once it is closed: some mounted file systems number a file anew after that.
+            self._check_unchanged(before, str(file))
         finally:
             # A connection that is gone cannot be closed.
             with suppress(Exception):
                 source.close()
 
-    def stored_size(self, file: ExportFile) -> int:
-        """Bytes of *file* as stored, when it was listed.
+    def _check_unchanged(self, before: Found, what: str) -> None:
+        """Refuse what was read of a file that is no longer as it was *before*.
+
+        Raises:
+            RangeRefusedError: It changed.
+            TransportError: Whether it did cannot be found out.
+        """
+        try:
+            now = with_retries(lambda: self._look(before.path, what), self._retries, self._pause)
+        except FileGoneError:
+            return  # moved away once it was read; the rewrite of a file does not remove it
+        except RetriableTransportError as error:
+            # For good: to whoever tries again, all bytes would seem to be in order.
+            raise TransportError(error.message, error.hint) from None
+        if now.stamp != before.stamp:
+            msg = f"{what}: the file changed while it was read"
+            raise RangeRefusedError(msg, "run again when it has been delivered as a whole")
+
+    def stored_size(self, file: ExportFile) -> int | None:
+        """Bytes of *file* as stored, when it was listed; None if the server did not state them.
 
         Raises:
             FileGoneError: It was not.
@@ -186,7 +178,7 @@ class FolderTransport:
         if file.id not in self._listing:
             msg = f"{file}: the file is no longer in the folder"
             raise FileGoneError(msg, _GONE_HINT)
-        return self._listing[file.id][0].size
+        return self._listing[file.id].found.size
 
     def _chunks(self, source: IO[bytes], offset: int, what: str) -> Iterator[bytes]:
         """The bytes from *offset*."""
@@ -200,85 +192,56 @@ class FolderTransport:
             yield chunk
 
     @cached_property
-    def _listing(self) -> dict[str, tuple[_Found, Named]]:
+    def _listing(self) -> dict[str, Delivered]:
         """The export files by name; the newest, where one name is there several times."""
-        everything = with_retries(self._find, self._retries, self._pause)
-        paths = [found.path for found in everything if _ending(found.path) not in _CHECKSUMS]
-        beside = {path.rpartition(".")[0]: path for path in paths} | {path: path for path in paths}
-        foreign: Counter[str] = Counter()
-        files: dict[str, tuple[_Found, Named]] = {}
-        self._sidecars: dict[str, list[str]] = {}
-        unsettled = []
-        for found in sorted(everything, key=lambda found: (found.changed or 0, found.path)):
-            named = self._parse(found.name)
-            stem = found.path.rpartition(".")[0]
-            if _ending(found.path) in _CHECKSUMS:
-                if stem in beside and self._parse(posixpath.basename(beside[stem])):
-                    self._sidecars.setdefault(beside[stem], []).append(found.path)
-                else:
-                    foreign["files"] += 1
-            elif found.name.lower().endswith(_UNFINISHED):
-                unsettled.append(found.name)
-            elif named is None:
-                foreign["files"] += 1
-            elif self._program in {"", named.program}:
-                if found.name in files:
-                    logger.warning(
-                        "%s: %s is there twice; the newer is read", self.where, found.name
-                    )
-                files[found.name] = (found, named)
-            else:
-                foreign["files of other programs"] += 1
-        unsettled += [name for name, (found, _) in files.items() if self._is_young(found)]
-        return self._settled(files, unsettled, foreign)
+        everything, others = with_retries(self._find, self._retries, self._pause)
+        contents = sort_out(everything, self._parse, self._program)
+        for name in contents.twice:
+            logger.warning("%s: %s is there twice; the newer is read", self.where, name)
+        _warn_of(sorted(others), self.where)
+        files = self._settled(contents)
+        for kind, count in contents.foreign.items():
+            logger.info("%s: %d %s are ignored", self.where, count, kind)
+        return files
 
-    def _settled(
-        self,
-        files: dict[str, tuple[_Found, Named]],
-        unsettled: list[str],
-        foreign: Mapping[str, int],
-    ) -> dict[str, tuple[_Found, Named]]:
+    def _settled(self, contents: Contents) -> dict[str, Delivered]:
         """The files that are not being written: a second look at the young ones tells."""
-        young = [name for name in unsettled if name in files]
+        files = dict(contents.files)
+        young = [name for name, one in files.items() if _is_young(one.found)]
         if young:
             self._pause(SETTLE)
-        for name in young:
-            found, _ = files[name]
-            if self._look(found.path, name).version == found.version:
-                unsettled.remove(name)
-            else:
-                del files[name]
+        unsettled = [*contents.unfinished, *(n for n in young if self._has_changed(files[n].found))]
         if unsettled:
             logger.info(
                 "%s: still being written, left for the next run: %s",
                 self.where,
-                ", ".join(sorted(unsettled)),
+                ", ".join(shown(name) for name in sorted(unsettled)),
             )
-        for kind, count in foreign.items():
-            logger.info("%s: %d %s are ignored", self.where, count, kind)
-        return files
+        return {name: one for name, one in files.items() if name not in unsettled}
 
-    def _is_young(self, found: _Found) -> bool:
-        """Whether a file may still be written."""
-        return found.changed is None or time.time() - found.changed < YOUNG
+    def _has_changed(self, before: Found) -> bool:
+        """Whether a file is no longer there as it was."""
+        with suppress(FileGoneError):
+            return self._look(before.path, before.name).version != before.version
+        return True
 
-    def _find(self) -> list[_Found]:
-        """Every file in the folder and below."""
+    def _find(self) -> tuple[list[Found], list[str]]:
+        """Every file in the folder and below, and what is not a file."""
         with self._errors(self.where):
             fs, root = self._connect()
-            found = _walk(fs, root) if fs.exists(root) else None
-        if found is None:
+            everything = walk(fs, root) if fs.exists(root) else None
+        if everything is None:
             msg = f"{self.where}: the folder is not there"
             hint = "check folder.url; in a bucket it is there once it holds a file"
             raise TransportError(msg, hint)
-        return [_found(path, info) for path, info in found.items()]
+        return everything
 
-    def _look(self, path: str, what: str) -> _Found:
+    def _look(self, path: str, what: str) -> Found:
         """A file as it is now."""
         with self._errors(what):
             fs, _ = self._connect()
             fs.invalidate_cache(posixpath.dirname(path))
-            return _found(path, _followed(fs, fs.info(path)))
+            return found(path, followed(fs, fs.info(path)))
 
     def _checksum(self, file: ExportFile, beside: Iterable[str]) -> Checksum | None:
         """What a file beside it says of its content; a warning where that is not understood."""
@@ -297,22 +260,13 @@ class FolderTransport:
         return None
 
     def _connect(self) -> tuple[AbstractFileSystem, str]:
-        """The file system, and the folder's path in it; a lost connection is made anew."""
+        """The file system, and the folder's path in it; a lost connection is made again."""
         if self._opened is None:
-            from fsspec.core import url_to_fs  # noqa: PLC0415 - slow, and needed by folders only
-
-            # At DEBUG these tell of errors with tracebacks, which are told in words here.
-            for name in ("asyncssh", "botocore", "aiobotocore", "fsspec", "s3fs"):
-                logging.getLogger(name).setLevel(logging.INFO)
-            options = {**self._options, "skip_instance_cache": True}
             try:
-                if self._url.startswith(("sftp://", "ssh://")):
-                    options = _verifying(options, self._refused)
-                fs, root = url_to_fs(self._url, **options)
+                self._opened = open_folder(self._url, self._options, self._refused)
             except FileNotFoundError:
                 msg = f"{self.where}: a file that folder.options name is not there"
                 raise TransportError(msg, "check client_keys and known_hosts") from None
-            self._opened = (fs, root)
         return self._opened
 
     @contextmanager
@@ -333,133 +287,21 @@ class FolderTransport:
             raise TransportError(msg, hint) from None
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own
             self._opened = None
-            raise (self._refused.pop() if self._refused else _translated(error, what)) from None
+            raise (self._refused.pop() if self._refused else translated(error, what)) from None
 
 
-def _verifying(options: dict[str, Any], refused: list[TransportError]) -> dict[str, Any]:
-    """Options of SFTP under which only a known host key, or the pinned one, is accepted.
-
-    What is said of a key that is not goes to *refused*.
-    """
-    import asyncssh  # noqa: PLC0415 - of the extra sftp
-
-    pinned = options.pop("fingerprint", None)
-    if not options.get("known_hosts"):
-        # Not None, which would accept any; with a pinned key the user's own file does not count.
-        options["known_hosts"] = ([], [], []) if pinned else ()
-
-    class Client(asyncssh.SSHClient):
-        """Accepts the pinned key, and else says which one it was."""
-
-        def validate_host_public_key(
-            self, host: str, addr: str, port: int, key: asyncssh.SSHKey
-        ) -> bool:
-            del addr
-            seen = key.get_fingerprint()
-            if pinned and seen in {pinned, f"SHA256:{pinned}"}:
-                return True
-            place = host if port == 22 else f"[{host}]:{port}"
-            why = "is not folder.options.fingerprint" if pinned else "is not the known one"
-            msg = f"{host}: its host key, {key.get_algorithm()} {seen}, {why}"
-            hint = (
-                "if whoever runs the server confirms that fingerprint, set it as "
-                f"folder.options.fingerprint or add the key of {place} to known_hosts"
-            )
-            refused.append(TransportError(msg, hint))
-            return False
-
-    options["client_factory"] = Client
-    # Of the usual ciphers the one that machines are fastest at; the server may want another.
-    options.setdefault("encryption_algs", "^aes128-gcm@openssh.com")
-    return options
+def _is_young(one: Found) -> bool:
+    """Whether a file may still be written."""
+    return one.changed is None or time.time() - one.changed < YOUNG
 
 
-def _translated(error: Exception, what: str) -> ExportError:
-    """An error of a file system as one of ours."""
-    kind = type(error).__name__
-    if isinstance(error, PermissionError) or "Permission" in kind or "Credential" in kind:
-        msg = f"{what}: access was denied"
-        return TransportError(
-            msg, "check folder.options: user name, password or key, and its rights"
+def _warn_of(others: Sequence[str], where: str) -> None:
+    """Name what cannot be opened as a file or a folder, though an export file may be there."""
+    if others:
+        logger.warning(
+            "%s: left out, as they are neither files nor folders that can be opened, or as "
+            "their names are not UTF-8 (%d): %s",
+            where,
+            len(others),
+            ", ".join(shown(posixpath.basename(path)) for path in others[:_NAMED]),
         )
-    if "KeyImport" in kind or "KeyEncryption" in kind:
-        msg = f"{what}: the private key cannot be used ({kind})"
-        return TransportError(msg, "check client_keys and passphrase in folder.options")
-    if "HostKey" in kind:
-        msg = f"{what}: the server's host key cannot be verified"
-        return TransportError(msg, "check known_hosts or fingerprint in folder.options")
-    msg = f"{what}: the folder cannot be reached ({kind})"
-    return RetriableTransportError(
-        msg, "check folder.url and the network; run again: the state is kept"
-    )
-
-
-def _walk(fs: AbstractFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
-    """Every file below *root* by its path; links are followed, names that are no text left out.
-
-    A folder that cannot be read is an error, which fsspec's own ways would pass over.
-    """
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-    if not protocols & {"file", "local", "sftp", "ssh"}:
-        every = fs.find(root, detail=True)
-        return {path: info for path, info in every.items() if info["type"] == "file"}
-    local = bool(protocols & {"file", "local"})
-    found: dict[str, Mapping[str, Any]] = {}
-    seen: set[str] = set()
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        # Links may lead round in a circle.
-        real = posixpath.realpath(folder) if local else folder
-        if real in seen or folder.count("/") > _DEEPEST:
-            continue
-        seen.add(real)
-        for listed in fs.ls(folder, detail=True):
-            path = listed["name"]
-            info = _followed(fs, listed) if _is_text(path) else {"type": "other"}
-            if info["type"] == "directory":
-                folders.append(path)
-            elif info["type"] == "file":
-                found[path] = info
-    return found
-
-
-def _followed(fs: AbstractFileSystem, info: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a file system tells of a file or a folder, or of what a link leads to."""
-    path = info["name"]
-    if not info.get("islink") and info["type"] in {"file", "directory"}:
-        return info
-    if fs.isdir(path):
-        return {**info, "type": "directory"}
-    if not fs.isfile(path):
-        return {**info, "type": "other"}
-    if info.get("islink"):  # told by local folders only
-        status = Path(path).stat()
-        return {**info, "type": "file", "size": status.st_size, "mtime": status.st_mtime}
-    return {**fs.info(path), "type": "file"}
-
-
-def _is_text(path: str) -> bool:
-    """Whether a path can be written down."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _found(path: str, info: Mapping[str, Any]) -> _Found:
-    """A file as a file system tells of it."""
-    changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified")
-    if isinstance(changed, datetime):
-        changed = changed.timestamp()
-    # Whole seconds: not every way to a file tells more.
-    seconds = float(int(changed)) if isinstance(changed, int | float) else None
-    tag = str(info.get("ETag") or info.get("etag") or "").strip('"')
-    size = int(info.get("size") or 0)
-    return _Found(path, size, tag or f"{size}-{seconds or 0:.0f}", seconds)
-
-
-def _ending(path: str) -> str:
-    """What stands behind a name's last dot, in lower case."""
-    return posixpath.basename(path).rpartition(".")[2].lower()
