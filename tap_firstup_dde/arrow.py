@@ -45,7 +45,13 @@ from tap_firstup_dde.exportlib.background import ahead
 from tap_firstup_dde.exportlib.exceptions import FileGoneError, FormatError, SettingsError
 from tap_firstup_dde.exportlib.extract import Spool
 from tap_firstup_dde.exportlib.formats import BLOCK, CSVReader, parts
-from tap_firstup_dde.exportlib.look import LOOK_WHOLE, Look, look_into
+from tap_firstup_dde.exportlib.look import (
+    LOOK_WHOLE,
+    Knowledge,
+    Look,
+    check_columns,
+    look_into,
+)
 from tap_firstup_dde.exportlib.memory import keep_freed_memory
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values, type_of
 from tap_firstup_dde.exportlib.secrecy import SECRECY
@@ -57,7 +63,6 @@ if TYPE_CHECKING:
 
     from tap_firstup_dde.exportlib.bookmark import Bookmark
     from tap_firstup_dde.exportlib.extract import Spooled
-    from tap_firstup_dde.exportlib.look import Knowledge
     from tap_firstup_dde.exportlib.models import ExportFile, Transport
 
 ROWS = 25_000  # of a batch, at most
@@ -122,13 +127,13 @@ class Source:
         """Column → type, from the settings, what was kept, and a look at every file."""
         keys = own_keys(self.config, self.stream) or KEYS[self.stream]
         kept = self._kept() if self.types_at else {}
-        several = kept.pop(PROGRAM_ID, "") or len(transport.programs) > 1
+        several = kept.pop(PROGRAM_ID, "") or len(transport.programs) > 1 or PROGRAM_ID in keys
         sources = Sources(self.stream, own_types(self.config, self.stream), kept, {}, keys)
         seen, whole = self._look(files, transport, sources.known)
         types, warnings = sources.types(seen)
         for warning in warnings:
             logger.warning("%s: %s", self.stream, warning)
-        if not files and not kept:
+        if not seen.columns and not kept:
             types = certain(types, self.stream, keys)
         if self.every_misfit or not whole:
             typed = [name for name, kind in types.items() if kind != "string"]
@@ -257,6 +262,7 @@ class Reading:
         reader = spooled.reader(ADDED, block=2 * BLOCK, divert=diverts)
         own = {name: kind for name, kind in self.types.items() if name not in ADDED}
         if not source.malformed:
+            check_columns(file, reader.columns, Knowledge(own, DOCUMENTED[source.stream], ADDED))
             self._check_columns(file, reader.columns)
         diverted = 0
         for part in parts(ahead(iter(reader)), str(file), skip=0, most=ROWS, full=True):
