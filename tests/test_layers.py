@@ -15,7 +15,8 @@ PACKAGE = Path(tap_firstup_dde.__file__).parent
 
 # Each row may import only from rows above it.
 LAYERS = [
-    {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"},
+    {"exportlib.secrecy"},
+    {"exportlib.exceptions", "exportlib.background", "exportlib.memory", "exportlib.connection"},
     {"exportlib.checksum"},
     {"exportlib.models"},
     {"exportlib.http", "exportlib.compression", "exportlib.rows"}

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tap_firstup_dde.exportlib.exceptions import StateError
+from tap_firstup_dde.exportlib.secrecy import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -99,8 +100,7 @@ class ExportFile:
 
     def __str__(self) -> str:
         """The name that messages use: in one line, and nothing that a terminal obeys."""
-        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in self.source)
-        return f"{self.stream} {shown}"
+        return f"{self.stream} {printable(self.source)}"
 
 
 @dataclass(frozen=True, slots=True)
