@@ -150,7 +150,9 @@ def _console(*, stderr: bool = False) -> Console:
 
 def _shown(text: str) -> str:
     """A text of somebody else's, without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    from tap_firstup_dde.exportlib.secrecy import printable  # noqa: PLC0415
+
+    return printable(text)
 
 
 def _asks(*, state: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -258,7 +260,7 @@ def _table(stock: Sequence[Available], now: datetime) -> Any:
         left = entry.expires_at - now if entry.expires_at else None
         table.add_row(
             entry.file.stream,
-            f"{entry.file.generated_at:%Y-%m-%d %H:%M}",
+            entry.file.generated_at.isoformat(" ", "minutes")[:16],
             _shown(entry.file.file_name) + (" (historical)" if entry.file.historical else ""),
             entry.file.key,
             size_words(entry.size),
@@ -320,6 +322,7 @@ def get(  # noqa: PLR0913  # one per option
     the path of each file.
     """
     from tap_firstup_dde.download import download, present  # noqa: PLC0415
+    from tap_firstup_dde.exportlib.secrecy import SECRECY  # noqa: PLC0415
     from tap_firstup_dde.inventory import GONE, PARTLY, PENDING, weigh  # noqa: PLC0415
 
     if not (keys or everything or pending or since or streams):
@@ -343,7 +346,8 @@ def get(  # noqa: PLR0913  # one per option
     chosen = [entry for entry in weighed if entry.status != GONE]
     for entry in weighed:
         if entry.status == GONE:
-            click.echo(f"WARNING: {entry.file} is listed and has expired since", err=True)
+            message = f"WARNING: {entry.file} is listed and has expired since"
+            click.echo(SECRECY.scrub(message), err=True)
     if not wanted:
         click.echo("no file is chosen; see firstup-dde files", err=True)
     with _bar(sum(entry.size or 0 for entry in chosen), quiet=quiet) as show:
@@ -352,7 +356,7 @@ def get(  # noqa: PLR0913  # one per option
             path = present(entry.file, to, unzip=unzip, size=entry.size)
             if path is None:
                 spool = replace(tap.spool, arrived=partial(_show, show, before))
-                path = download(tap.transport, spool, entry.file, to, unzip=unzip)
+                path = download(tap.transport, spool, entry.file, to, unzip=unzip, size=entry.size)
             before += entry.size or 0
             show(before)
             click.echo(str(path))

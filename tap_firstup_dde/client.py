@@ -15,6 +15,7 @@ from requests.auth import AuthBase
 
 from tap_firstup_dde import delivered
 from tap_firstup_dde.exportlib.checksum import Checksum
+from tap_firstup_dde.exportlib.connection import bare_session
 from tap_firstup_dde.exportlib.exceptions import (
     AuthenticationError,
     ExpiredURLError,
@@ -23,14 +24,16 @@ from tap_firstup_dde.exportlib.exceptions import (
     TransportError,
 )
 from tap_firstup_dde.exportlib.http import (
-    bare_session,
+    content_type,
     is_secure,
     json_object,
     open_range,
     send,
+    target_of,
     with_retries,
 )
 from tap_firstup_dde.exportlib.models import Body, ExportFile, parse_generation
+from tap_firstup_dde.exportlib.secrecy import SECRECY, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -205,12 +208,17 @@ class FirstupTransport:
                 raise TransportError(msg, _SHAPE_HINT)
             seen.add(url)
             answer = self._get(url, what)
+            first = len(seen) == 1
             # No files yet, by the documents, is an empty payload or 404.
-            if answer.status_code in {204, 404}:
+            if answer.status_code in {204, 404} and first:
                 _warn_of_a_stranger(answer, what)
                 break
+            if answer.status_code != 200:
+                msg = f"{what}: its page {len(seen)} answered {answer.status_code}"
+                raise TransportError(msg, "run again: the list is not known to be whole")
             content = json_object(answer, what)
-            files += [_listed(stream, item) for item in _file_items(content, what)]
+            items = _file_items(content, what, empty=first)
+            files += [_listed(stream, item) for item in items]
             url = self._next_page(content, answer, url, (len(seen), len(files)), what)
         return [replace(file, program=self._program_id or "") for file in files]
 
@@ -268,7 +276,7 @@ class FirstupTransport:
         if answer.status_code == 404:
             msg = f"{file}: the file expired between list and download"
             raise FileGoneError(msg, GONE_HINT)
-        return _signed(json_object(answer, str(file)), file)
+        return _signed(json_object(answer, str(file)), file, self._to.api_url)
 
     def _get(self, url: str, what: str) -> requests.Response:
         """An answer of the API: 200, 204 or 404; one new token when the first is refused."""
@@ -294,7 +302,9 @@ class FirstupTransport:
                 self._token = ""
             answer = with_retries(ask, self._to.retries)
         _check(answer, what)
-        self._program_id = answer.headers.get("X-Program-Id") or self._program_id
+        # It is compared with states and stored in them: nothing secret, nothing unprintable.
+        program = printable(SECRECY.scrub(answer.headers.get("X-Program-Id", "")))
+        self._program_id = program or self._program_id
         return answer
 
     def _bearer(self) -> str:
@@ -331,6 +341,7 @@ class FirstupTransport:
             msg = f"{what}: the answer holds no usable access_token"
             raise FormatError(msg, _CREDENTIALS_HINT)
         token = token.strip()
+        SECRECY.guard(token)
         lifetime = content.get("expires_in")
         try:
             seconds = TOKEN_LIFETIME if lifetime is None else float(str(lifetime))
@@ -358,7 +369,7 @@ class FirstupTransport:
         followed, and any other sign of more is an error: a list cut short loses files.
         """
         links = [answer.links["next"]["url"]] if "next" in answer.links else []
-        for path, value in _scalars(dict(content)):
+        for path, value in _scalars(content):
             words = path.lower().replace("-", "_")
             name = words.rpartition(".")[2]
             if "next" in words and value:
@@ -387,7 +398,7 @@ class FirstupTransport:
 
 def _warn_of_a_stranger(answer: requests.Response, what: str) -> None:
     """Say so when "no files" is the answer of something that may be no API at all."""
-    kind = answer.headers.get("Content-Type", "")
+    kind = content_type(answer)
     if answer.content and "json" not in kind and "X-Program-Id" not in answer.headers:
         logger.warning(
             "%s: %s answered %d with %s, which is taken for no files; check api_url and region if "
@@ -395,7 +406,7 @@ def _warn_of_a_stranger(answer: requests.Response, what: str) -> None:
             what,
             urlsplit(answer.url).hostname,
             answer.status_code,
-            kind.partition(";")[0][:40] or "no JSON",
+            kind or "no JSON",
         )
 
 
@@ -426,15 +437,15 @@ def _check(answer: requests.Response, what: str) -> None:
     raise TransportError(msg, "check region and api_url")
 
 
-def _file_items(content: Mapping[str, Any], what: str) -> list[Any]:
-    """The entries of a list answer: ``{"data": {"files": […]}}``, or nothing in it.
+def _file_items(content: Mapping[str, Any], what: str, *, empty: bool) -> list[Any]:
+    """The entries of a list answer: ``{"data": {"files": […]}}``, or, if *empty*, nothing in it.
 
     Raises:
         FormatError: The answer has another shape.
     """
     data = content.get("data")
     files = data.get("files") if isinstance(data, dict) else data
-    if not files and (not content or "data" in content):
+    if empty and not files and (not content or "data" in content):
         return []
     if not isinstance(files, list):
         msg = f"{what}: the answer holds no list of files"
@@ -466,11 +477,11 @@ def _listed(stream: str, item: Any) -> ExportFile:
     return ExportFile(stream, str(item["id"]), name, str(generation), moment)
 
 
-def _signed(content: Mapping[str, Any], file: ExportFile) -> _Signed:
+def _signed(content: Mapping[str, Any], file: ExportFile, api_url: str) -> _Signed:
     """What the answer of the file endpoint promises of *file*.
 
     Raises:
-        FormatError: The answer has another shape, or speaks of several files.
+        FormatError: The answer has another shape, or is about several files or another one.
         TransportError: The download would not be encrypted.
     """
     data = content.get("data")
@@ -481,11 +492,15 @@ def _signed(content: Mapping[str, Any], file: ExportFile) -> _Signed:
     if not isinstance(entry, dict):
         msg = f"{file}: the answer does not speak of one file"
         raise FormatError(msg, _SHAPE_HINT)
+    if not _is_about(entry, file):
+        msg = f"{file}: the answer is about another file"
+        raise FormatError(msg, "run again; if it stays, report it to Firstup")
     url = entry.get("presigned_url")
     if not isinstance(url, str) or not url:
         msg = f"{file}: the answer holds no presigned_url"
         raise FormatError(msg, _SHAPE_HINT)
-    if not is_secure(url):
+    # An API with https has no reason to send anyone to this machine's own http.
+    if not is_secure(url) or not target_of(api_url, url):
         msg = f"{file}: the download URL is not https"
         raise TransportError(msg, "report it to Firstup; nothing was downloaded")
     size, value = str(entry.get("size_bytes"))[:20], entry.get("checksum")
@@ -501,10 +516,26 @@ def _signed(content: Mapping[str, Any], file: ExportFile) -> _Signed:
     )
 
 
-def _scalars(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value inside JSON that is no object, with its dotted path."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _scalars(inner, f"{path}.{name}" if path else str(name))
-    elif not isinstance(value, list):
-        yield path, value
+def _is_about(entry: Mapping[str, Any], file: ExportFile) -> bool:
+    """Whether the name and the time in an answer are those of *file*, as far as it states them."""
+    name, generation = (str(entry.get(key) or "") for key in ("file_name", "generated_at"))
+    if name and file.file_name and name != file.file_name:
+        return False
+    if generation in {"", file.generation}:
+        return True
+    try:
+        return parse_generation(generation) == file.generated_at
+    except (ValueError, OverflowError):
+        return False
+
+
+def _scalars(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every value inside JSON that is neither an object nor within a list, with its dotted path."""
+    waiting: list[tuple[str, Any]] = [("", content)]
+    while waiting:  # not by recursion: a server may nest more deeply than Python calls
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            inner = [(f"{path}.{name}" if path else str(name), v) for name, v in value.items()]
+            waiting += reversed(inner)
+        elif not isinstance(value, list):
+            yield path, value

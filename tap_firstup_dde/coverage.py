@@ -158,10 +158,10 @@ def missing(times: Sequence[datetime]) -> list[datetime]:
         return []
     lost = []
     for before, after in pairwise(known):
-        moment = before + cadence
-        while after - moment > cadence / 2:
-            lost.append(moment)
-            moment += cadence
+        late = cadence  # a span, not a time: there may be no such time in the calendar
+        while after - before - late > cadence / 2:
+            lost.append(before + late)
+            late += cadence
     return lost
 
 

@@ -8,10 +8,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -25,9 +24,10 @@ from tap_firstup_dde.client import GONE_HINT, FirstupTransport
 from tap_firstup_dde.columns import Sources, pinned_types
 from tap_firstup_dde.documented import ADDED, DOCUMENTED, KEYS
 from tap_firstup_dde.exportlib.bookmark import Bookmark
+from tap_firstup_dde.exportlib.connection import bare_session
 from tap_firstup_dde.exportlib.exceptions import ExportError, FileGoneError, StateError
 from tap_firstup_dde.exportlib.formats import column_names
-from tap_firstup_dde.exportlib.http import bare_session, send
+from tap_firstup_dde.exportlib.http import http_date, send
 from tap_firstup_dde.exportlib.look import look_into
 from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tap_firstup_dde.inventory import (
@@ -179,8 +179,7 @@ class Examination:
         return _Finding(f"{' and '.join(dict.fromkeys(told))} can be reached")
 
     def _read_clock(self, date: str | None, before: datetime) -> None:
-        with suppress(TypeError, ValueError):
-            there = parsedate_to_datetime(date or "")
+        if there := http_date(date or ""):
             self.skew = there - before
 
     def _clock(self) -> _Finding:
@@ -215,7 +214,7 @@ class Examination:
                 hint = f"check api_url and region: no answer says whose program it is; or {hint}"
             return _Finding(told, hint)
         newest = max(entry.file.generated_at for entry in self.stock)
-        told += f", the newest of {newest:%Y-%m-%d %H:%M} UTC"
+        told += f", the newest of {newest.isoformat(' ', 'minutes')[:16]} UTC"
         old = utc_now() - newest > _OLD and not limits.keeps
         return _Finding(told, "see in Creator Studio whether exports still run" if old else "")
 
@@ -389,6 +388,9 @@ def support_bundle(checks: Sequence[Check], config: Mapping[str, Any]) -> dict[s
         n for n, value in plain.items() if known[n].get("secret") or isinstance(value, dict)
     ):
         plain[name] = "***"
+    for name, value in plain.items():
+        # A secret may be set under a wrong name, too.
+        plain[name] = SECRECY.scrub(value) if isinstance(value, str) else value
     return {
         "made_at": utc_now().isoformat(timespec="seconds"),
         "python": sys.version,

@@ -189,10 +189,16 @@ def _judged(
                 None if bookmarks is None else PARTLY if rows else status,
                 rows,
                 None,
-                None if limits.keeps else file.generated_at + KEPT,
+                None if limits.keeps else _expiry(file.generated_at),
             )
         )
     return found
+
+
+def _expiry(generated_at: datetime) -> datetime:
+    """When a file of that time will be gone, or the last moment there is."""
+    last = datetime.max.replace(microsecond=0, tzinfo=UTC)
+    return last if last - generated_at < KEPT else generated_at + KEPT
 
 
 def utc_now() -> datetime:

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from jsonschema import Draft202012Validator
 
@@ -18,6 +18,7 @@ from tap_firstup_dde.exportlib.exceptions import SettingsError
 from tap_firstup_dde.exportlib.http import is_secure
 from tap_firstup_dde.exportlib.models import parse_generation
 from tap_firstup_dde.exportlib.schema import TYPES
+from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tap_firstup_dde.exportlib.storage import root_fault
 
 if TYPE_CHECKING:
@@ -282,6 +283,8 @@ def _batch_faults(encoding: Mapping[str, str], storage: Mapping[str, str]) -> li
 def environment_faults(tap_name: str, schema: Mapping[str, Any]) -> list[str]:
     """What is wrong with settings in the environment that must be integers or JSON."""
     prefix = f"{tap_name.upper().replace('-', '_')}_"
+    given = {name: os.environ.get(prefix + name.upper()) for name in schema["properties"]}
+    SECRECY.guard(secrets(given))
     found = (
         _text_fault(variable, os.environ[variable], setting.get("type", []))
         for name, setting in schema["properties"].items()
@@ -293,7 +296,7 @@ def environment_faults(tap_name: str, schema: Mapping[str, Any]) -> list[str]:
 def _text_fault(name: str, text: str, kinds: Collection[str]) -> str:
     """What is wrong with the text of a setting that has these types; empty for nothing."""
     if "integer" in kinds and not re.fullmatch(r"-?[0-9]{1,18}", text):
-        return f"{name} is not an integer: {text[:40]!r}"
+        return f"{name} is not an integer: {SECRECY.scrub(text)[:40]!r}"
     if "object" in kinds and not _is_json(text):
         return f"{name} is not JSON"
     return ""
@@ -309,6 +312,7 @@ def from_texts(texts: Mapping[str, str], schema: Mapping[str, Any] = SETTINGS) -
     Raises:
         SettingsError: They cannot be used.
     """
+    SECRECY.guard(secrets(texts))
     known = schema["properties"]
     config = {name: known[name]["default"] for name in known if "default" in known[name]}
     errors = [f"{name} is no setting" for name in texts if name not in known]
@@ -321,6 +325,7 @@ def from_texts(texts: Mapping[str, str], schema: Mapping[str, Any] = SETTINGS) -
                 int(text) if "integer" in kinds else json.loads(text) if "object" in kinds else text
             )
     config = {name: value for name, value in config.items() if value is not None}
+    SECRECY.guard(secrets(config))
     if not errors:
         found = Draft202012Validator(schema).iter_errors(config)
         told = (": ".join((*map(str, error.path), error.message)) for error in found)
@@ -363,9 +368,11 @@ def secrets(config: Mapping[str, Any]) -> list[Any]:
     """The values of the settings that are secret, as far as they are set."""
     batch, folder = config.get("batch_config"), config.get("folder")
     storage = batch.get("storage") if isinstance(batch, dict) else None
-    plain = [config.get(name) for name in ("client_id", "client_secret", "access_token")]
+    known = SETTINGS["properties"]
+    plain = [config.get(name) for name in known if name != "folder" and known[name].get("secret")]
     nested = [
         storage.get("params") if isinstance(storage, dict) else None,
+        _login(storage.get("root")) if isinstance(storage, dict) else None,
         folder.get("options") if isinstance(folder, dict) else folder,
         _login(folder.get("url")) if isinstance(folder, dict) else None,
     ]
@@ -377,7 +384,8 @@ def _login(url: Any) -> Any:
     if not isinstance(url, str):
         return url
     login = url.rpartition("@")[0].rpartition("://")[2]
-    return [login, login.partition(":")[2]] if ":" in login else None
+    password = login.partition(":")[2]
+    return [login, password, unquote(login), unquote(password)] if ":" in login else None
 
 
 def without_secrets(message: str, config: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
 from tap_firstup_dde.exportlib.extract import Spool
 from tap_firstup_dde.exportlib.memory import keep_freed_memory
 from tap_firstup_dde.exportlib.models import STATE_HINT
-from tap_firstup_dde.exportlib.secrecy import SECRECY
+from tap_firstup_dde.exportlib.secrecy import SECRECY, printable
 from tap_firstup_dde.progress import Progress
 from tap_firstup_dde.settings import (
     SETTINGS,
@@ -240,7 +240,9 @@ class TapFirstupDDE(Tap):
             errors = super()._validate_config(raise_errors=raise_errors)
         except ConfigValidationError as error:
             errors = error.errors
+        SECRECY.guard(secrets(self.config))  # one may be set under a wrong name, too
         errors = [without_secrets(e, self.config) for e in errors] or faults(self.config)
+        errors = [printable(SECRECY.scrub(error)) for error in errors]
         for name in sorted(set(self.config) - set(self.config_jsonschema["properties"])):
             self.logger.warning("the setting %s is not known, and has no effect", name)
         for name, winner in shadowed(self.config).items():

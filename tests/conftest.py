@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tap_firstup_dde.emulator import Emulator
+from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tests.loaders import program
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutations", type=int, default=500)
     parser.addoption("--days", type=int, default=9)
     parser.addoption("--seed", type=int, default=0)
+
+
+@pytest.fixture(autouse=True)
+def _other_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget a test's secrets after it: they may be words of another one's messages."""
+    for name in ("_forms", "_pattern"):
+        monkeypatch.setattr(SECRECY, name, getattr(SECRECY, name))
 
 
 @pytest.fixture

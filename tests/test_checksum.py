@@ -119,3 +119,19 @@ def test_sidecar(kind: str, form: str) -> None:
 def test_no_sidecar(text: str) -> None:
     """What states no digest, or several, is no checksum."""
     assert parse_sidecar(text, "a-b.gz") is None
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha1", "sha256", "sha512"])
+def test_shown(kind: str) -> None:
+    """A digest is shown as ``md5sum`` and its kind print it, however the promise is written."""
+    digest = hashlib.new(kind, b"content").digest()
+    for text in (digest.hex(), base64.b64encode(digest).decode()):
+        checksum = parse_sidecar(text, "a.gz")
+        assert checksum
+        assert checksum.shown == digest.hex()
+
+
+@pytest.mark.parametrize("value", ["rosUhgp5mIg=", "no base64", "não", ""])
+def test_shown_as_listed(value: str) -> None:
+    """CRC64NVME, and what is not base64, is shown as listed."""
+    assert Checksum("CRC64NVME", value).shown == value

@@ -5,13 +5,22 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import time
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tap_firstup_dde.exportlib.compression import PIECE, Gunzip, decompress, is_gzip
+from tap_firstup_dde.exportlib.compression import (
+    LONGEST_HEADER,
+    PIECE,
+    Gunzip,
+    decompress,
+    is_gzip,
+)
+from tap_firstup_dde.exportlib.exceptions import IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +46,7 @@ def test_gunzip(members: list[bytes], size: int, level: int, zeros: int) -> None
     """However gzip is cut, and of however many members, it gives the content; zeros may follow."""
     data = b"".join(gzip.compress(member, level) for member in members) + b"\0" * zeros
     assert gunzip(cut(data, size)) == (b"".join(members), "")
-    assert b"".join(decompress(io.BytesIO(data))) == gzip.decompress(data)
+    assert b"".join(decompress(io.BytesIO(data), "users")) == gzip.decompress(data)
 
 
 @given(MEMBERS, st.integers(1, 300), st.data())
@@ -78,7 +87,7 @@ def test_gunzip_flipped_bit(content: bytes, size: int, data: st.DataObject) -> N
 def test_plain(content: bytes, size: int) -> None:
     """Bytes that are no gzip pass unchanged."""
     assert gunzip(cut(content, size)) == (content, "")
-    assert b"".join(decompress(io.BytesIO(content))) == content
+    assert b"".join(decompress(io.BytesIO(content), "users")) == content
 
 
 @pytest.mark.parametrize("size", [1, 1000, 1 << 20])
@@ -97,7 +106,119 @@ def test_decompress_most(most: int) -> None:
     """Of the stored bytes no more are read than asked for."""
     content = random.Random(0).randbytes(9000)
     stored = io.BytesIO(gzip.compress(content))
-    begin = b"".join(decompress(stored, most))
+    begin = b"".join(decompress(stored, "users", most))
     assert content.startswith(begin)
     assert stored.tell() == min(most, len(stored.getvalue()))
     assert (begin == content) is (most > 9000)
+
+
+NAMES = st.none() | st.binary(max_size=30).map(lambda b: b.replace(b"\0", b"x"))
+
+
+@st.composite
+def gzip_member(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A gzip member whose header has any fields, and its content."""
+    extra = draw(st.none() | st.binary(max_size=40))
+    name, comment = draw(NAMES), draw(NAMES)
+    checked = draw(st.booleans())
+    flags = draw(st.booleans()) | checked << 1 | (extra is not None) << 2
+    flags |= (name is not None) << 3 | (comment is not None) << 4
+    header = b"\x1f\x8b\x08" + bytes([flags]) + draw(st.binary(min_size=6, max_size=6))
+    if extra is not None:
+        header += len(extra).to_bytes(2, "little") + extra
+    header += b"".join(text + b"\0" for text in (name, comment) if text is not None)
+    if checked:
+        header += (zlib.crc32(header) & 0xFFFF).to_bytes(2, "little")
+    content = draw(st.binary(max_size=60) | st.integers(0, 3000).map(lambda n: b"a" * n))
+    plain = gzip.compress(content, draw(st.sampled_from([0, 1, 9])))
+    return header + plain[10:], content
+
+
+@st.composite
+def gzip_file(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
+    """A gzip file of several members with zeros between them, cut anywhere, and its content."""
+    members = draw(st.lists(gzip_member(), min_size=1, max_size=3))
+    data = b"".join(member + b"\0" * draw(st.integers(0, 3)) for member, _ in members)
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=30)))
+    chunks = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    if draw(st.booleans()):
+        chunks = cut(data, draw(st.integers(1, 9)))
+    return chunks, b"".join(content for _, content in members)
+
+
+@given(gzip_file())
+def test_gunzip_any_header(file: tuple[list[bytes], bytes]) -> None:
+    """Whatever its headers hold and wherever chunks end, gzip gives what Python's own reads."""
+    chunks, content = file
+    assert gzip.decompress(b"".join(chunks)) == content
+    assert gunzip(chunks) == (content, "")
+
+
+@given(gzip_file(), st.data())
+def test_gunzip_any_truncation(file: tuple[list[bytes], bytes], data: st.DataObject) -> None:
+    """Gzip that is truncated has a fault, unless what remains is whole gzip itself."""
+    whole = b"".join(file[0])
+    short = whole[: data.draw(st.integers(2, len(whole) - 1))]
+    content, fault = gunzip(cut(short, data.draw(st.integers(1, 50))))
+    try:
+        assert (gzip.decompress(short), "") == (content, fault)
+    except (EOFError, gzip.BadGzipFile):
+        assert fault
+
+
+@given(gzip_file(), st.data())
+def test_gunzip_any_damage(file: tuple[list[bytes], bytes], data: st.DataObject) -> None:
+    """However it is cut, damaged gzip has the same content and the same fault."""
+    damaged = bytearray(b"".join(file[0]))
+    at = data.draw(st.integers(2, len(damaged) - 1))
+    damaged[at] ^= data.draw(st.integers(1, 255))
+    together = gunzip([bytes(damaged)])
+    apart = gunzip(cut(bytes(damaged), data.draw(st.integers(1, 20))))
+    assert bool(apart[1]) == bool(together[1])
+    if not together[1]:
+        assert apart == together
+
+
+def _header(flags: int, fields: bytes, method: int = 8) -> bytes:
+    """Gzip of one member with that header."""
+    return bytes([0x1F, 0x8B, method, flags, *bytes(6)]) + fields + gzip.compress(b"x")[10:]
+
+
+@pytest.mark.parametrize("size", [1, 11, 1000, 1 << 18])
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (_header(1, b""), ""),
+        (_header(0x20, b""), "an unknown method or flag"),
+        (_header(0x80, b""), "an unknown method or flag"),
+        (_header(0, b"", method=7), "an unknown method or flag"),
+        (_header(2, b"??"), "the checksum of a header"),
+        (_header(4, b"\xff\xff" + b"e" * 65535), ""),
+        (_header(16, b"c" * 300_000 + b"\0"), ""),
+        (_header(8, b"n" * LONGEST_HEADER)[:-20], "a header longer than 1048576 bytes"),
+    ],
+    ids=["text", "reserved", "reserved 7", "method", "crc", "extra", "comment", "endless"],
+)
+def test_gunzip_header(data: bytes, fault: str, size: int) -> None:
+    """Headers are read to their end, in time linear in their size; a faulty one is a fault."""
+    began = time.process_time()
+    content, found = gunzip(cut(data, size))
+    assert time.process_time() - began < 10
+    assert (content, fault in found, bool(found)) == (b"" if fault else b"x", True, bool(fault))
+
+
+GOOD = gzip.compress(b"user_id\n1\n")
+
+
+@pytest.mark.parametrize(
+    "data", [GOOD[:-1], GOOD[:8], GOOD[:2], GOOD + b"x", GOOD + GOOD[:9], GOOD[:-8] + bytes(8)]
+)
+def test_decompress_damaged(data: bytes) -> None:
+    """Reading the whole of damaged gzip is an error that names the file; a part of it is not."""
+    with pytest.raises(IntegrityError, match=r"^users 000\.csv: the file is damaged: "):
+        list(decompress(io.BytesIO(data), "users 000.csv"))
+    for part in (
+        decompress(io.BytesIO(data), "users 000.csv", 1000),
+        decompress(io.BytesIO(data), "users 000.csv", cut=True),
+    ):
+        assert b"user_id\n1\n".startswith(b"".join(part)[:10])

@@ -41,7 +41,7 @@ CSV = b"user_id,name\n" + b"".join(b"%d,Zo\xc3\xab\n" % n for n in range(5000))
 def unpacked(spooled: Spooled, most: int | None = None) -> bytes:
     """The decompressed bytes, from the beginning."""
     spooled.stored.seek(0)
-    return b"".join(decompress(spooled.stored, most))
+    return b"".join(decompress(spooled.stored, "users", most))
 
 
 class Desk:

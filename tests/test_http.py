@@ -10,9 +10,11 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from tap_firstup_dde.exportlib import http
 from tap_firstup_dde.exportlib.checksum import Checksum
+from tap_firstup_dde.exportlib.connection import bare_session
 from tap_firstup_dde.exportlib.exceptions import (
     ExpiredURLError,
     ExportError,
@@ -25,8 +27,6 @@ from tap_firstup_dde.exportlib.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import requests
 
     from tap_firstup_dde.emulator import EmulatedFile, Emulator
     from tap_firstup_dde.exportlib.models import Body
@@ -44,7 +44,7 @@ def file(emulator: Emulator) -> EmulatedFile:
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
     """Open a session without credentials."""
-    with http.bare_session() as opened:
+    with bare_session() as opened:
         yield opened
 
 
@@ -171,7 +171,7 @@ def test_backoff(attempt: int, ceiling: float) -> None:
     assert len(set(seconds)) > 100
 
 
-@pytest.mark.parametrize("seconds", [0.0, 3.0, http.LONGEST_WAIT])
+@pytest.mark.parametrize("seconds", [3.0, 3.5, http.LONGEST_WAIT])
 def test_wait_asked_for(seconds: float, caplog: pytest.LogCaptureFixture) -> None:
     """The server's wait is obeyed as it is, and told in the log."""
     error = RetriableTransportError("users: busy", retry_after=seconds)
@@ -179,50 +179,87 @@ def test_wait_asked_for(seconds: float, caplog: pytest.LogCaptureFixture) -> Non
     assert f"users: busy; trying again in {seconds:.1f} s (2 of 5)" in caplog.text
 
 
-def test_wait_too_long() -> None:
-    """A wait longer than a run should last ends it, with both numbers in the message."""
+@pytest.mark.parametrize("asked", [None, -1.0, 0.0, 0.01, 15.9])
+def test_wait_too_short(asked: float | None) -> None:
+    """However short a wait the server asks for, the pause is no shorter than the backoff's."""
+    error = RetriableTransportError("users: busy", retry_after=asked)
+    assert 16 <= min(http.delay(error, 7, 9) for _ in range(50)) <= 32
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (901.0, "901 seconds"),
+        (86_400.0, "86400 seconds"),
+        (1e300, "more than a year"),
+        (float("inf"), "more than a year"),
+    ],
+)
+def test_wait_too_long(seconds: float, words: str) -> None:
+    """A wait longer than a run should last ends it, with both spans in the message."""
     pauses: list[float] = []
-    action = Flaky(1, RetriableTransportError("users: busy", retry_after=901))
-    with pytest.raises(TransportError, match="busy, and asks to wait 901 seconds") as caught:
+    action = Flaky(1, RetriableTransportError("users: busy", retry_after=seconds))
+    asks = rf"busy, and asks to wait longer than 15 minutes \({words}\); run again later"
+    with pytest.raises(TransportError, match=asks) as caught:
         http.with_retries(action, 5, pauses.append)
     assert not isinstance(caught.value, RetriableTransportError)
     assert not pauses
 
 
+THERE = "Wed, 21 Oct 2015 07:28:00 GMT"  # the server's clock
+
+
 @pytest.mark.parametrize(
-    ("value", "least", "most"),
+    ("value", "date", "seconds"),
     [
-        ("0", 0, 0),
-        ("7", 7, 7),
-        (" 7 ", 7, 7),
-        ("in two hours, GMT", 7000, 7200),
-        ("in two hours, +0000", 7000, 7200),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
-        ("Wed, 21 Oct 2015 07:28:00 -0000", 0, 0),
+        ("0", THERE, 0.0),
+        ("7", THERE, 7.0),
+        (" 7 ", THERE, 7.0),
+        ("0.5", THERE, 0.5),
+        ("007", THERE, 7.0),
+        ("9" * 400, THERE, float("inf")),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", THERE, 30.0),
+        ("Wed, 21 Oct 2015 07:28:30 -0000", THERE, 30.0),
+        ("Wed, 21 Oct 2015 08:28:30 +0100", THERE, 30.0),
+        ("Wed, 21 Oct 2015 07:27:00 GMT", THERE, 0.0),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", "yesterday", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", THERE, 251_956_888_319.0),
+        ("", THERE, None),
+        ("soon", THERE, None),
+        ("-1", THERE, None),
+        ("1.5.2", THERE, None),
+        ("1e9", THERE, None),
+        ("inf", THERE, None),
+        ("nan", THERE, None),
+        ("Wed, 99 Oct 2015 07:28:30 GMT", THERE, None),
+        ("Wed, 21 Oct 99999 07:28:30 GMT", THERE, None),
+        ("Wed, 21 Oct 2015 07:28:30 +99999999999", THERE, None),
     ],
 )
-def test_retry_after(
-    emulator: Emulator, session: requests.Session, value: str, least: float, most: float
-) -> None:
-    """Retry-After is read as seconds and as a date; a date that is over is no wait."""
-    if value.startswith("in two hours"):
-        then = datetime.now(UTC) + timedelta(hours=2)
-        value = format_datetime(then, usegmt=value.endswith("GMT"))
-    emulator.fail("list", status=429, headers={"Retry-After": value})
-    with pytest.raises(RetriableTransportError) as caught:
-        http.send(session, "GET", f"{emulator.url}/v2/data_exports/type/users", "the list")
-    assert caught.value.retry_after is not None
-    assert least <= caught.value.retry_after <= most
+def test_retry_after(value: str, date: str, seconds: float | None) -> None:
+    """Retry-After is seconds, or a date by the server's own clock; anything else is none."""
+    answer = requests.Response()
+    answer.headers.update({"Retry-After": value, "Date": date})
+    assert http._retry_after(answer) == seconds
 
 
-@pytest.mark.parametrize("value", [None, "", "soon", "-1", "1.5.2"])
-def test_no_retry_after(emulator: Emulator, session: requests.Session, value: str | None) -> None:
-    """Without a Retry-After that is understood the wait is our own."""
-    headers = {} if value is None else {"Retry-After": value}
-    emulator.fail("list", status=503, headers=headers)
+@pytest.mark.parametrize("zone", ["GMT", "+0000"])
+def test_retry_after_without_a_clock(zone: str) -> None:
+    """Where the server states no time, its date is compared with this machine's clock."""
+    answer = requests.Response()
+    then = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=zone == "GMT")
+    answer.headers["Retry-After"] = then
+    seconds = http._retry_after(answer)
+    assert seconds
+    assert 7000 <= seconds <= 7200
+
+
+def test_retry_after_is_carried(emulator: Emulator, session: requests.Session) -> None:
+    """An answer that passes carries the wait that the server asked for."""
+    emulator.fail("list", status=429, headers={"Retry-After": "7"})
     with pytest.raises(RetriableTransportError) as caught:
         http.send(session, "GET", f"{emulator.url}/v2/data_exports/type/users", "the list")
-    assert caught.value.retry_after is None
+    assert caught.value.retry_after == 7
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599])

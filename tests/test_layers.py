@@ -15,15 +15,18 @@ PACKAGE = Path(tap_firstup_dde.__file__).parent
 
 # Each row may import only from rows above it.
 LAYERS = [
-    {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"}
+    {"exportlib.secrecy"},
+    {"exportlib.exceptions", "exportlib.background", "exportlib.memory", "exportlib.connection"}
     | {"exportlib.folder_walk"},
     {"exportlib.checksum", "exportlib.sftp", "exportlib.folder_files"},
     {"exportlib.models"},
+    {"exportlib.bookmark"},
     {"exportlib.http", "exportlib.compression", "exportlib.rows"}
     | {"exportlib.schema", "exportlib.storage", "exportlib.file_system"},
     {"exportlib.formats", "exportlib.folder"},
     {"exportlib.readers"},
     {"exportlib.extract", "exportlib.encoding"},
+    {"exportlib.pack"},
     {"exportlib.look"},
     {"documented", "pending", "progress"},
     {"delivered"},

@@ -50,6 +50,7 @@ HASHERS: Mapping[str, Callable[[], Hasher]] = {
     "SHA256": hashlib.sha256,
     "SHA512": hashlib.sha512,
 }
+_CRC_LENGTH = 8  # bytes
 _LENGTHS = {8: "CRC64NVME", 16: "MD5", 20: "SHA1", 32: "SHA256", 64: "SHA512"}  # bytes of a digest
 
 
@@ -64,6 +65,15 @@ class Checksum:
 
     algorithm: str
     value: str
+
+    @property
+    def shown(self) -> str:
+        """The digest as people compare it: in hex as ``md5sum`` prints it; CRC64NVME as listed."""
+        try:
+            digest = base64.b64decode(self.value, validate=True)
+        except ValueError:
+            return self.value
+        return digest.hex() if len(digest) > _CRC_LENGTH else self.value
 
     def hasher(self) -> Hasher | None:
         """A fresh hasher of this algorithm; None when the algorithm is not known."""

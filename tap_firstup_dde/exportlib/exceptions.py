@@ -17,9 +17,11 @@
 
 from __future__ import annotations
 
+from tap_firstup_dde.exportlib.secrecy import SECRECY, printable
+
 
 class ExportError(Exception):
-    """An error with a way out; its text is one line and holds no secret.
+    """An error with a way out; its text is one printable line and holds no secret.
 
     Attributes:
         message: What failed, and on which file.
@@ -28,6 +30,8 @@ class ExportError(Exception):
 
     def __init__(self, message: str, hint: str = "") -> None:
         """Keep message and hint apart, and join them for people."""
+        # Here and nowhere else, so that no way to a terminal or a log is forgotten.
+        message, hint = (printable(SECRECY.scrub(text)) for text in (message, hint))
         super().__init__(f"{message}; {hint}" if hint else message)
         self.message = message
         self.hint = hint

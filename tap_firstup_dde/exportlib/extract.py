@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from os import SEEK_END
 from pathlib import Path
@@ -140,28 +141,24 @@ class Spool:
             logger.warning("%s; downloading it afresh", error.message)
             return self._attempt(transport, file, largest)
 
-    def download_to(self, transport: Transport, file: ExportFile, part: Path) -> None:
-        """Fetch *file* into *part* and prove every byte, as `download` does.
+    def download_to(self, transport: Transport, file: ExportFile, stored: IO[bytes]) -> None:
+        """Fetch *file* into *stored* and prove every byte, as `download` does.
 
-        What an earlier download has left in *part* is not fetched again, unless the whole proves
+        What an earlier download has left in *stored* is not fetched again, unless the whole proves
         wrong.
 
         Raises:
             IntegrityError: The second download differs from what was promised, too.
-            TransportError: The file cannot be fetched; *part* stays, to go on from.
+            TransportError: The file cannot be fetched; *stored* keeps what has come.
             SpoolError: The local disk refused it.
         """
+        download = _Download(file, stored, self.arrived)
         try:
-            try:
-                with part.open("a+b") as stored:
-                    self._fill(transport, _Download(file, stored, self.arrived), None)
-            except IntegrityError as error:
-                logger.warning("%s; downloading it afresh", error.message)
-                with part.open("w+b") as stored:
-                    self._fill(transport, _Download(file, stored, self.arrived), None)
-        except OSError as error:
-            msg = f"{file}: {part} cannot be written ({error.strerror})"
-            raise SpoolError(msg, "check the folder") from None
+            self._fill(transport, download, None)
+        except IntegrityError as error:
+            logger.warning("%s; downloading it afresh", error.message)
+            download.restart()
+            self._fill(transport, download, None)
 
     def _attempt(self, transport: Transport, file: ExportFile, largest: int | None) -> Spooled:
         """Download once, going on after broken connections and lapsed URLs."""
@@ -173,7 +170,8 @@ class Spool:
         try:
             return self._fill(transport, _Download(file, stored, self.arrived), largest)
         except BaseException:
-            stored.close()
+            with suppress(OSError):  # closing writes what the disk has just refused
+                stored.close()
             raise
 
     def _fill(self, transport: Transport, download: _Download, largest: int | None) -> Spooled:
@@ -250,6 +248,11 @@ class _Download:
         """Whether as many bytes are here as were promised; False without a promise."""
         return self._promised_size is not None and self.size == self._promised_size > 0
 
+    @property
+    def _exceeds(self) -> bool:
+        """Whether more bytes are here than were promised."""
+        return self._promised_size is not None and self.size > self._promised_size
+
     def receive(self, body: Body, largest: int | None) -> None:
         """Take what *body* brings: all, or `HEAD` bytes of a file larger than *largest*.
 
@@ -270,7 +273,7 @@ class _Download:
             self._expect(body)
         for chunk in body.chunks:
             self._update(chunk)
-            if not self.whole and self.size >= HEAD:
+            if self._exceeds or (not self.whole and self.size >= HEAD):
                 break
 
     def _expect(self, body: Body) -> None:
@@ -320,12 +323,15 @@ class _Download:
             IntegrityError: Something differs.
         """
         wrong = ""
-        if self._promised_size is not None and self.size != self._promised_size:
+        if self._exceeds:
+            wrong = f"more bytes than promised: at least {self.size} bytes instead of "
+            wrong += f"{self._promised_size}"
+        elif self._promised_size is not None and self.size != self._promised_size:
             wrong = f"{self.size} bytes instead of {self._promised_size}"
         elif self._checksum and self._hasher:
             digest = self._hasher.digest()
             if not self._checksum.matches(digest):
-                wrong = f"its {self._checksum.algorithm} checksum is not {self._checksum.value}"
+                wrong = f"its {self._checksum.algorithm} checksum is not {self._checksum.shown}"
                 wrong += self._also_tried(self._checksum)
         if wrong := wrong or self._gunzip.fault:
             msg = f"{self.file}: the downloaded file is damaged: {wrong}"
@@ -335,7 +341,7 @@ class _Download:
         """Words for a checksum that is of the decompressed bytes, which nobody documents."""
         if (hasher := checksum.hasher()) and not self._gunzip.fault:
             self.stored.seek(0)
-            for piece in decompress(self.stored):
+            for piece in decompress(self.stored, str(self.file)):
                 hasher.update(piece)
             if checksum.matches(hasher.digest()):
                 return ", which is the checksum of its decompressed bytes"

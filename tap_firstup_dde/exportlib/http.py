@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
+from tap_firstup_dde.exportlib.connection import in_time
 from tap_firstup_dde.exportlib.exceptions import (
     ExpiredURLError,
     FileGoneError,
@@ -37,29 +38,14 @@ T = TypeVar("T")
 
 CHUNK = 1 << 18  # bytes
 LONGEST_WAIT = 900.0  # seconds; a server that asks for more is left to the next run
+# Bytes, decompressed. A list of 100,000 files has about 30 MB.
+LARGEST_ANSWER = 64 << 20
+_YEAR = 365 * 86_400  # seconds
 _FIRST_PAUSE = 0.5  # seconds
 _LONGEST_PAUSE = 60.0  # seconds
 _REDIRECTS = 5  # one after the other, at most
 
 logger = logging.getLogger(__name__)
-
-
-class _NoAuth(AuthBase):
-    """Sends no credentials, not even those of a ``.netrc`` file."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
-def bare_session() -> requests.Session:
-    """A session that never retries by itself and sends no credentials by itself."""
-    for name in ("connection", "connectionpool", "response", "util.retry"):
-        logging.getLogger(f"urllib3.{name}").addFilter(SECRECY)
-    session = requests.Session()
-    session.auth = _NoAuth()
-    session.mount("https://", HTTPAdapter(max_retries=0))
-    session.mount("http://", HTTPAdapter(max_retries=0))
-    return session
 
 
 def is_secure(url: str) -> bool:
@@ -87,8 +73,8 @@ def with_retries(
     Args:
         action: Called at most ``retries + 1`` times.
         retries: How many times to try again.
-        pause: Waits that many seconds: what the server asked for, else half a second,
-            doubled each time up to a minute, less up to half of it at random.
+        pause: Waits that many seconds: half a second, doubled each time up to a minute, less up
+            to half of it at random; longer where the server asks for it.
 
     Raises:
         RetriableTransportError: The last try failed as well.
@@ -111,13 +97,14 @@ def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
     Raises:
         TransportError: The server asked to wait longer than a run should.
     """
-    seconds = error.retry_after
-    if seconds is None:
-        ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1))
-        seconds = ceiling * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
-    elif seconds > LONGEST_WAIT:
-        msg = f"{error.message}, and asks to wait {seconds:.0f} seconds"
+    asked = error.retry_after or 0.0
+    if asked > LONGEST_WAIT:
+        span = f"{asked:.0f} seconds" if asked < _YEAR else "more than a year"
+        most = f"{LONGEST_WAIT / 60:.0f}"
+        msg = f"{error.message}, and asks to wait longer than {most} minutes ({span})"
         raise TransportError(msg, "run again later: the state is kept")
+    ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt - 1, 30))
+    seconds: float = max(asked, ceiling * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
     message = "%s; trying again in %.1f s (%d of %d)"
     logger.warning(message, error.message, seconds, attempt, retries)
     return seconds
@@ -145,21 +132,35 @@ def send(
 
     Returns:
         The answer, whatever its status below 500, except 429; one that leads elsewhere only
-        where it is not followed.
+        where it is not followed, and then without its body. Another body is there as a whole,
+        unless the options have ``stream``.
 
     Raises:
         RetriableTransportError: No connection, a time-out, a broken answer, 429 or 5xx.
-        TransportError: The URL or the server's certificate is not usable.
+        TransportError: The URL or the server's certificate is not usable, or the answer is too
+            large.
     """
     for _ in range(_REDIRECTS):
         answer = _send_once(session, method, url, what, **options)
-        target = urljoin(url, answer.headers.get("Location", ""))
-        if not answer.is_redirect or not follow(target):
+        if not answer.is_redirect:
             return answer
         answer.close()
+        target = target_of(url, answer.headers["Location"])
+        if not target or not follow(target):
+            return answer
         url = target
     msg = f"{what}: {urlsplit(url).hostname} leads round in a circle"
     raise TransportError(msg, "check region, api_url and auth_url")
+
+
+def target_of(url: str, location: str) -> str:
+    """Where *url* leads to; empty where that is not a URL, or would give up encryption."""
+    try:
+        target = urljoin(url, location)
+        schemes = urlsplit(url).scheme, urlsplit(target).scheme
+    except ValueError:
+        return ""
+    return "" if schemes[0] == "https" != schemes[1] else target
 
 
 def _send_once(
@@ -168,7 +169,12 @@ def _send_once(
     """One request, redirects not followed; raises as `send` does."""
     host = urlsplit(url).hostname
     try:
-        answer = session.request(method, url, allow_redirects=False, **options)  # type: ignore[arg-type]
+        answer = session.request(
+            method,
+            url,
+            allow_redirects=False,
+            **{**options, "stream": True},  # type: ignore[arg-type]
+        )
     except requests.exceptions.SSLError:
         msg = f"{what}: the certificate of {host} cannot be verified"
         raise TransportError(msg, "check the host and the local certificate store") from None
@@ -182,7 +188,6 @@ def _send_once(
             msg, "check region, api_url, auth_url and the network"
         ) from None
     except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:  # requests' are the last
-        # Also where the answer leads to what is no URL, which requests looks at by itself.
         msg = f"{what}: {type(error).__name__} ({host})"
         raise TransportError(msg, "check region, api_url and auth_url") from None
     if answer.status_code == 429 or answer.status_code >= 500:
@@ -191,7 +196,37 @@ def _send_once(
         raise RetriableTransportError(
             msg, "run again later: the state is kept", retry_after=_retry_after(answer)
         )
+    if not options.get("stream") and not answer.is_redirect:
+        try:
+            body = _body(answer, what, options.get("timeout"))
+        finally:
+            answer.close()
+        answer.raw = BytesIO(body)
     return answer
+
+
+def _body(answer: requests.Response, what: str, timeout: object) -> bytes:
+    """An answer's whole body, decompressed; raises as `send` does."""
+    body = bytearray()
+    host = urlsplit(answer.url).hostname
+    try:
+        with in_time(timeout, answer.raw.shutdown):
+            for piece in answer.raw.stream(CHUNK, decode_content=True):
+                body += piece
+                if len(body) > LARGEST_ANSWER:
+                    break
+    except urllib3.exceptions.DecodeError:
+        msg = f"{what}: the answer of {host} cannot be decompressed"
+        raise TransportError(msg, "check api_url, auth_url and any proxy in between") from None
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        msg = f"{what}: {describe(error)} ({host})"
+        raise RetriableTransportError(
+            msg, "check region, api_url, auth_url and the network"
+        ) from None
+    if len(body) > LARGEST_ANSWER:
+        msg = f"{what}: the answer of {host} is larger than {LARGEST_ANSWER >> 20} MiB"
+        raise TransportError(msg, "check api_url, auth_url and any proxy in between")
+    return bytes(body)
 
 
 @contextmanager
@@ -286,19 +321,26 @@ def _start_of(content_range: str) -> int:
 
 
 def _retry_after(answer: requests.Response) -> float | None:
-    """Seconds of a ``Retry-After``, given as seconds or as a date; None without one."""
+    """Seconds of a ``Retry-After``, given as seconds or as a date; None without one.
+
+    A date is compared with the answer's own ``Date``: either clock may be wrong.
+    """
     value = answer.headers.get("Retry-After", "").strip()
-    if not value:
-        return None
-    if value.isdecimal():
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value):
         return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
+    if (moment := http_date(value)) is None:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    now = http_date(answer.headers.get("Date", "")) or datetime.now(UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def http_date(text: str) -> datetime | None:
+    """The time that a header states, aware; None when it is not one."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def describe(error: Exception) -> str:
@@ -326,7 +368,14 @@ def json_object(answer: requests.Response, what: str) -> dict[str, object]:
     except (ValueError, RecursionError):  # of numbers too long and values too deep, too
         content = None
     if not isinstance(content, dict):
-        kind = answer.headers.get("Content-Type", "no content type")
+        kind = content_type(answer) or "no content type"
         msg = f"{what}: the answer is not a JSON object ({kind}, {len(answer.content)} bytes)"
         raise FormatError(msg, "check api_url, auth_url and any proxy in between")
     return content
+
+
+def content_type(answer: requests.Response) -> str:
+    """What an answer says it holds, short enough for a message; empty when it does not say."""
+    # Struck out before it is cut: the beginning of a secret is not recognised.
+    kind = SECRECY.scrub(answer.headers.get("Content-Type", ""))
+    return kind.partition(";")[0].strip()[:40]

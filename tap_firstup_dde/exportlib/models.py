@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from tap_firstup_dde.exportlib.secrecy import printable
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from contextlib import AbstractContextManager
@@ -96,8 +98,7 @@ class ExportFile:
 
     def __str__(self) -> str:
         """The name that messages use: in one line, and nothing that a terminal obeys."""
-        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in self.source)
-        return f"{self.stream} {shown}"
+        return f"{self.stream} {printable(self.source)}"
 
 
 @dataclass(frozen=True, slots=True)

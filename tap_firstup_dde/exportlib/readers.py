@@ -121,7 +121,7 @@ class Source:
     def _pieces(self) -> Iterator[bytes]:
         """The decompressed bytes, from the beginning."""
         self.stored.seek(0)
-        return decompress(self.stored, self.most)
+        return decompress(self.stored, self.what, self.most, cut=self.cut)
 
     def _of_pieces(self, pieces: Callable[[], Iterator[bytes]]) -> Reader:
         """A reader of decompressed bytes."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import html
+import json
 import logging
 import re
 import sys
 import traceback
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -23,18 +27,27 @@ _BEARER = re.compile(r"(?i)\b(bearer|basic) [\w.~+/=-]+")
 
 
 class Secrecy(logging.Filter):
-    """Strikes secrets, tokens and the queries of URLs out of log records and their tracebacks."""
+    """Strikes secrets, tokens and the queries of URLs out of log records and their tracebacks.
+
+    What a terminal would obey is replaced, too: servers choose parts of messages.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._secrets: set[str] = set()
+        self._forms: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
 
     def guard(self, values: Any) -> None:
         """Keep every text within *values*, which may be nested, out of what is logged from now on.
 
         It takes the handlers that there are: a logger's filter does not see its children's records.
         """
-        self._secrets.update(text for text in _texts(values) if len(text) >= _SHORTEST)
+        forms = self._forms.union(*(_forms(text) for text in _texts(values)))
+        if forms != self._forms:
+            ordered = sorted(forms, key=len, reverse=True)
+            # Host names come back in lower case, percent-encoding in either.
+            self._pattern = re.compile("|".join(map(re.escape, ordered)), re.IGNORECASE)
+            self._forms = forms
         # The last resort is whose the records are where nobody has set up any logging.
         for handler in (*logging.getLogger().handlers, logging.lastResort):
             if handler:
@@ -42,18 +55,36 @@ class Secrecy(logging.Filter):
 
     def scrub(self, text: str) -> str:
         """*text* without what must not be shown."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
+        if self._pattern:
+            text = self._pattern.sub("***", text)
         return _BEARER.sub(r"\1 ***", _QUERY.sub("?…", text))
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = self.scrub(record.getMessage()), None
+        if isinstance(record.args, tuple):
+            # What is put into a message is one line of it.
+            record.args = tuple(
+                printable(self.scrub(value)) if isinstance(value, str) else value
+                for value in record.args
+            )
+        record.msg, record.args = _harmless(self.scrub(record.getMessage())), None
         if record.exc_info and record.exc_info[0]:
             told = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
             # The formatter takes this text instead of the exception's own.
-            record.exc_text, record.exc_info = self.scrub(told), None
+            record.exc_text, record.exc_info = _harmless(self.scrub(told)), None
         return True
+
+
+def printable(text: str) -> str:
+    """*text* in one line, without what a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _harmless(text: str) -> str:
+    """*text* without what a terminal would obey, in as many lines as it has."""
+    return "\n".join(map(printable, text.expandtabs().split("\n")))
 
 
 SECRECY = Secrecy()
@@ -68,3 +99,31 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _texts(inner)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Every form in which a secret may come back: by lines, and as JSON, URLs and `repr` spell it.
+
+    None is so short that it is in many words.
+    """
+    for part in {secret, secret.strip(), *map(str.strip, secret.splitlines())}:
+        if len(part.strip()) < _SHORTEST:
+            continue
+        # Headers are read as Latin-1, whatever a server means.
+        for text in (part, part.encode(errors="replace").decode("latin-1")):
+            escaped = text.encode("unicode_escape").decode()
+            data = text.encode(errors="replace")
+            for form in (
+                text,
+                repr(text)[1:-1],
+                escaped,
+                escaped.replace("\\", "\\\\"),
+                json.dumps(text)[1:-1],
+                json.dumps(text, ensure_ascii=False)[1:-1],
+                quote(text, safe="", errors="replace"),
+                quote(text, errors="replace"),
+                quote_plus(text, errors="replace"),
+                html.escape(text),
+                b64encode(data).decode().rstrip("="),
+            ):
+                yield from (form, printable(form))
