@@ -343,7 +343,7 @@ class ExportStream(Stream):
         keyed = self._is_keyed_by_program()
         if keyed and not (program or self._transport.programs):
             msg = (
-                f"{self.name}: the key names {PROGRAM_ID}, and no answer says whose files they are"
+                f"{self.name}: the key names {PROGRAM_ID}, and nothing says whose files they are"
             )
             raise SettingsError(msg, f"leave it out of primary_keys.{self.name}")
         self._has_programs = keyed or bool(self.stream_state.get("programs"))
