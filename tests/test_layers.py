@@ -16,11 +16,12 @@ PACKAGE = Path(tap_firstup_dde.__file__).parent
 # Each row may import only from rows above it.
 LAYERS = [
     {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"},
-    {"exportlib.checksum"},
+    {"exportlib.checksum", "exportlib.cells"},
     {"exportlib.models"},
     {"exportlib.http", "exportlib.compression", "exportlib.rows"}
     | {"exportlib.schema", "exportlib.storage"},
-    {"exportlib.formats", "exportlib.folder"},
+    {"exportlib.formats", "exportlib.folder", "exportlib.workbook"},
+    {"exportlib.worksheet"},
     {"exportlib.readers"},
     {"exportlib.extract", "exportlib.encoding"},
     {"exportlib.look"},
