@@ -110,9 +110,6 @@ class Source:
             return CSVReader((), self.what, self.reserved)
         if magic != _ZIP:
             return self._of_pieces(self._pieces)
-        if self.cut:
-            # An archive's contents are listed at its end: it says nothing yet.
-            return CSVReader((), self.what, self.reserved)
         return self._of_archive()
 
     def _pieces(self) -> Iterator[bytes]:
@@ -150,6 +147,9 @@ class Source:
         try:
             archive = zipfile.ZipFile(self.stored)
         except Exception as error:  # noqa: BLE001 - zipfile raises what it likes
+            if self.cut:
+                # An archive's contents are listed at its end: it says nothing yet.
+                return CSVReader((), self.what, self.reserved)
             msg = f"{self.what}: the zip archive cannot be read ({error})"
             raise FormatError(msg, "report the file to its vendor") from None
         members = [
@@ -172,6 +172,8 @@ class Source:
             return WorkbookReader(
                 workbook, self.stored, self.reserved, divert=self.divert, beginning=self.cut
             )
+        if self.cut:
+            return CSVReader((), self.what, self.reserved)
         # Nothing may go out of a file before all of it is proven.
         for member in members:
             for _ in _member(archive, member, self.what)():

@@ -6,7 +6,7 @@ import posixpath
 from array import array
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote
 from xml.parsers import expat
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     from tap_firstup_dde.exportlib.cells import Kind
 
-LONGEST_ITEM = 64 << 20  # bytes of one row, one text or one tag
+LONGEST_ITEM = 64 << 20  # bytes of one row or one text
 PART = 64  # bytes that a piece of text takes in memory beside its characters
 HINT = "report the file to its vendor"
 _MOST_TEXT = 256 << 20  # bytes of all shared texts
 _MOST_XML = 4 << 30  # bytes of one part
-_LARGE = 256 << 20  # bytes of a part; what is less does no harm
+_LONGEST_TAG = 4 << 20  # bytes of one tag, which the parser scans again with each piece
+_LARGE = 64 << 20  # bytes of a part; what is less does no harm
 _HIGHEST_RATIO = 200  # of a part; sheets with a reference in each cell stay below 50
 _PIECE = 1 << 18  # bytes of XML parsed at a time
 _SEPARATOR = " "  # between the namespace and the name of a tag
@@ -72,7 +73,11 @@ class Events:
         """Take a piece of text."""
 
     def unfinished(self) -> int:
-        """Bytes, roughly, that are held for an item whose end is still to come."""
+        """Bytes, roughly, that are held for an item whose end is still to come.
+
+        Raises:
+            ValueError: It is not acceptable.
+        """
         return 0
 
 
@@ -166,17 +171,19 @@ class Workbook:
         parser.StartElementHandler = handler.start
         parser.EndElementHandler = handler.end
         parser.CharacterDataHandler = handler.data
-        parser.StartDoctypeDeclHandler = _refuse
+        parser.StartDoctypeDeclHandler = _refuse_document_type
         fed = 0
         for piece in chain(self._pieces(part), (b"",)):
+            fed += len(piece)
             try:
                 parser.Parse(piece, not piece)
+                if handler.unfinished() > LONGEST_ITEM:
+                    refuse(f"an item is longer than {LONGEST_ITEM} bytes")
+                # Of a tag, the parser has passed nothing before its end.
+                if fed - parser.CurrentByteIndex > _LONGEST_TAG:
+                    refuse(f"a tag is longer than {_LONGEST_TAG} bytes")
             except (expat.ExpatError, LookupError, ValueError) as error:
                 raise self.error(part, str(error)) from None
-            fed += len(piece)
-            # What the parser holds back of a tag whose end is still to come is not parsed yet.
-            if max(handler.unfinished(), fed - parser.CurrentByteIndex) > LONGEST_ITEM:
-                raise self.error(part, f"an item of it is longer than {LONGEST_ITEM} bytes")
             yield
 
     def _parse(self, part: str, handler: Events) -> None:
@@ -189,8 +196,9 @@ class Workbook:
         member = self._members.get(_key(part))
         if member is None:
             raise self.error(part, "it is missing")
-        ratio = member.file_size / max(1, member.compress_size)
-        if member.file_size > _MOST_XML or (member.file_size > _LARGE and ratio > _HIGHEST_RATIO):
+        if member.file_size > _MOST_XML:
+            raise self.error(part, f"it is longer than {_MOST_XML} bytes")
+        if member.file_size > max(_LARGE, _HIGHEST_RATIO * member.compress_size):
             msg = f"{self.what}: it decompresses to more than {_HIGHEST_RATIO} times its size"
             raise FormatError(msg, HINT)
         try:
@@ -233,7 +241,7 @@ class SharedTexts:
     def __init__(self, workbook: Workbook, part: str | None) -> None:
         self._workbook = workbook
         self._text = bytearray()
-        self._ends = array("Q", [0])
+        self._ends = array("I", [0])
         self._read = self._pieces(part) if part else iter(())
 
     def get(self, index: int) -> str | None:
@@ -258,7 +266,7 @@ class SharedTexts:
                 self._text += unescaped(text).encode()
                 self._ends.append(len(self._text))
             handler.found.clear()
-            if len(self._text) + 8 * len(self._ends) > _MOST_TEXT:
+            if len(self._text) + 4 * len(self._ends) > _MOST_TEXT:
                 reason = f"its texts are longer than {_MOST_TEXT} bytes"
                 raise self._workbook.error(part, reason)
             yield
@@ -278,8 +286,7 @@ class _Book(Events):
         tag = self._TAGS.get(name)
         if not self._is_workbook:
             if tag != "workbook":
-                message = "it is not a workbook"
-                raise ValueError(message)
+                refuse("it is not a workbook")
             self._is_workbook = True
         elif tag == "workbookPr":
             self.since_1904 = attributes.get("date1904") in {"1", "true", "on"}
@@ -390,7 +397,11 @@ def _relations_of(part: str) -> str:
     return posixpath.join(folder, "_rels", f"{name}.rels")
 
 
-def _refuse(*_: object) -> None:
-    """Refuse a document type: no part has one, and entities could grow without end."""
-    message = "it has a document type"
-    raise ValueError(message)
+def refuse(reason: str) -> NoReturn:
+    """Raise the ValueError that a part is not acceptable."""
+    raise ValueError(reason)
+
+
+def _refuse_document_type(*_: object) -> NoReturn:
+    """Refuse a document type: no part has one, and its entities could grow without end."""
+    refuse("it has a document type")

@@ -22,7 +22,7 @@ from tap_firstup_dde.exportlib.formats import (
     Malformed,
     column_names,
 )
-from tap_firstup_dde.exportlib.workbook import HINT, LONGEST_ITEM, PART, Events, shown, tags
+from tap_firstup_dde.exportlib.workbook import HINT, LONGEST_ITEM, PART, Events, refuse, shown, tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -133,19 +133,12 @@ class WorkbookReader:
         return Batch(pl.DataFrame(list(series)), pl.Series(numbers, dtype=pl.Int64), malformed)
 
     def _rows(self) -> Iterator[_Row]:
-        """The rows below the headers; of a faulty one all cells, else one for each column."""
+        """The rows below the headers: a cell for each column, and of a faulty one all others."""
         width = len(self.columns)
         for sheet, places in self._sheets:
             in_order = places == sorted(places)
-            for cells, fault in islice(_rows(self._workbook, sheet), 1, None):
-                if not fault and len(cells) > width and any(cells[width:]):
-                    last = max(place for place, cell in enumerate(cells, start=1) if cell)
-                    yield cells[:last], f"{last} cells instead of {width}"
-                elif fault:
-                    yield cells, fault
-                else:
-                    row = cells[:width] + [None] * (width - len(cells))
-                    yield row if in_order else [row[place] for place in places], ""
+            for cells, fault in islice(_rows(self._workbook, sheet, width), 1, None):
+                yield cells if in_order or fault else [cells[place] for place in places], fault
 
     def _labels(self, sheet: Sheet) -> list[str]:
         """A sheet's header row, the first that is not blank; empty where there is none.
@@ -153,7 +146,7 @@ class WorkbookReader:
         Raises:
             FormatError: It cannot be read.
         """
-        cells, fault = next(_rows(self._workbook, sheet), ([], ""))
+        cells, fault = next(_rows(self._workbook, sheet, _MOST_CELLS), ([], ""))
         labels = [cell or "" for cell in cells]
         while labels and not labels[-1]:
             labels.pop()
@@ -187,8 +180,8 @@ class WorkbookReader:
             )
 
 
-def _rows(workbook: Workbook, sheet: Sheet) -> Iterator[_Row]:
-    """The rows of a sheet that have a value, the header row among them.
+def _rows(workbook: Workbook, sheet: Sheet, width: int) -> Iterator[_Row]:
+    """The rows of a sheet that have a value, the header row among them, as *width* cells each.
 
     Raises:
         FormatError: The sheet or the shared texts cannot be read.
@@ -196,16 +189,17 @@ def _rows(workbook: Workbook, sheet: Sheet) -> Iterator[_Row]:
     handler = _Cells()
     for _ in workbook.events(sheet.part, handler):
         for stored in handler.rows:
-            cells, fault = _texts(workbook, sheet, stored)
+            cells, fault = _texts(workbook, sheet, stored, width)
             if fault or any(cells):
                 yield cells, fault
         handler.rows.clear()
 
 
-def _texts(workbook: Workbook, sheet: Sheet, row: Sequence[_Stored]) -> _Row:
-    """A row's cells as text; one that cannot be read as it is stored."""
-    cells: list[str | None] = [None] * (row[-1][0] + 1)
-    fault, size = "", 0
+def _texts(workbook: Workbook, sheet: Sheet, row: Iterable[_Stored], width: int) -> _Row:
+    """A row's cells as text; what cannot be read as it is stored, values beyond *width* last."""
+    cells: list[str | None] = [None] * width
+    beyond: list[str] = []
+    fault, size, last = "", 0, 0
     for column, kind, style, stored in row:
         text: str | None = stored
         if stored is None:
@@ -223,11 +217,14 @@ def _texts(workbook: Workbook, sheet: Sheet, row: Sequence[_Stored]) -> _Row:
             what = "the number of a shared text" if kind == "s" else "a number"
             fault = fault or f"cell {column + 1} does not hold {what}"
             text = stored
-        if column >= len(cells):  # not in order
-            cells += [None] * (column + 1 - len(cells))
-        if cells[column] is not None:
-            fault = fault or f"two cells in column {column + 1}"
-        cells[column] = text
+        if column < width:
+            fault = fault or ("two cells of one column" if cells[column] is not None else "")
+            cells[column] = text
+        elif text:
+            beyond.append(text)
+            last = max(last, column + 1)
+    if beyond:
+        return [*cells, *beyond], fault or f"{last} cells instead of {width}"
     return cells, fault
 
 
@@ -271,8 +268,7 @@ class _Cells(Events):
             self._column = -1
             self._count += 1
             if self._count > _MOST_ROWS:
-                message = f"it has more than {_MOST_ROWS} rows"
-                raise ValueError(message)
+                refuse(f"it has more than {_MOST_ROWS} rows")
         elif tag == "f":
             self._has_formula = True
         elif tag == "is":
@@ -293,8 +289,7 @@ class _Cells(Events):
             letters = reference.rstrip(_DIGITS) if reference else ""
             self._column = _column(letters) if letters else self._column + 1
             if self._column >= _MOST_CELLS:
-                message = f"a row has more than {_MOST_CELLS} cells"
-                raise ValueError(message)
+                refuse(f"a row has more than {_MOST_CELLS} cells")
             if self._has_value or self._has_formula:
                 self._add()
         elif tag == "row":
@@ -316,6 +311,8 @@ class _Cells(Events):
         self._row.append((self._column, kind, self._cell.get("s"), None if unknown else value))
 
     def unfinished(self) -> int:
+        if len(self._row) > _MOST_CELLS:
+            refuse(f"a row has more than {_MOST_CELLS} cells")
         values = (value or "" for *_, value in self._row)
         return sum(len(value) + PART for value in (*values, *self._value))
 
@@ -331,6 +328,5 @@ def _column(letters: str) -> int:
     for letter in letters.upper():
         place = 26 * place + _LETTERS.find(letter) + 1
         if letter not in _LETTERS or place > _MOST_CELLS:
-            message = "a cell's reference is not one"
-            raise ValueError(message)
+            refuse("a cell's reference is not one")
     return place - 1
