@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
+PACKAGE_TYPES = "http://schemas.openxmlformats.org/package/2006/content-types"
+CONTENT = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 STRICT = {
     MAIN: "http://purl.oclc.org/ooxml/spreadsheetml/main",
     OFFICE: "http://purl.oclc.org/ooxml/officeDocument/relationships",
@@ -82,7 +84,19 @@ def parts(
         related += f'<Relationship Id="t" Type="{OFFICE}/sharedStrings" Target="/xl/texts.xml"/>'
         found["xl/texts.xml"] = f'<sst xmlns="{MAIN}">{shared}</sst>'
     related += f'<Relationship Id="s" Type="{OFFICE}/styles" Target="styles.xml"/>'
+    kinds = {
+        "xl/workbook.xml": "sheet.main",
+        "xl/styles.xml": "styles",
+        "xl/texts.xml": "sharedStrings",
+    }
+    types = "".join(
+        f'<Override PartName="/{name}" ContentType="{CONTENT}.{kinds.get(name, "worksheet")}+xml"/>'
+        for name in (*kinds, *found)
+    )
     return {
+        "[Content_Types].xml": f'<Types xmlns="{PACKAGE_TYPES}">{types}</Types>',
+        "_rels/.rels": f'<Relationships xmlns="{PACKAGE}"><Relationship Id="w" '
+        f'Type="{OFFICE}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
         "xl/workbook.xml": f'<workbook xmlns="{MAIN}" xmlns:r="{OFFICE}">'
         f"<workbookPr {properties}/><sheets>{listed}</sheets></workbook>",
         "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{PACKAGE}">{related}</Relationships>',
@@ -531,16 +545,14 @@ PARTS = parts({"Users": USERS}, shared="")
             }
         },
         {
-            name.replace("xl/", "book/"): content.replace("/xl/", "/book/")
+            name.replace("xl/", "book/"): content.replace("xl/", "book/")
             for name, content in PARTS.items()
-        }
-        | {
-            "[Content_Types].xml": "<Types/>",
-            "_rels/.rels": f'<Relationships xmlns="{PACKAGE}"><Relationship Id="a" '
-            f'Type="{OFFICE}/officeDocument" Target="book/workbook.xml"/></Relationships>',
         },
+        {name: content for name, content in PARTS.items() if name != "_rels/.rels"},
         {
-            name: content.replace("<", "<x:").replace("<x:/", "</x:").replace("xmlns=", "xmlns:x=")
+            name: content
+            if name == "[Content_Types].xml"
+            else content.replace("<", "<x:").replace("<x:/", "</x:").replace("xmlns=", "xmlns:x=")
             for name, content in PARTS.items()
         },
         {name: content.replace("><", ">\n  <") for name, content in PARTS.items()},
@@ -552,7 +564,8 @@ PARTS = parts({"Users": USERS}, shared="")
     ],
     ids=(
         "strict order upper-case backslashes absolute-targets relative-targets chart-sheet "
-        "main-part-elsewhere prefixes indented utf-16 no-shared-texts broken-looks"
+        "main-part-elsewhere no-package-relations prefixes indented utf-16 no-shared-texts "
+        "broken-looks"
     ).split(),
 )  # fmt: skip
 def test_packages(members: Mapping[str, str | bytes]) -> None:
