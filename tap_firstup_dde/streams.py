@@ -463,15 +463,15 @@ class ExportStream(Stream):
         file = spooled.file
         # Larger blocks are a tenth faster; RECORD lines would make too much of them.
         block = 2 * BLOCK if full else BLOCK
-        reader = self._reader(spooled, block)
+        incremental = self._is_incremental()
+        skip = self._bookmark.rows_read(file) if incremental else 0
+        reader = self._reader(spooled, block, skip)
         if any(name not in self._types for name in reader.columns):
             seen = Look((*self._types, *reader.columns)) | look_into(spooled, self._sources().known)
             self._settle_types(seen)
             self._write_schema_again()
-            reader = self._reader(spooled, block)
+            reader = self._reader(spooled, block, skip)
         cut_off, _ = self._bookmark.in_progress
-        incremental = self._is_incremental()
-        skip = self._bookmark.rows_read(file) if incremental else 0
         if self._bookmark.has_changed(file):
             self.logger.warning(
                 "%s: another file of this name was delivered, and is read from its beginning", file
@@ -500,9 +500,9 @@ class ExportStream(Stream):
                 since_state = 0
         report.tell(rows, self._types, self._wanted())
 
-    def _reader(self, spooled: Spooled, block: int) -> Reader:
-        """A reader of a file from its beginning."""
-        return spooled.reader(ADDED, block=block, divert=self._malformed is not None)
+    def _reader(self, spooled: Spooled, block: int, skip: int) -> Reader:
+        """A reader of a file from its beginning; the first *skip* rows may lack their values."""
+        return spooled.reader(ADDED, block=block, divert=self._malformed is not None, skip=skip)
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""

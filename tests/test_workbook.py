@@ -19,7 +19,8 @@ from tap_firstup_dde.documented import ADDED
 from tap_firstup_dde.exportlib import workbook, worksheet
 from tap_firstup_dde.exportlib.cells import kind_of, plain, unescaped
 from tap_firstup_dde.exportlib.cells import moment as moment_of
-from tap_firstup_dde.exportlib.exceptions import FormatError
+from tap_firstup_dde.exportlib.exceptions import FormatError, StateError
+from tap_firstup_dde.exportlib.formats import parts as read_parts
 from tap_firstup_dde.exportlib.readers import Source
 from tests.singer import command, run
 from tests.test_folder import deliver, reading
@@ -726,6 +727,43 @@ def test_beginning() -> None:
     assert [batch.frame.height for batch in reader] == [10_000]
     cut = Source(io.BytesIO(content[:-99]), "file", ADDED, block=1, divert=True, cut=True).open()
     assert list(cut) == []
+
+
+@pytest.mark.parametrize("skip", [0, 1, 2, 3, 4, 9])
+def test_resumed(monkeypatch: pytest.MonkeyPatch, skip: int) -> None:
+    """A resumed run converts no row that it skips; the others have the same numbers and values."""
+    blank = '<c t="s"><v>0</v></c><c s="1"/>'
+    sheets = {
+        "A": rows(text("User ID", "n"), text("u1", "1"), blank, '<c t="s"><v>1</v></c>', blank),
+        "B": rows(blank, text("N", "user id"), text("3", "u3"), blank, text("4", "u4")),
+    }
+    content = packed(parts(sheets, shared="<si><t/></si><si><t>u2</t></si>", formats=["0"]))
+    converted: list[object] = []
+    texts = worksheet._texts
+
+    def counting(*arguments: Any) -> Any:
+        converted.append(arguments[2])
+        return texts(*arguments)
+
+    source = Source(io.BytesIO(content), "file", ADDED, block=1, divert=False, skip=skip)
+    reader = source.open()
+    monkeypatch.setattr(worksheet, "_texts", counting)
+    if skip > 4:
+        with pytest.raises(
+            StateError, match=f"says that {skip} rows of it were read, and it has 4"
+        ):
+            list(read_parts(reader, "file", skip=skip, most=10))
+        return
+    found = list(read_parts(reader, "file", skip=skip, most=10))
+    expected = list(enumerate([("u1", "1"), ("u2", None), ("u3", "3"), ("u4", "4")], start=1))
+    numbered = [
+        pair for part in found for pair in zip(part.numbers, part.frame.rows(), strict=True)
+    ]
+    assert numbered == expected[skip:]
+    values = [cell[3] for row in converted for cell in row]  # type: ignore[attr-defined]
+    assert [f"u{n}" for n in (1, 3, 4) if f"u{n}" in values] == [
+        f"u{n}" for n in (1, 3, 4) if n >= skip
+    ]
 
 
 def test_nothing_on_stderr(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ class Source:
         divert: Whether a row that cannot be read comes as a `Malformed` one.
         most: How many of the stored bytes to read; None for all.
         cut: Whether the bytes may end anywhere.
+        skip: Rows at the beginning that the caller leaves out: they may come without values.
     """
 
     def __init__(  # noqa: PLR0913 - ways of one reading
@@ -88,6 +89,7 @@ class Source:
         divert: bool,
         most: int | None = None,
         cut: bool = False,
+        skip: int = 0,
     ) -> None:
         """Nothing is read yet."""
         self.stored = stored
@@ -97,6 +99,7 @@ class Source:
         self.divert = divert
         self.most = most
         self.cut = cut
+        self.skip = skip
 
     def open(self) -> Reader:
         """The reader that the file's first bytes ask for.
@@ -170,7 +173,11 @@ class Source:
             if not self.cut:
                 workbook.prove()
             return WorkbookReader(
-                workbook, self.stored, self.reserved, divert=self.divert, beginning=self.cut
+                workbook,
+                self.reserved,
+                divert=self.divert,
+                skip=self.skip,
+                beginning=self.cut,
             )
         if self.cut:
             return CSVReader((), self.what, self.reserved)

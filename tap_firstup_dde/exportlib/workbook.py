@@ -99,6 +99,7 @@ class Workbook:
 
     Attributes:
         what: The file, as messages name it.
+        stored: The file itself, None once it is closed.
         sheets: The visible sheets of cells, in order.
         has_hidden: True if there are others that are hidden.
         since_1904: True if dates count from 1904.
@@ -113,6 +114,7 @@ class Workbook:
             FormatError: A part that is needed is missing or cannot be read.
         """
         self.what = what
+        self.stored = archive.fp
         self._archive = archive
         self._members = {_key(member.filename): member for member in archive.infolist()}
         main = _WORKBOOK

@@ -57,19 +57,19 @@ class WorkbookReader:
 
     Args:
         workbook: Where they are.
-        stored: The file that the workbook is read from.
         reserved: Column names that the file's own columns may not take.
         divert: True if a row that cannot be read becomes a `Malformed` one.
+        skip: Rows at the beginning that are counted but not converted.
         beginning: True if the first batch is enough.
     """
 
     def __init__(
         self,
         workbook: Workbook,
-        stored: IO[bytes],
         reserved: Iterable[str],
         *,
         divert: bool,
+        skip: int = 0,
         beginning: bool = False,
     ) -> None:
         """Read the header row of each visible sheet.
@@ -79,8 +79,8 @@ class WorkbookReader:
         """
         self.columns: list[str] = []
         self._workbook = workbook
-        self._stored = stored
         self._divert = divert
+        self._skip = skip
         self._beginning = beginning
         # Each sheet with the places that the columns have there.
         self._sheets: list[tuple[Sheet, list[int]]] = []
@@ -105,7 +105,10 @@ class WorkbookReader:
         malformed: list[Malformed] = []
         size = 0
         most = min(_ROWS, _CELLS // max(1, len(self.columns)))
+        number = 0
         for number, (cells, fault) in enumerate(self._rows(), start=1):
+            if number < self._skip:
+                continue
             if not fault:
                 rows.append(cells)
                 numbers.append(number)
@@ -121,6 +124,8 @@ class WorkbookReader:
                 if self._beginning:
                     return
                 rows, numbers, malformed, size = [], [], [], 0
+        if number < self._skip:  # fewer rows than were read before: the last one tells how many
+            rows, numbers = [[None] * len(self.columns)], [number]
         if rows or malformed:
             yield self._batch(rows, numbers, malformed)
 
@@ -134,10 +139,12 @@ class WorkbookReader:
 
     def _rows(self) -> Iterator[_Row]:
         """The rows below the headers: a cell for each column, and of a faulty one all others."""
-        width = len(self.columns)
+        width, done = len(self.columns), 0
         for sheet, places in self._sheets:
             in_order = places == sorted(places)
-            for cells, fault in islice(_rows(self._workbook, sheet, width), 1, None):
+            below = islice(_rows(self._workbook, sheet, width, self._skip - done), 1, None)
+            for cells, fault in below:
+                done += 1
                 yield cells if in_order or fault else [cells[place] for place in places], fault
 
     def _labels(self, sheet: Sheet) -> list[str]:
@@ -164,9 +171,10 @@ class WorkbookReader:
 
     def _warn(self) -> None:
         """Name the sheets that are not read, once for each file."""
-        if self._stored in _WARNED:
+        stored = self._workbook.stored
+        if stored is None or stored in _WARNED:
             return
-        _WARNED.add(self._stored)
+        _WARNED.add(stored)
         if self._unread:
             logger.warning(
                 "%s: %d sheet(s) with other columns than the first are not read: %s",
@@ -180,15 +188,24 @@ class WorkbookReader:
             )
 
 
-def _rows(workbook: Workbook, sheet: Sheet, width: int) -> Iterator[_Row]:
-    """The rows of a sheet that have a value, the header row among them, as *width* cells each.
+def _rows(workbook: Workbook, sheet: Sheet, width: int, skip: int = 0) -> Iterator[_Row]:
+    """The rows of a sheet that have a value, the header row first, as *width* cells each.
+
+    Those before the row *skip*, counted from the header, are null: they are not converted.
 
     Raises:
         FormatError: The sheet or the shared texts cannot be read.
     """
     handler = _Cells()
+    number = 0
+    skipped: _Row = ([None] * width, "")
     for _ in workbook.events(sheet.part, handler):
         for stored in handler.rows:
+            if number < skip:
+                if any(_has_value(workbook, cell) for cell in stored):
+                    number += 1
+                    yield skipped
+                continue
             cells, fault = _texts(workbook, sheet, stored, width)
             if fault or any(cells):
                 yield cells, fault
@@ -218,7 +235,7 @@ def _texts(workbook: Workbook, sheet: Sheet, row: Iterable[_Stored], width: int)
             fault = fault or f"cell {column + 1} does not hold {what}"
             text = stored
         if column < width:
-            fault = fault or ("two cells of one column" if cells[column] is not None else "")
+            fault = fault or ("two cells of one column" if cells[column] else "")
             cells[column] = text
         elif text:
             beyond.append(text)
@@ -226,6 +243,14 @@ def _texts(workbook: Workbook, sheet: Sheet, row: Iterable[_Stored], width: int)
     if beyond:
         return [*cells, *beyond], fault or f"{last} cells instead of {width}"
     return cells, fault
+
+
+def _has_value(workbook: Workbook, cell: _Stored) -> bool:
+    """True if a cell makes its row one that is not blank."""
+    _, kind, _, stored = cell
+    if kind != "s" or not stored or not _INDEX.fullmatch(stored):
+        return stored != ""
+    return workbook.texts.get(int(stored)) != ""
 
 
 def _value(stored: str, kind: str | None, shows: Kind | None, since_1904: bool) -> str | None:  # noqa: FBT001 - called for each cell
