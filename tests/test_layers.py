@@ -16,7 +16,7 @@ PACKAGE = Path(tap_firstup_dde.__file__).parent
 # Each row may import only from rows above it.
 LAYERS = [
     {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"},
-    {"exportlib.checksum", "exportlib.cells"},
+    {"exportlib.checksum", "exportlib.cells", "exportlib.markup"},
     {"exportlib.models"},
     {"exportlib.http", "exportlib.compression", "exportlib.rows"}
     | {"exportlib.schema", "exportlib.storage"},

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_firstup_dde.documented import ADDED
-from tap_firstup_dde.exportlib import workbook, worksheet
+from tap_firstup_dde.exportlib import markup, workbook, worksheet
 from tap_firstup_dde.exportlib.cells import kind_of, plain, unescaped
 from tap_firstup_dde.exportlib.cells import moment as moment_of
 from tap_firstup_dde.exportlib.exceptions import FormatError, StateError
@@ -651,9 +651,9 @@ LONG = rows(text("User ID", "n"), *[text("u1", "1")] * 40)
             book("<row>" + '<c r="A1"><v>1</v></c>' * 9),
             "a row has more than 2 cells",
         ),
-        (workbook, "LONGEST_ITEM", 999, book("<row>" + text("a" * 999)), "an item is longer than"),
+        (markup, "LONGEST_ITEM", 999, book("<row>" + text("a" * 999)), "an item is longer than"),
         (
-            workbook,
+            markup,
             "LONGEST_ITEM",
             999,
             book(
@@ -669,7 +669,7 @@ LONG = rows(text("User ID", "n"), *[text("u1", "1")] * 40)
             book(rows('<c t="s"><v>0</v></c>' * 9), shared=f"<si><t>{'a' * 12}</t></si>"),
             "a row is longer than 99 bytes",
         ),
-        (workbook, "_LONGEST_TAG", 99, book(f'<row x="{"a" * 999}"/>'), "a tag is longer than 99"),
+        (markup, "_LONGEST_TAG", 99, book(f'<row x="{"a" * 999}"/>'), "a tag is longer than 99"),
         (
             workbook,
             "_MOST_TEXT",

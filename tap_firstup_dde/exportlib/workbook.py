@@ -5,13 +5,12 @@ from __future__ import annotations
 import posixpath
 from array import array
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
-from xml.parsers import expat
 
 from tap_firstup_dde.exportlib.cells import BUILT_IN, kind_of, unescaped
 from tap_firstup_dde.exportlib.exceptions import FormatError
+from tap_firstup_dde.exportlib.markup import PART, SEPARATOR, Events, parse, refuse, tags
 
 if TYPE_CHECKING:
     import zipfile
@@ -19,66 +18,23 @@ if TYPE_CHECKING:
 
     from tap_firstup_dde.exportlib.cells import Kind
 
-LONGEST_ITEM = 64 << 20  # bytes of one row or one text
-PART = 64  # bytes that a piece of text takes in memory beside its characters
 HINT = "report the file to its vendor"
 _MOST_TEXT = 256 << 20  # bytes of all shared texts
 _MOST_XML = 4 << 30  # bytes of one part
-_LONGEST_TAG = 4 << 20  # bytes of one tag, which the parser scans again with each piece
 _LARGE = 64 << 20  # bytes of a part; what is less does no harm
 _HIGHEST_RATIO = 200  # of a part; sheets with a reference in each cell stay below 50
 _PIECE = 1 << 18  # bytes of XML parsed at a time
-_SEPARATOR = " "  # between the namespace and the name of a tag
-_NAMESPACES = (
-    "http://schemas.openxmlformats.org/spreadsheetml/2006/main",
-    "http://purl.oclc.org/ooxml/spreadsheetml/main",
-)
 _ID = tuple(
-    f"{namespace}{_SEPARATOR}id"
+    f"{namespace}{SEPARATOR}id"
     for namespace in (
         "http://schemas.openxmlformats.org/officeDocument/2006/relationships",
         "http://purl.oclc.org/ooxml/officeDocument/relationships",
     )
 )
 _RELATIONSHIP = (
-    f"http://schemas.openxmlformats.org/package/2006/relationships{_SEPARATOR}Relationship"
+    f"http://schemas.openxmlformats.org/package/2006/relationships{SEPARATOR}Relationship"
 )
 _WORKBOOK = "xl/workbook.xml"  # where it is unless the package says otherwise
-
-
-def tags(*names: str) -> Mapping[str, str]:
-    """The tags of spreadsheets as the parser gives them → their local names."""
-    prefixes = ("", *(f"{namespace}{_SEPARATOR}" for namespace in _NAMESPACES))
-    return {prefix + name: name for prefix in prefixes for name in names}
-
-
-class Events:
-    """Takes the events of an XML part: none, unless a subclass does."""
-
-    def start(self, name: str, attributes: dict[str, str], /) -> None:
-        """Take a start tag.
-
-        Raises:
-            ValueError: It is not acceptable.
-        """
-
-    def end(self, name: str) -> None:
-        """Take an end tag.
-
-        Raises:
-            ValueError: It is not acceptable.
-        """
-
-    def data(self, text: str) -> None:
-        """Take a piece of text."""
-
-    def unfinished(self) -> int:
-        """Bytes, roughly, that are held for an item whose end is still to come.
-
-        Raises:
-            ValueError: It is not acceptable.
-        """
-        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,26 +123,10 @@ class Workbook:
         Raises:
             FormatError: The part is missing, damaged, not XML, or *handler* does not accept it.
         """
-        parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
-        parser.buffer_text = True
-        parser.buffer_size = 1 << 16
-        parser.StartElementHandler = handler.start
-        parser.EndElementHandler = handler.end
-        parser.CharacterDataHandler = handler.data
-        parser.StartDoctypeDeclHandler = _refuse_document_type
-        fed = 0
-        for piece in chain(self._pieces(part), (b"",)):
-            fed += len(piece)
-            try:
-                parser.Parse(piece, not piece)
-                if handler.unfinished() > LONGEST_ITEM:
-                    refuse(f"an item is longer than {LONGEST_ITEM} bytes")
-                # Of a tag, the parser has passed nothing before its end.
-                if fed - parser.CurrentByteIndex > _LONGEST_TAG:
-                    refuse(f"a tag is longer than {_LONGEST_TAG} bytes")
-            except (expat.ExpatError, LookupError, ValueError) as error:
-                raise self.error(part, str(error)) from None
-            yield
+        try:
+            yield from parse(self._pieces(part), handler)
+        except ValueError as error:
+            raise self.error(part, str(error)) from None
 
     def _parse(self, part: str, handler: Events) -> None:
         """Parse a whole part."""
@@ -397,13 +337,3 @@ def _relations_of(part: str) -> str:
     """The part with the relations of *part*; of the package, if that is empty."""
     folder, name = posixpath.split(part)
     return posixpath.join(folder, "_rels", f"{name}.rels")
-
-
-def refuse(reason: str) -> NoReturn:
-    """Raise the ValueError that a part is not acceptable."""
-    raise ValueError(reason)
-
-
-def _refuse_document_type(*_: object) -> NoReturn:
-    """Refuse a document type: no part has one, and its entities could grow without end."""
-    refuse("it has a document type")

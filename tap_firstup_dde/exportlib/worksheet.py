@@ -22,7 +22,8 @@ from tap_firstup_dde.exportlib.formats import (
     Malformed,
     column_names,
 )
-from tap_firstup_dde.exportlib.workbook import HINT, LONGEST_ITEM, PART, Events, refuse, shown, tags
+from tap_firstup_dde.exportlib.markup import LONGEST_ITEM, PART, Events, refuse, tags
+from tap_firstup_dde.exportlib.workbook import HINT, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
