@@ -342,9 +342,7 @@ class ExportStream(Stream):
             self.stream_state["program_id"] = program
         keyed = self._is_keyed_by_program()
         if keyed and not (program or self._transport.programs):
-            msg = (
-                f"{self.name}: the key names {PROGRAM_ID}, and nothing says whose files they are"
-            )
+            msg = f"{self.name}: the key names {PROGRAM_ID}, and nothing says whose files they are"
             raise SettingsError(msg, f"leave it out of primary_keys.{self.name}")
         self._has_programs = keyed or bool(self.stream_state.get("programs"))
         if len(programs := self._transport.programs) > 1:
@@ -528,8 +526,6 @@ class ExportStream(Stream):
     def _file_frames(self, spooled: Spooled, most: int, *, full: bool) -> Iterator[pl.DataFrame]:
         """One file's fitted batches, from where an earlier run was cut off."""
         file = spooled.file
-        # Larger blocks are a tenth faster; RECORD lines would make too much of them.
-        reader = self._open(spooled, 2 * BLOCK if full else BLOCK)
         incremental = self._is_incremental()
         skip = self._bookmark.rows_read(file, spooled.content) if incremental else 0
         if skip and self._bookmark.is_replaced(file, spooled.content):
@@ -538,6 +534,8 @@ class ExportStream(Stream):
                 file,
             )
             skip = 0
+        # Larger blocks are a tenth faster; RECORD lines would make too much of them.
+        reader = self._open(spooled, 2 * BLOCK if full else BLOCK, skip)
         report = FileCounts(file, self.primary_keys, self._tally, self.logger)
         rows, since_state = skip, 0
         for part in parts(ahead(iter(reader)), str(file), skip=skip, most=most, full=full):
@@ -561,7 +559,7 @@ class ExportStream(Stream):
         self._rows_since_state += since_state
         report.tell(rows, self._types, self._wanted())
 
-    def _open(self, spooled: Spooled, block: int) -> Reader:
+    def _open(self, spooled: Spooled, block: int, skip: int) -> Reader:
         """A reader of a file from its beginning, once its columns have their place.
 
         A file without rows changes nothing. Rows without the key's columns are malformed.
@@ -569,7 +567,7 @@ class ExportStream(Stream):
         Raises:
             FormatError: The file cannot be read, or is not an export of the stream.
         """
-        reader = self._reader(spooled, block)
+        reader = self._reader(spooled, block, skip)
         known = self._sources().known
         check_columns(spooled.file, reader.columns, known)
         lacking = [k for k in self.primary_keys if k not in {*reader.columns, *ADDED}]
@@ -581,15 +579,15 @@ class ExportStream(Stream):
                 self._settle_types(Look(columns) | look_into(spooled, known))
                 self._announce(pin_key=True)
                 self._send_schema(with_state=True)
-            reader = self._reader(spooled, block)
+            reader = self._reader(spooled, block, skip)
             if lacking:
                 reader.refuse(f"the file lacks the key's column {', '.join(lacking)}")
             return reader
-        return self._reader(spooled, block)
+        return self._reader(spooled, block, skip)
 
-    def _reader(self, spooled: Spooled, block: int) -> Reader:
-        """A reader of a file from its beginning."""
-        return spooled.reader(ADDED, block=block, divert=self._malformed is not None)
+    def _reader(self, spooled: Spooled, block: int, skip: int) -> Reader:
+        """A reader of a file from its beginning; the first *skip* rows may lack their values."""
+        return spooled.reader(ADDED, block=block, divert=self._malformed is not None, skip=skip)
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""

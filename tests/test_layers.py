@@ -18,12 +18,14 @@ LAYERS = [
     {"exportlib.secrecy"},
     {"exportlib.exceptions", "exportlib.background", "exportlib.memory", "exportlib.connection"}
     | {"exportlib.folder_walk"},
-    {"exportlib.checksum", "exportlib.sftp", "exportlib.folder_files"},
+    {"exportlib.checksum", "exportlib.sftp", "exportlib.folder_files"}
+    | {"exportlib.cells", "exportlib.markup"},
     {"exportlib.models"},
     {"exportlib.bookmark"},
     {"exportlib.http", "exportlib.compression", "exportlib.rows"}
     | {"exportlib.schema", "exportlib.storage", "exportlib.file_system"},
-    {"exportlib.formats", "exportlib.folder"},
+    {"exportlib.formats", "exportlib.folder", "exportlib.workbook"},
+    {"exportlib.worksheet"},
     {"exportlib.readers"},
     {"exportlib.extract", "exportlib.encoding"},
     {"exportlib.pack"},

@@ -7,7 +7,7 @@ import io
 import json
 import random
 import zipfile
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import openpyxl
@@ -132,29 +132,6 @@ def test_workbook(tmp_path: Path, expected: list[dict[str, Any]], packing: str) 
         assert _records(tmp_path, content) == expected
 
 
-def test_workbook_times(tmp_path: Path) -> None:
-    """Times of day, date-times, whole floats and rows with gaps are read as they are shown."""
-    book = openpyxl.Workbook()
-    sheet: Any = book.active
-    rows = [
-        ["user_id", "at", "n", None],
-        ["1", datetime(2026, 5, 14, 10, 30), 5.0],  # noqa: DTZ001 - workbooks know no zones
-        [None, None, None],
-        ["2", datetime(2026, 5, 14), 2.5],  # noqa: DTZ001
-    ]
-    for row in rows:
-        sheet.append(row)
-    sheet["B4"].number_format = "yyyy-mm-dd hh:mm"
-    content = io.BytesIO()
-    book.save(content)
-    found = _records(tmp_path, content.getvalue())
-    assert [(r["at"], r["_sdc_source_lineno"]) for r in found] == [
-        ("2026-05-14T10:30:00Z", 1),
-        ("2026-05-14T00:00:00Z", 2),
-    ]
-    assert [r["n"] for r in found] == [5, 2.5]
-
-
 def test_several_members(tmp_path: Path) -> None:
     """The files of an archive are read one after the other, their rows numbered through."""
     found = _records(tmp_path, _zip(b"user_id,a\n1,x\n", b"", b"user_id,a\n2,y\n3,z\n"))
@@ -215,19 +192,6 @@ def test_one_bad_object(tmp_path: Path, content: str, good: list[str]) -> None:
     done = run({**reading(tmp_path), "malformed_rows": "divert"})
     assert [r["user_id"] for r in done.records("users")] == good
     assert done.records("users_malformed")
-
-
-def test_formula_without_a_result(tmp_path: Path) -> None:
-    """A formula whose result is not stored is no null: its row cannot be read."""
-    book = openpyxl.Workbook()
-    sheet: Any = book.active
-    for row in (["user_id", "n"], ["1", 5], ["2", "=1+1"], ["3", None]):
-        sheet.append(row)
-    content = io.BytesIO()
-    book.save(content)
-    deliver(tmp_path, "users", "2026-05-14-16", content.getvalue(), ending="")
-    with pytest.raises(FormatError, match="row 2: a formula without a stored result"):
-        run(reading(tmp_path))
 
 
 def test_large_utf_16(tmp_path: Path) -> None:

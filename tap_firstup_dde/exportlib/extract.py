@@ -72,6 +72,7 @@ class Spooled:
         block: int = BLOCK,
         divert: bool = False,
         most: int | None = None,
+        skip: int = 0,
     ) -> Reader:
         """A reader of the file's rows, from its beginning.
 
@@ -80,6 +81,7 @@ class Spooled:
             block: Bytes of CSV parsed at a time.
             divert: Whether a row that cannot be read comes as a `Malformed` one.
             most: How many of the stored bytes to read; None for all.
+            skip: Rows at the beginning that the caller leaves out: they may come without values.
 
         Raises:
             FormatError: The file, or its header row, cannot be read.
@@ -93,6 +95,7 @@ class Spooled:
             divert=divert,
             most=most,
             cut=cut,
+            skip=skip,
         ).open()
 
 

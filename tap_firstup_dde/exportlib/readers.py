@@ -18,8 +18,6 @@ import codecs
 import json
 import re
 import zipfile
-from datetime import date, datetime
-from datetime import time as time_of_day
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +35,8 @@ from tap_firstup_dde.exportlib.formats import (
     Malformed,
     column_names,
 )
+from tap_firstup_dde.exportlib.workbook import Workbook, is_workbook
+from tap_firstup_dde.exportlib.worksheet import WorkbookReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -79,6 +79,7 @@ class Source:
         divert: Whether a row that cannot be read comes as a `Malformed` one.
         most: How many of the stored bytes to read; None for all.
         cut: Whether the bytes may end anywhere.
+        skip: Rows at the beginning that the caller leaves out: they may come without values.
     """
 
     def __init__(  # noqa: PLR0913 - ways of one reading
@@ -91,6 +92,7 @@ class Source:
         divert: bool,
         most: int | None = None,
         cut: bool = False,
+        skip: int = 0,
     ) -> None:
         """Nothing is read yet."""
         self.stored = stored
@@ -100,6 +102,7 @@ class Source:
         self.divert = divert
         self.most = most
         self.cut = cut
+        self.skip = skip
 
     def open(self) -> Reader:
         """The reader that the file's first bytes ask for.
@@ -113,9 +116,6 @@ class Source:
             return CSVReader((), self.what, self.reserved)
         if magic != _ZIP:
             return self._of_pieces(self._pieces)
-        if self.cut:
-            # An archive's contents are listed at its end: it says nothing yet.
-            return CSVReader((), self.what, self.reserved)
         return self._of_archive()
 
     def _pieces(self) -> Iterator[bytes]:
@@ -153,6 +153,9 @@ class Source:
         try:
             archive = zipfile.ZipFile(self.stored)
         except Exception as error:  # noqa: BLE001 - zipfile raises what it likes
+            if self.cut:
+                # An archive's contents are listed at its end: it says nothing yet.
+                return CSVReader((), self.what, self.reserved)
             msg = f"{self.what}: the zip archive cannot be read ({error})"
             raise FormatError(msg, "report the file to its vendor") from None
         members = [
@@ -168,12 +171,23 @@ class Source:
         if any(member.flag_bits & 1 for member in members):
             msg = f"{self.what}: the zip archive is encrypted"
             raise FormatError(msg, "ask for exports without a password")
+        if is_workbook(archive):
+            workbook = Workbook(archive, self.what)
+            if not self.cut:
+                workbook.prove()
+            return WorkbookReader(
+                workbook,
+                self.reserved,
+                divert=self.divert,
+                skip=self.skip,
+                beginning=self.cut,
+            )
+        if self.cut:
+            return CSVReader((), self.what, self.reserved)
         # Nothing may go out of a file before all of it is proven.
         for member in members:
             for _ in _member(archive, member, self.what)():
                 pass
-        if "xl/workbook.xml" in archive.namelist():
-            return WorkbookReader(self)
         readers = [self._of_pieces(_member(archive, member, self.what)) for member in members]
         return _Chained(readers, self.what) if readers else CSVReader((), self.what)
 
@@ -426,79 +440,3 @@ def _between(data: bytes) -> Iterator[bytes]:
     """What stands between elements, where it is more than blanks and commas."""
     if rest := data.strip(b" \t\r\n,\xef\xbb\xbf"):
         yield rest
-
-
-class WorkbookReader(_Rows):
-    """The first sheet of a workbook (XLSX)."""
-
-    def __init__(self, source: Source) -> None:
-        """Read the header row.
-
-        Raises:
-            FormatError: The workbook cannot be read.
-        """
-        super().__init__(source)
-        try:
-            from openpyxl import load_workbook  # noqa: PLC0415 - of the extra xlsx
-        except ImportError:
-            msg = f"{source.what}: the file is a workbook"
-            raise FormatError(msg, "install the extra xlsx, or ask for exports as CSV") from None
-        source.stored.seek(0)
-        try:
-            # Twice: with the results that are stored, and with the formulas they are of.
-            sheets = [
-                load_workbook(source.stored, read_only=True, data_only=results).worksheets[0]
-                for results in (True, False)
-            ]
-            for sheet in sheets:
-                sheet.reset_dimensions()
-            self._cells = zip(*(sheet.iter_rows() for sheet in sheets), strict=True)
-            header, _ = next(self._cells, ((), ()))
-        except Exception as error:  # noqa: BLE001 - openpyxl raises what it likes
-            msg = f"{source.what}: the workbook cannot be read ({type(error).__name__})"
-            raise FormatError(msg, "report the file to its vendor") from None
-        labels = [_shown(cell) or "" for cell in header]
-        while labels and not labels[-1]:
-            labels.pop()
-        self.columns = column_names(labels, source.reserved)
-
-    def _rows(self) -> Iterator[tuple[str, Sequence[Cell], str]]:
-        width = len(self.columns)
-        for row, formulas in self._read():
-            cells = [_shown(cell) for cell in row]
-            unknown = any(
-                cell is None and formula.value is not None
-                for cell, formula in zip(cells, formulas, strict=True)
-            )
-            if not unknown and not any(cell is not None for cell in cells):
-                continue
-            beyond = any(cell is not None for cell in cells[width:])
-            fault = f"{len(cells)} cells instead of {width}" if beyond else ""
-            fault = "a formula without a stored result" if unknown else fault
-            raw = json.dumps(cells, ensure_ascii=False) if fault else ""
-            yield raw, [*cells[:width], *([None] * (width - len(cells)))], fault
-
-    def _read(self) -> Iterator[Any]:
-        """The sheet's rows, with those of formulas beside them."""
-        try:
-            yield from self._cells
-        except Exception as error:  # noqa: BLE001 - openpyxl raises what it likes
-            msg = f"{self._source.what}: the workbook cannot be read ({type(error).__name__})"
-            raise FormatError(msg, "report the file to its vendor") from None
-
-
-def _shown(cell: Any) -> Cell:
-    """A workbook's cell as text: dates as ISO 8601 has them, numbers without an exponent."""
-    value = cell.value
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        has_time = value.time() != time_of_day() or "h" in str(cell.number_format).lower()
-        return value.isoformat(sep="T") if has_time else value.date().isoformat()
-    if isinstance(value, date | time_of_day):
-        return value.isoformat()
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
-    return str(value)

@@ -1,0 +1,163 @@
+"""Stored values of a workbook's cells as text: escapes, numbers, dates, times and durations."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Literal
+
+_ESCAPE = re.compile(
+    r"_x(?P<high>[Dd][89ABab][0-9A-Fa-f]{2})__x(?P<low>[Dd][C-Fc-f][0-9A-Fa-f]{2})_"
+    r"|_x(?P<one>[0-9A-Fa-f]{4})_"
+)
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_SHORT = re.compile(r"-?(?:0|[1-9][0-9]*)\.(?!0000)[0-9]*[1-9]")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_MIDNIGHT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T00:00(?::00(?:\.0+)?)?Z?")
+_DAY = 86_400_000  # milliseconds, the resolution of spreadsheets
+
+
+# What a number format makes of a number: a moment or a span of time.
+Kind = Literal["date", "time", "date-time", "duration"]
+
+# Formats that have a number instead of a code. 34, 35, 55 and 56 are dates or times, by locale:
+# as dates they lose nothing, because a value with a fraction keeps its time.
+BUILT_IN: dict[int, Kind] = {
+    **dict.fromkeys((*range(14, 18), *range(27, 32), *range(34, 37), *range(50, 59)), "date"),
+    **dict.fromkeys((*range(71, 75), 81), "date"),
+    **dict.fromkeys((*range(18, 22), 32, 33, 45, 47, 75, 76, 78, 80), "time"),
+    **dict.fromkeys((22, 77), "date-time"),
+    **dict.fromkeys((46, 79), "duration"),
+}
+# Text within a number format: quoted, escaped, a blank as wide as a character, a fill; then
+# colours, conditions and locales, but not elapsed hours, minutes or seconds.
+_LITERAL = re.compile(r'"[^"]*"?|[\\_*].?|\[(?!(?:h+|m+|s+)\])[^\]]*\]?', re.IGNORECASE | re.DOTALL)
+_ELAPSED = re.compile(r"\[(?:h+|m+|s+)\]")
+_FRACTION = re.compile(r"(?<=[s\]])[.,]0+")
+
+
+def unescaped(text: str) -> str:
+    """The text whose characters are partly written as ``_xHHHH_``; each escape is undone once.
+
+    An escape that stands for half of a surrogate pair has no character, and stays.
+    """
+    return _ESCAPE.sub(_character, text) if "_x" in text else text
+
+
+def _character(match: re.Match[str]) -> str:
+    """The character of one escape, or of two that are a surrogate pair."""
+    if match["one"] is None:
+        high, low = int(match["high"], 16), int(match["low"], 16)
+        return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+    code = int(match["one"], 16)
+    return match[0] if 0xD800 <= code <= 0xDFFF else chr(code)
+
+
+def plain(text: str) -> str | None:
+    """The digits of a stored number, without an exponent; None where *text* is not a number.
+
+    Integers written in full keep their digits, be they more than a double holds. Other numbers
+    are doubles: their shortest digits, the same however a program has written them.
+    """
+    if text.isdecimal() and text[0] != "0" and text.isascii():
+        return text
+    # A double keeps fifteen digits, so these are its shortest ones already.
+    if len(text) <= 16 and _SHORT.fullmatch(text):
+        return text
+    if _INTEGER.fullmatch(text):
+        digits = text.lstrip("+-").lstrip("0") or "0"
+        return f"-{digits}" if text[0] == "-" and digits != "0" else digits
+    if not _NUMBER.fullmatch(text):
+        return None
+    shortest = repr(float(text))
+    if "e" in shortest:
+        shortest = format(Decimal(shortest), "f")
+    elif shortest.endswith("inf"):
+        return None
+    digits = shortest.removesuffix(".0")
+    return "0" if digits == "-0" else digits
+
+
+def kind_of(code: str) -> Kind | None:
+    """What a number format's *code* shows; None for numbers and text.
+
+    Only its first section counts, and of that no literal text.
+    """
+    shown = _LITERAL.sub("", code).partition(";")[0].lower()
+    if _ELAPSED.search(shown):
+        return "duration"
+    letters = _FRACTION.sub("", shown)
+    if "general" in letters or set(letters) & set("0#?@"):
+        return None
+    rest = letters.replace("am/pm", "h").replace("a/p", "h")
+    has_time = "h" in rest or "s" in rest
+    # Minutes and months are both "m"; but months have years or days beside them, or a name.
+    has_date = bool(set(rest) & set("yde")) or "mmm" in rest or ("m" in rest and not has_time)
+    if has_date:
+        return "date-time" if has_time else "date"
+    return "time" if has_time else None
+
+
+@lru_cache(1 << 14)
+def moment(text: str, kind: Kind, *, since_1904: bool) -> str | None:
+    """The moment or span that a stored number is; None where *text* is not a number.
+
+    Args:
+        text: A number of days: since the last day of 1899, or since 1904-01-01.
+        kind: What its format shows.
+        since_1904: Whether the workbook counts from 1904.
+
+    Returns:
+        ``2026-05-14``, ``2026-05-14T10:30:00``, ``10:30:00``, ``27:15:30`` or ``-1:30:00``;
+        seconds have six decimals where they have a fraction. A date whose value has a fraction
+        has its time, too. The 29 February that 1900 has in spreadsheets alone is written so.
+        A number outside the calendar stays one.
+    """
+    days = float(text) if _NUMBER.fullmatch(text) else math.inf
+    if abs(days) > 1e9:  # 2.7 million years
+        return plain(text)
+    span = round(days * _DAY)
+    if kind == "duration" or (kind == "time" and days < 1):
+        return _clock(span)
+    day, rest = divmod(span, _DAY)
+    if day == 0 and not since_1904 and (rest or kind == "date-time"):
+        return _clock(rest)
+    shown = _date(day, since_1904)
+    if not shown:
+        return plain(text)
+    return shown if kind == "date" and not rest else f"{shown}T{_clock(rest)}"
+
+
+def iso_moment(text: str, kind: Kind | None) -> str:
+    """A moment stored as ISO 8601 text; without its midnight where the format shows a date."""
+    midnight = _MIDNIGHT.fullmatch(text) if kind == "date" else None
+    return midnight[1] if midnight else text
+
+
+def _clock(span: int) -> str:
+    """Milliseconds as hours, minutes and seconds."""
+    seconds, fraction = divmod(abs(span), 1000)
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    hour = f"-{hours}" if span < 0 else f"{hours:02}"
+    text = f"{hour}:{minutes:02}:{seconds:02}"
+    return f"{text}.{fraction:03}000" if fraction else text
+
+
+@lru_cache(1 << 12)
+def _date(day: int, since_1904: bool) -> str:  # noqa: FBT001 - a key of the cache
+    """The date of a day's number: 1 for 1900-01-01, or 0 for 1904-01-01.
+
+    Returns:
+        Empty text before that day, and after 9999-12-31.
+    """
+    if since_1904:
+        return (date(1904, 1, 1) + timedelta(day)).isoformat() if 0 <= day <= 2_957_003 else ""
+    if day == 60:
+        return "1900-02-29"
+    if not 1 <= day <= 2_958_465:
+        return ""
+    return (date(1899, 12, 31 if day < 60 else 30) + timedelta(day)).isoformat()
