@@ -22,8 +22,8 @@ from tap_firstup_dde.exportlib.cells import moment as moment_of
 from tap_firstup_dde.exportlib.exceptions import FormatError, StateError
 from tap_firstup_dde.exportlib.formats import parts as read_parts
 from tap_firstup_dde.exportlib.readers import Source
-from tests.singer import command, run
 from tests.folders import deliver, reading
+from tests.singer import command, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
