@@ -46,6 +46,7 @@ from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_genera
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values
 from tap_firstup_dde.exportlib.storage import put
 from tap_firstup_dde.malformed import MalformedStream
+from tap_firstup_dde.maps import unknown_columns
 from tap_firstup_dde.pending import check_program, warn_of_gap, warn_of_longer_lookback
 from tap_firstup_dde.progress import Tally
 
@@ -292,6 +293,10 @@ class ExportStream(Stream):
         self._settle_types(self._look())
         if not self._pending and not self._pinned():
             self._types = certain(self._types, self.name, self.primary_keys)
+        for warning in unknown_columns(
+            self.config.get("stream_maps") or {}, self.name, self._types
+        ):
+            self.logger.warning("%s", warning)
         self._announce()
 
     def _is_incremental(self) -> bool:

@@ -15,7 +15,8 @@ PACKAGE = Path(tap_firstup_dde.__file__).parent
 
 # Each row may import only from rows above it.
 LAYERS = [
-    {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"},
+    {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"}
+    | {"exportlib.wording"},
     {"exportlib.checksum"},
     {"exportlib.models"},
     {"exportlib.http", "exportlib.compression", "exportlib.rows"}
@@ -24,13 +25,13 @@ LAYERS = [
     {"exportlib.readers"},
     {"exportlib.extract", "exportlib.encoding"},
     {"exportlib.look"},
-    {"documented", "pending", "progress"},
+    {"documented", "pending", "progress", "output", "environment", "inputs"},
     {"delivered"},
     {"client"},
     {"sample_data", "inventory", "charts"},
     {"coverage"},
     {"report"},
-    {"columns", "emulator", "settings"},
+    {"columns", "emulator", "maps", "settings"},
     {"malformed", "arrow"},
     {"counts"},
     {"streams", "spark"},
