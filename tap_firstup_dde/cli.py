@@ -408,7 +408,8 @@ def doctor(*, config: tuple[str, ...], state: Path | None, bundle: Path | None) 
     if bundle:
         try:
             bundle.write_text(
-                json.dumps(support_bundle(checks, examination.config), indent=2) + "\n"
+                json.dumps(support_bundle(checks, examination.config), indent=2) + "\n",
+                encoding="utf-8",
             )
         except OSError as error:
             message = f"{bundle} cannot be written ({error.strerror}); check --bundle"
@@ -583,8 +584,8 @@ def emulate(  # noqa: PLR0913  # one per option
     """Serve an emulated Firstup with sample data until interrupted.
 
     Prints one line of JSON once it serves: the settings that reach it. POST to
-    /emulator/generations adds a generation, never one of the future, GET /emulator/requests counts the requests,
-    DELETE /emulator/requests forgets them.
+    /emulator/generations adds a generation, never one of the future, GET
+    /emulator/requests counts the requests, DELETE /emulator/requests forgets them.
     """
     # Not above, so that help does not wait for them.
     import json  # noqa: PLC0415

@@ -45,6 +45,7 @@ from tap_firstup_dde.exportlib.look import Look, discard, look_at, look_into
 from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values
 from tap_firstup_dde.exportlib.storage import put
+from tap_firstup_dde.exportlib.wording import counted
 from tap_firstup_dde.malformed import MalformedStream
 from tap_firstup_dde.maps import unknown_columns
 from tap_firstup_dde.pending import check_program, warn_of_gap, warn_of_longer_lookback
@@ -284,7 +285,8 @@ class ExportStream(Stream):
         since = self._bookmark if self._is_incremental() else Bookmark()
         self._pending = since.pending(files, self._lookback, self._start)
         self._tally.files = len(self._pending)
-        self.logger.info("%s: %d of %d files to read", self.name, len(self._pending), len(files))
+        listed = counted(len(files), "file")
+        self.logger.info("%s: %d of %s to read", self.name, len(self._pending), listed)
         self._warn_of_lost_rows(files)
         if self._is_incremental():
             days = self.config["lookback_days"]
@@ -309,11 +311,12 @@ class ExportStream(Stream):
         if key and key != self.stream_state.get("lost") and key not in {f.key for f in files}:
             self.stream_state["lost"] = key  # told once
             self.logger.warning(
-                "%s: file %s, of which %d rows were read, is no longer listed; its other rows "
+                "%s: file %s, of which %s %s read, is no longer listed; its other rows "
                 "are lost unless a historical export brings them",
                 self.name,
                 key,
-                rows,
+                counted(rows, "row"),
+                "was" if rows == 1 else "were",
             )
 
     def _check_programs(self) -> None:
