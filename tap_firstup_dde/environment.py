@@ -55,14 +55,13 @@ def _load_dotenv() -> str:
     if path is None:
         return ""
     try:
-        values = dotenv_values(path, encoding="utf-8-sig")
-    except UnicodeDecodeError:
+        for name, value in dotenv_values(path, encoding="utf-8-sig").items():
+            if value is not None:
+                os.environb.setdefault(name.encode(), value.encode())
+    except ValueError:
         return f"{path} is not UTF-8 text"
     except OSError as error:
         return f"{path} cannot be read ({error.strerror})"
-    for name, value in values.items():
-        if value is not None:
-            os.environb.setdefault(name.encode(), value.encode())
     return ""
 
 

@@ -64,11 +64,12 @@ class Mapper(PluginMapper):
         self._check_flattened(stream_name, schema["properties"])
         try:
             super().register_raw_stream_schema(stream_name, schema, key_properties)
-        except (ConfigValidationError, MapExpressionError, StreamMapConfigError):
+        except ConfigValidationError:
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            msg = f"stream_maps: {stream_name}: the map cannot be used ({reason})"
+            own = isinstance(error, MapExpressionError | StreamMapConfigError)
+            reason = str(error) if own else f"{type(error).__name__}: {error}"
+            msg = f"stream_maps: {stream_name}: the map cannot be used ({' '.join(reason.split())})"
             raise SettingsError(msg) from error
         if self.stream_maps[stream_name] is before:
             return
@@ -124,8 +125,9 @@ class GuardedMap(StreamMap):
     def transform(self, record: dict[str, Any]) -> dict[str, Any] | None:
         try:
             return self._inner.transform(record)
-        except StreamMapConfigError:
-            raise
+        except StreamMapConfigError as error:
+            msg = f"stream_maps: {self._inner.stream_name}: the map cannot be used ({error})"
+            raise SettingsError(msg) from error
         except Exception as error:
             raise self._error(record, error) from error
 

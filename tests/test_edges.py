@@ -116,6 +116,37 @@ def test_environment_in_any_locale(emulator: Emulator) -> None:
     assert done.records("users")[0]["größe"] == "17"
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("X_NAME=größe\nX_DEPTH=two\n".encode("utf-8-sig"), "X_DEPTH is not an integer: 'two'"),
+        ('X_NAME="größe"\nX_DEPTH=2\n'.encode(), "{'name': 'gr\\xf6\\xdfe', 'depth': 2}"),
+        ("X_NAME=größe\n".encode("latin-1"), ".env is not UTF-8 text"),
+        (b"X_NAME=a\0b\n", ".env is not UTF-8 text"),
+    ],
+)
+def test_dotenv_in_any_locale(tmp_path: Path, data: bytes, says: str) -> None:
+    """The .env file is UTF-8, too; what cannot be read of it is named."""
+    (tmp_path / ".env").write_bytes(data)
+    code = """
+import sys
+from types import SimpleNamespace
+from tap_firstup_dde import environment
+environment.find_spec = lambda _: SimpleNamespace(origin=sys.argv[1])
+kinds = {"name": {"type": ["string"]}, "depth": {"type": ["integer"]}}
+print(ascii(environment.from_environment("X_", {"properties": kinds})))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "sdk" / "__init__.py")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **PLAIN_C},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
+
+
 def test_text_files_name_their_encoding() -> None:
     """The package and the demo leave no text file to the locale's encoding."""
     root = Path(__file__).parents[1]
