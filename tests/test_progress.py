@@ -108,8 +108,9 @@ def _on_terminal(
 def _summary(lines: list[str]) -> dict[str, dict[str, float]]:
     """Stream → word → figure, of the lines of a summary."""
     number = r"([\d,.]+)"
-    told = ", ".join(f"{number} {word}" for word in WORDS[1:])
-    pattern = re.compile(rf"(\w+): {number} of {number} files, {told}$")
+    plurals = ", ".join(f"{number} {word}" for word in ("files", *WORDS[1:]))
+    told = re.sub(r"s(?=,|/s|$)", "s?", plurals).replace("seconds?", "seconds")
+    pattern = re.compile(rf"(\w+): {number} of {told}$")
     found = [match for line in lines if (match := pattern.search(line))]
     return {
         match[1]: dict(
