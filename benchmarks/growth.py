@@ -188,7 +188,7 @@ def main() -> None:
     print("|---|--:|--:|--:|--:|--:|")
     with laboratory() as lab:
         found = points(lab, options.rounds, options.scale)
-    options.to.write_text(drawing(found, about))
+    options.to.write_text(drawing(found, about), encoding="utf-8")
 
 
 if __name__ == "__main__":

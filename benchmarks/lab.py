@@ -93,7 +93,7 @@ def timed(command: Sequence[str], folder: Path) -> Taken:
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
     if process.returncode:
-        said = log.read_text(errors="replace").split("\n")
+        said = log.read_text(encoding="utf-8", errors="replace").split("\n")
         message = next((line.strip() for line in reversed(said) if line.strip()), "")
         raise RunError(message[:300] or f"status {process.returncode}")
     return Taken(seconds, lines, usage.ru_maxrss >> 10)

@@ -244,7 +244,7 @@ def meltano(
         "namespace": "tap_firstup_dde",
         "executable": str(launcher),
         "capabilities": ["catalog", "discover", "state", "batch"],
-        "config": json.loads(Path(reader[at + 1]).read_text()),
+        "config": json.loads(Path(reader[at + 1]).read_text(encoding="utf-8")),
     }
     url = lab.database().replace("postgresql://", "postgresql+psycopg://", 1)
     target_plugin = {

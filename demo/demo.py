@@ -216,7 +216,7 @@ def emulator(options: argparse.Namespace, stack: contextlib.ExitStack) -> dict[s
     with ready.open("wb") as stdout, log.open("wb") as stderr:
         process = start(command, stack, stdout=stdout, stderr=stderr)
     deadline = time.monotonic() + STEP_SECONDS
-    while not (line := ready.read_text()).endswith("\n"):
+    while not (line := ready.read_text(encoding="utf-8")).endswith("\n"):
         if process.poll() is not None or time.monotonic() > deadline:
             fail("the emulator did not start", log)
         time.sleep(0.05)
@@ -289,7 +289,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def fail(message: str, log: Path) -> NoReturn:
     """Give up, showing the first errors of a log and its end."""
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     end_of_log = lines[-10:]
     errors = [line[:200] for line in lines[:-10] if ERROR.search(line)][:5]
     tail = "\n".join("    " + line for line in [*errors, *(["..."] if errors else []), *end_of_log])

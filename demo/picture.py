@@ -85,7 +85,7 @@ def main() -> None:
             console.print(Text.from_ansi(_DRAWN.sub("", text).rstrip("\n")))
             console.print()
     picture = console.export_svg(title="tap-firstup-dde")
-    (ROOT / "docs" / "terminal.svg").write_text(_FACES.sub("", picture))
+    (ROOT / "docs" / "terminal.svg").write_text(_FACES.sub("", picture), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ from tap_firstup_dde.exportlib.look import (
 from tap_firstup_dde.exportlib.memory import keep_freed_memory
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values, type_of
 from tap_firstup_dde.exportlib.secrecy import SECRECY
+from tap_firstup_dde.exportlib.wording import counted
 from tap_firstup_dde.inventory import Limits
 from tap_firstup_dde.settings import secrets
 
@@ -153,7 +154,7 @@ class Source:
         """
         name = f"{self.stream}.json"
         try:
-            kept = json.loads((UPath(self.types_at) / name).read_text())
+            kept = json.loads((UPath(self.types_at) / name).read_text(encoding="utf-8"))
             program = {PROGRAM_ID: "string"} if PROGRAM_ID in kept["types"] else {}
             return pinned_types(kept, self.stream) | program
         except FileNotFoundError:
@@ -172,11 +173,11 @@ class Source:
         try:
             folder = UPath(self.types_at)
             if isinstance(folder, CloudPath):  # an object is there whole or not at all
-                (folder / name).write_text(text)
+                (folder / name).write_text(text, encoding="utf-8")
             else:
                 folder.mkdir(parents=True, exist_ok=True)
                 fresh = folder / f".{name}.{uuid4().hex}"
-                fresh.write_text(text)
+                fresh.write_text(text, encoding="utf-8")
                 fresh.rename(folder / name)
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own
             msg = f"schemaLocation: {name} cannot be written ({type(error).__name__})"
@@ -279,7 +280,8 @@ class Reading:
                 yield with_added(fitted.frame, file, numbers, self.types).select(*self.types)
         if diverted and not source.malformed:
             others = source.stream + MALFORMED_SUFFIX
-            logger.warning("%s: %d rows cannot be read; %s has them", file, diverted, others)
+            told, them = counted(diverted, "row"), "it" if diverted == 1 else "them"
+            logger.warning("%s: %s cannot be read; %s has %s", file, told, others, them)
 
     def _check_columns(self, file: ExportFile, columns: Collection[str]) -> None:
         """Refuse a file with a column for which there is no place.
@@ -300,7 +302,9 @@ class Reading:
         for name, count in misfits.items():
             if name + MISFIT_SUFFIX not in self.types:
                 kind = self.types[name]
-                msg = f"{file}: {count} values of {name} are not {kind}, and have no other place"
+                be, have = ("is", "has") if count == 1 else ("are", "have")
+                found = f"{counted(count, 'value')} of {name} {be} not {kind}"
+                msg = f"{file}: {found}, and {have} no other place"
                 hint = f"add {name}{MISFIT_SUFFIX} string to the schema, or have {name} as string"
                 raise FormatError(msg, _MISFIT_HINT if self.strict else hint)
 

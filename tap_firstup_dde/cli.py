@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import signal
 import sys
@@ -63,25 +62,20 @@ class People(click.Group):
 
         from tap_firstup_dde.exportlib.exceptions import ExportError  # noqa: PLC0415
         from tap_firstup_dde.exportlib.secrecy import SECRECY  # noqa: PLC0415
+        from tap_firstup_dde.output import check_output, set_up_output  # noqa: PLC0415
 
+        set_up_output()
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-        if sys.stderr is None:  # click would take stdout for it
-            sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - to the end of the process
-        if sys.stdout is None:
-            message = "stdout is closed"
-            raise click.ClickException(message)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
+            check_output()
             result = super().invoke(ctx)
             sys.stdout.flush()
         except ExportError as error:
             raise click.ClickException(SECRECY.scrub(str(error))) from None
-        except BrokenPipeError:
-            raise
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing at the exit
             message = f"the output cannot be written ({error.strerror})"
             raise click.ClickException(message) from None
         except KeyboardInterrupt:
@@ -96,30 +90,26 @@ def _tap(config: tuple[str, ...], state: Path | None) -> TapFirstupDDE:
     Raises:
         click.ClickException: The settings, or the state, cannot be used.
     """
-    import json  # noqa: PLC0415
-
     from singer_sdk.exceptions import ConfigValidationError  # noqa: PLC0415
 
+    from tap_firstup_dde.inputs import read_file  # noqa: PLC0415
+    from tap_firstup_dde.settings import settings_warnings  # noqa: PLC0415
     from tap_firstup_dde.tap import TapFirstupDDE  # noqa: PLC0415
 
     try:
         option = click.Option(["--config"])
         given = TapFirstupDDE.cb_config(click.get_current_context(), option, config)
-        held = None if state is None else json.loads(state.read_text())
-        return TapFirstupDDE(
+        tap = TapFirstupDDE(
             config=given.config,
             parse_env_config=given.parse_env,
-            state=held,
+            state=None if state is None else read_file("--state", state),
             setup_mapper=False,
         )
     except ConfigValidationError as error:
         raise click.ClickException("settings: " + "; ".join(error.errors)) from None
-    except (OSError, ValueError) as error:
-        unreadable = isinstance(error, OSError | UnicodeDecodeError)
-        if not unreadable and not hasattr(error, "doc"):
-            raise
-        message = "the settings or the state cannot be read as JSON; check --config and --state"
-        raise click.ClickException(message) from None
+    for warning in settings_warnings(tap.config):
+        tap.logger.warning("%s", warning)
+    return tap
 
 
 def _stock(
@@ -276,13 +266,13 @@ def _totals(stock: Sequence[Available]) -> tuple[str, ...]:
     """The table's last row."""
     from collections import Counter  # noqa: PLC0415
 
+    from tap_firstup_dde.exportlib.wording import counted  # noqa: PLC0415
     from tap_firstup_dde.inventory import size_words  # noqa: PLC0415
 
     statuses = Counter(entry.status for entry in stock if entry.status)
     size = sum(entry.size or 0 for entry in stock)
     told = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-    files = f"{len(stock)} file{'' if len(stock) == 1 else 's'}"
-    return (files, "", "", "", size_words(size), "", "", told)
+    return (counted(len(stock), "file"), "", "", "", size_words(size), "", "", told)
 
 
 @main.command(
@@ -422,7 +412,8 @@ def doctor(*, config: tuple[str, ...], state: Path | None, bundle: Path | None) 
     if bundle:
         try:
             bundle.write_text(
-                json.dumps(support_bundle(checks, examination.config), indent=2) + "\n"
+                json.dumps(support_bundle(checks, examination.config), indent=2) + "\n",
+                encoding="utf-8",
             )
         except OSError as error:
             message = f"{bundle} cannot be written ({error.strerror}); check --bundle"
@@ -597,8 +588,8 @@ def emulate(  # noqa: PLR0913  # one per option
     """Serve an emulated Firstup with sample data until interrupted.
 
     Prints one line of JSON once it serves: the settings that reach it. POST to
-    /emulator/generations adds a generation, GET /emulator/requests counts the requests,
-    DELETE /emulator/requests forgets them.
+    /emulator/generations adds a generation, never one of the future, GET
+    /emulator/requests counts the requests, DELETE /emulator/requests forgets them.
     """
     # Not above, so that help does not wait for them.
     import json  # noqa: PLC0415
@@ -606,6 +597,7 @@ def emulate(  # noqa: PLR0913  # one per option
     from datetime import UTC, datetime  # noqa: PLC0415
 
     from tap_firstup_dde.emulator import Emulator  # noqa: PLC0415
+    from tap_firstup_dde.exportlib.wording import counted  # noqa: PLC0415
     from tap_firstup_dde.sample_data import INTERVAL  # noqa: PLC0415
 
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put() may interrupt its get()
@@ -621,6 +613,7 @@ def emulate(  # noqa: PLR0913  # one per option
         url_ttl=url_ttl,
         deliver=deliver,
         first_generation=newest - INTERVAL * max(0, generations - 1),
+        up_to_now=True,
     )
     try:
         emulator.start()
@@ -632,7 +625,7 @@ def emulate(  # noqa: PLR0913  # one per option
         for _ in range(generations):
             emulator.add_generation()
         click.echo(json.dumps(emulator.settings))
-        click.echo(f"{len(emulator.files)} files; stop with Ctrl-C", err=True)
+        click.echo(f"{counted(len(emulator.files), 'file')}; stop with Ctrl-C", err=True)
         while True:
             try:
                 signals.get(timeout=new_every)

@@ -9,6 +9,7 @@ import polars as pl
 
 from tap_firstup_dde.documented import ADDED, MALFORMED_SUFFIX, SOURCE_LINE
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, key_hashes
+from tap_firstup_dde.exportlib.wording import counted
 
 if TYPE_CHECKING:
     import logging
@@ -69,24 +70,27 @@ class FileCounts:
             types: Column → type.
             out: The columns that go out.
         """
-        self._logger.info("%s: %d rows", self._file, rows)
+        self._logger.info("%s: %s", self._file, counted(rows, "row"))
         if self._malformed:
             self._logger.warning(
-                "%s: %d rows cannot be read and stand whole in %s",
+                "%s: %s cannot be read and %s whole in %s",
                 self._file,
-                self._malformed,
+                counted(self._malformed, "row"),
+                "stands" if self._malformed == 1 else "stand",
                 self._file.stream + MALFORMED_SUFFIX,
             )
         for name, count in self._misfits.items():
             column = name + MISFIT_SUFFIX
-            left_out = "are left out by the map or the catalog"
+            be, stand = ("is", "stands") if count == 1 else ("are", "stand")
+            left_out = f"{be} left out by the map or the catalog"
             self._logger.warning(
-                "%s: %d values of %s are not %s and %s",
+                "%s: %s of %s %s not %s and %s",
                 self._file,
-                count,
+                counted(count, "value"),
                 name,
+                be,
                 types[name],
-                f"stand in {column}" if column in out else left_out,
+                f"{stand} in {column}" if column in out else left_out,
             )
         if self._hashes:
             self._tell_keys(pl.concat(self._hashes))
@@ -101,11 +105,11 @@ class FileCounts:
         for fault, count in faults.items():
             if count:
                 self._logger.warning(
-                    "%s: %d of the %d rows compared %s (%s), and a loader may keep one of them; "
+                    "%s: %d of the %s compared %s (%s), and a loader may keep one of them; "
                     "set primary_keys to columns that tell rows apart",
                     self._file,
                     count,
-                    len(every),
+                    counted(len(every), "row"),
                     fault,
                     ", ".join(self._key),
                 )

@@ -30,6 +30,7 @@ from tap_firstup_dde.exportlib.formats import column_names
 from tap_firstup_dde.exportlib.http import http_date, send
 from tap_firstup_dde.exportlib.look import look_into
 from tap_firstup_dde.exportlib.secrecy import SECRECY
+from tap_firstup_dde.exportlib.wording import counted
 from tap_firstup_dde.inventory import (
     GONE,
     PARTLY,
@@ -236,7 +237,8 @@ class Examination:
             return _Finding("no --state was given, so what is new is not known", skipped=True)
         statuses = Counter(entry.status for entry in self.stock)
         waiting = statuses[PENDING] + statuses[PARTLY]
-        return _Finding(f"{waiting} files are to be read, of {len(self.stock)}")
+        be = "is" if waiting == 1 else "are"
+        return _Finding(f"{counted(waiting, 'file')} {be} to be read, of {len(self.stock)}")
 
     def _newest(self) -> list[ExportFile]:
         """The newest file of each stream that has any."""
@@ -260,7 +262,8 @@ class Examination:
                 message = f"{file}: the file expired between list and download"
                 raise FileGoneError(message, GONE_HINT)
         size = sum(entry.size or 0 for entry in self.stock)
-        return _Finding(f"{len(self.stock) - len(gone)} files can be fetched, {size_words(size)}")
+        there = counted(len(self.stock) - len(gone), "file")
+        return _Finding(f"{there} can be fetched, {size_words(size)}")
 
     def _spool(self) -> _Finding:
         """See whether downloads find room."""
@@ -276,7 +279,9 @@ class Examination:
         if not self.spooled:
             return _Finding("no file", skipped=True)
         size = size_words(sum(spooled.size for spooled in self.spooled.values()))
-        return _Finding(f"{len(self.spooled)} files, {size}; length and checksum as promised")
+        return _Finding(
+            f"{counted(len(self.spooled), 'file')}, {size}; length and checksum as promised"
+        )
 
     def _rows(self) -> _Finding:
         """Decompress and read them."""
@@ -324,7 +329,7 @@ class Examination:
         if not path.is_file():
             return _Finding("no meltano.yml here", skipped=True)
         try:
-            plugins = yaml.safe_load(path.read_text())["plugins"]
+            plugins = yaml.safe_load(path.read_text(encoding="utf-8"))["plugins"]
             doubts = [*_extractor_doubts(plugins), *_loader_doubts(plugins)]
         except (OSError, ValueError, RecursionError, yaml.YAMLError, *_ODD_SHAPES):
             return _Finding("it cannot be read", "check meltano.yml")

@@ -198,6 +198,8 @@ class Emulator:
         parts: Files per stream in one sample generation.
         deliver: Folder into which sample data go as well, as Firstup pushes them to an SFTP server.
         now: The emulator's clock.
+        up_to_now: Whether a generation of sample data without a time of its own is never later
+            than the clock.
         files: The files there are, in the order they are listed.
         requests: The requests so far.
     """
@@ -219,6 +221,7 @@ class Emulator:
     parts: int = 2
     deliver: Path | None = None
     now: Callable[[], datetime] = field(default_factory=lambda: lambda: datetime.now(UTC))
+    up_to_now: bool = False
     files: list[EmulatedFile] = field(default_factory=list, init=False)
     requests: list[Request] = field(default_factory=list, init=False)
 
@@ -347,7 +350,8 @@ class Emulator:
         Args:
             rows: Rows of one activities file; by default the attribute's.
             parts: Files per stream; by default the attribute's.
-            generated_at: Generation, ``YYYY-MM-DD-HH``; by default four hours after the newest.
+            generated_at: Generation, ``YYYY-MM-DD-HH``; by default four hours after the newest,
+                with `up_to_now` in the nearest free hour that is not in the future.
 
         Returns:
             Rows per stream.
@@ -358,7 +362,7 @@ class Emulator:
             if generated_at is not None:
                 when = datetime.strptime(generated_at, _HOUR).replace(tzinfo=UTC)
             elif self._generations:
-                when = max(self._generations) + sample_data.INTERVAL
+                when = self._next()
             else:
                 when = self.first_generation
             sample = sample_data.generation(
@@ -370,6 +374,19 @@ class Emulator:
                 self._deliver(stream, when, texts)
             self._generations.append(when)
         return {stream: size * parts for stream, size in sample_data.sizes(rows).items()}
+
+    def _next(self) -> datetime:
+        """When the next generation of sample data is dated."""
+        newest = max(self._generations)
+        usual, hour = newest + sample_data.INTERVAL, timedelta(hours=1)
+        if not self.up_to_now or usual <= self.now():
+            return usual
+        if newest + hour <= self.now():
+            return newest + hour
+        when = newest
+        while when in self._generations:
+            when -= hour
+        return when
 
     def _deliver(self, stream: str, when: datetime, texts: Sequence[str]) -> None:
         """Push one file, of all parts, to the folder of deliveries, under a documented name."""

@@ -16,6 +16,7 @@ from tap_firstup_dde.documented import (
     ROW_KEY,
 )
 from tap_firstup_dde.exportlib.models import format_time
+from tap_firstup_dde.maps import unknown_columns
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -49,6 +50,9 @@ class MalformedStream(Stream):
     def write(self, file: ExportFile, rows: Sequence[Malformed]) -> None:
         """Send *rows* of *file*, before the first ones in a run their SCHEMA."""
         if not self._announced:
+            maps = self.config.get("stream_maps") or {}
+            for warning in unknown_columns(maps, self.name, self.schema["properties"]):
+                self.logger.warning("%s", warning)
             self._tap.mapper.register_raw_stream_schema(self.name, self.schema, self.primary_keys)
             self._write_schema_message()
             self._announced = True

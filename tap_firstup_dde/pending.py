@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tap_firstup_dde.exportlib.bookmark import AHEAD
 from tap_firstup_dde.exportlib.exceptions import StateError
 from tap_firstup_dde.exportlib.models import format_time, parse_generation
+from tap_firstup_dde.exportlib.wording import counted
 
 if TYPE_CHECKING:
     import logging
@@ -131,11 +132,12 @@ def warn_of_lost_rows(
         return ""
     if key != warned:
         logger.warning(
-            "%s: file %s, of which %d rows were read, is no longer listed; its other rows "
+            "%s: file %s, of which %s %s read, is no longer listed; its other rows "
             "are lost unless a historical export brings them",
             stream,
             key,
-            rows,
+            counted(rows, "row"),
+            "was" if rows == 1 else "were",
         )
     return key
 
@@ -163,11 +165,11 @@ def warn_of_longer_lookback(
     forgotten = [f for f in pending if reached - f.generated_at > timedelta(before)]
     if forgotten:
         logger.warning(
-            "%s: lookback_days was %d and is %d; whether the %d files that are older than it "
-            "reached were read is not known, so they are read now, perhaps again: start_date "
-            "leaves them out",
+            "%s: lookback_days was %d and is %d; whether the %s older than it reached %s read "
+            "is not known, so %s read now, perhaps again: start_date leaves %s out",
             stream,
             before,
             days,
-            len(forgotten),
+            counted(len(forgotten), "file"),
+            *(("was", "it is", "it") if len(forgotten) == 1 else ("were", "they are", "them")),
         )

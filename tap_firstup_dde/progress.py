@@ -14,6 +14,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from tap_firstup_dde.exportlib.wording import counted
+
 if sys.version_info >= (3, 12):
     from typing import override
 else:
@@ -104,13 +106,12 @@ class Tally:
 
     def standing(self) -> str:
         """How far the stream has come, in one line."""
-        return (
-            f"{self.files_done} of {self.files} files, {self.rows:,} rows, {_size(self.bytes)}, "
-            f"{self.pace:,} rows/s"
-        )
+        files, rows = counted(self.files, "file"), counted(self.rows, "row", ",")
+        pace = counted(self.pace, "row", ",")
+        return f"{self.files_done} of {files}, {rows}, {_size(self.bytes)}, {pace}/s"
 
     def figures(self) -> dict[str, str]:
-        """What the summary tells: word → figure."""
+        """What a table of the summary shows: heading → figure."""
         return {
             "files": f"{self.files_done} of {self.files}",
             "rows": f"{self.rows:,}",
@@ -124,8 +125,17 @@ class Tally:
 
     def summary(self) -> str:
         """The same in one line."""
-        told = ", ".join(f"{figure} {word}" for word, figure in self.figures().items())
-        return f"{self.stream}: {told}"
+        parts = (
+            f"{self.files_done} of {counted(self.files, 'file')}",
+            counted(self.rows, "row", ","),
+            counted(self.misfits, "misfit", ","),
+            counted(self.diverted, "diverted row", ","),
+            counted(self.bytes, "byte", ","),
+            f"{self.seconds:,.1f} seconds",
+            f"{counted(self.pace, 'row', ',')}/s",
+            counted(self.warnings, "warning", ","),
+        )
+        return f"{self.stream}: {', '.join(parts)}"
 
 
 def _size(count: int) -> str:
@@ -133,7 +143,7 @@ def _size(count: int) -> str:
     for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
         if count >= 10**power:
             return f"{count / 10**power:.{int(count < 10 ** (power + 1))}f} {unit}"
-    return f"{count} bytes"
+    return counted(count, "byte")
 
 
 class Display(Protocol):

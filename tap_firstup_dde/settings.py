@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -12,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 from jsonschema import Draft202012Validator
 
 from tap_firstup_dde.client import REGIONS, is_token
-from tap_firstup_dde.documented import ADDED, KEYS
+from tap_firstup_dde.documented import ADDED, GENERATED_AT, KEYS
+from tap_firstup_dde.environment import text_fault, typed
 from tap_firstup_dde.exportlib.encoding import FILE_FORMATS
 from tap_firstup_dde.exportlib.exceptions import SettingsError
 from tap_firstup_dde.exportlib.http import is_secure
@@ -22,7 +20,7 @@ from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tap_firstup_dde.exportlib.storage import root_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
 
 _SECRET = {"secret": True, "writeOnly": True}  # what the SDK and the Hub go by
@@ -244,18 +242,31 @@ def faults(config: Mapping[str, Any]) -> list[str]:
     batch = config.get("batch_config")
     if batch:
         found += _batch_faults(batch.get("encoding") or {}, batch.get("storage") or {})
-    maps = config.get("stream_maps") or config.get("flattening_enabled")
-    if maps and batch:
-        found.append(
-            "batch_config cannot be used with stream_maps or flattening: "
-            "batch files would hold unmapped rows; unset one of them"
-        )
+    found += _mapping_faults(config)
     return found + [
         f"column_types.{stream}: {name} is added by the tap; leave it out"
         for stream, types in (config.get("column_types") or {}).items()
         for name in types
         if name in ADDED
     ]
+
+
+def _mapping_faults(config: Mapping[str, Any]) -> list[str]:
+    """What is wrong with stream maps and flattening, beside batch files and by themselves."""
+    found = []
+    flattening = config.get("flattening_enabled")
+    if (config.get("stream_maps") or flattening) and config.get("batch_config"):
+        found.append(
+            "batch_config cannot be used with stream_maps or flattening: "
+            "batch files would hold unmapped rows; unset one of them"
+        )
+    length = config.get("flattening_max_key_length")
+    if flattening and length is not None and length <= len(GENERATED_AT):
+        found.append(
+            f"flattening_max_key_length {length} is too short for the column {GENERATED_AT}; "
+            f"set it to {len(GENERATED_AT) + 1} or more"
+        )
+    return found
 
 
 def _is_url(text: str) -> bool:
@@ -280,28 +291,6 @@ def _batch_faults(encoding: Mapping[str, str], storage: Mapping[str, str]) -> li
     return []
 
 
-def environment_faults(tap_name: str, schema: Mapping[str, Any]) -> list[str]:
-    """What is wrong with settings in the environment that must be integers or JSON."""
-    prefix = f"{tap_name.upper().replace('-', '_')}_"
-    given = {name: os.environ.get(prefix + name.upper()) for name in schema["properties"]}
-    SECRECY.guard(secrets(given))
-    found = (
-        _text_fault(variable, os.environ[variable], setting.get("type", []))
-        for name, setting in schema["properties"].items()
-        if (variable := prefix + name.upper()) in os.environ
-    )
-    return [fault for fault in found if fault]
-
-
-def _text_fault(name: str, text: str, kinds: Collection[str]) -> str:
-    """What is wrong with the text of a setting that has these types; empty for nothing."""
-    if "integer" in kinds and not re.fullmatch(r"-?[0-9]{1,18}", text):
-        return f"{name} is not an integer: {SECRECY.scrub(text)[:40]!r}"
-    if "object" in kinds and not _is_json(text):
-        return f"{name} is not JSON"
-    return ""
-
-
 def from_texts(texts: Mapping[str, str], schema: Mapping[str, Any] = SETTINGS) -> dict[str, Any]:
     """Settings out of their texts, validated, those that are not given by their defaults.
 
@@ -318,12 +307,10 @@ def from_texts(texts: Mapping[str, str], schema: Mapping[str, Any] = SETTINGS) -
     errors = [f"{name} is no setting" for name in texts if name not in known]
     for name in known.keys() & texts:
         text, kinds = texts[name], known[name]["type"]
-        fault = _text_fault(name, text, kinds)
-        errors += [fault] if fault else []
-        if not fault:
-            config[name] = (
-                int(text) if "integer" in kinds else json.loads(text) if "object" in kinds else text
-            )
+        if fault := text_fault(name, text, kinds):
+            errors.append(fault)
+        else:
+            config[name] = typed(text, kinds)
     config = {name: value for name, value in config.items() if value is not None}
     SECRECY.guard(secrets(config))
     if not errors:
@@ -334,15 +321,6 @@ def from_texts(texts: Mapping[str, str], schema: Mapping[str, Any] = SETTINGS) -
         msg = f"settings: {'; '.join(errors)}"
         raise SettingsError(msg)
     return config
-
-
-def _is_json(text: str) -> bool:
-    """Whether *text* is JSON."""
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _is_time(text: str) -> bool:
@@ -362,6 +340,19 @@ def shadowed(config: Mapping[str, Any]) -> dict[str, str]:
     if config.get("folder"):
         found = dict.fromkeys(("client_id", "client_secret", "access_token"), "folder")
     return {name: winner for name, winner in found.items() if config.get(name)}
+
+
+def settings_warnings(config: Mapping[str, Any], schema: Mapping[str, Any] = SETTINGS) -> list[str]:
+    """What is set and has no effect, a sentence each.
+
+    Args:
+        config: The settings.
+        schema: The settings that exist.
+    """
+    unknown = sorted(set(config) - set(schema["properties"]))
+    return [f"the setting {name} is not known, and has no effect" for name in unknown] + [
+        f"{winner} is set, so {name} has no effect" for name, winner in shadowed(config).items()
+    ]
 
 
 def secrets(config: Mapping[str, Any]) -> list[Any]:

@@ -50,7 +50,9 @@ from tap_firstup_dde.exportlib.models import format_time, parse_generation
 from tap_firstup_dde.exportlib.pack import Pack
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values
 from tap_firstup_dde.exportlib.storage import put
+from tap_firstup_dde.exportlib.wording import counted
 from tap_firstup_dde.malformed import MalformedStream
+from tap_firstup_dde.maps import unknown_columns
 from tap_firstup_dde.pending import (
     check_program,
     last_look,
@@ -301,7 +303,8 @@ class ExportStream(Stream):
         since = self._bookmark if self._is_incremental() else Bookmark()
         self._pending = since.pending(files, self._lookback, self._start)
         self._tally.files = len(self._pending)
-        self.logger.info("%s: %d of %d files to read", self.name, len(self._pending), len(files))
+        listed = counted(len(files), "file")
+        self.logger.info("%s: %d of %s to read", self.name, len(self._pending), listed)
         self._warn_of_files(files)
         if not self._pending:
             self._complete()
@@ -311,6 +314,9 @@ class ExportStream(Stream):
         self._settle_types(seen)
         if not seen.columns and not self._pinned():
             self._types = certain(self._types, self.name, self.primary_keys)
+        maps = self.config.get("stream_maps") or {}
+        for warning in unknown_columns(maps, self.name, self._types):
+            self.logger.warning("%s", warning)
         self._announce(pin_key=bool(seen.columns))
 
     def _warn_of_files(self, files: Sequence[ExportFile]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
+from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
@@ -17,25 +18,27 @@ from singer_sdk.exceptions import (
     MapExpressionError,
     StreamMapConfigError,
 )
-from singer_sdk.helpers._util import load_json
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
-from singer_sdk.singerlib import Catalog, StateMessage
+from singer_sdk.singerlib import StateMessage
 
 from tap_firstup_dde import client
 from tap_firstup_dde.documented import KEYS
-from tap_firstup_dde.exportlib.exceptions import ExportError, StateError
+from tap_firstup_dde.environment import from_environment
+from tap_firstup_dde.exportlib.exceptions import ExportError
 from tap_firstup_dde.exportlib.extract import Spool
 from tap_firstup_dde.exportlib.memory import keep_freed_memory
-from tap_firstup_dde.exportlib.models import STATE_HINT
 from tap_firstup_dde.exportlib.secrecy import SECRECY, printable
+from tap_firstup_dde.inputs import read_json, settings_file, usable_catalog, usable_state
+from tap_firstup_dde.maps import Mapper, unknown_streams
+from tap_firstup_dde.output import OutputError, check_output
 from tap_firstup_dde.progress import Progress
 from tap_firstup_dde.settings import (
     SETTINGS,
-    environment_faults,
     faults,
     secrets,
-    shadowed,
+    settings_warnings,
     without_secrets,
 )
 from tap_firstup_dde.streams import ExportStream
@@ -46,20 +49,13 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.singerlib.encoding.simple import Message
 
     from tap_firstup_dde.exportlib.models import Transport
-
-
-CATALOG_HINT = "make one with --discover"
-
-
-class OutputError(ExportError):
-    """Messages can no longer be written."""
 
 
 class LinesWriter(MsgSpecWriter):
@@ -90,17 +86,12 @@ class LinesWriter(MsgSpecWriter):
         Raises:
             OutputError: It takes no more.
         """
-        if sys.stdout is None:
-            msg = "stdout is closed"
-            raise OutputError(msg, "pipe the tap into a target, or into a file")
         self._writing = True
         try:
             sys.stdout.buffer.write(lines)
             sys.stdout.buffer.flush()
-        except OSError as error:
-            # Nothing can be written any more, at the end of the process neither.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            msg = f"messages cannot be written: {error.strerror}"
+        except OutputError as error:
+            msg = f"messages cannot be written: {error.reason}"
             hint = "see the target's log; run again to go on from its last state"
             raise OutputError(msg, hint) from None
         finally:
@@ -126,6 +117,7 @@ class TapCommand(SingerCommand):
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
+            check_output()
             status = super().main(*args, **{**kwargs, "standalone_mode": False})
         except ConfigValidationError as error:
             message = "settings: " + "; ".join(error.errors)
@@ -135,14 +127,6 @@ class TapCommand(SingerCommand):
             message = str(error)
         except click.ClickException as error:
             message = error.format_message()
-        except UnicodeDecodeError:
-            message = "a settings, state or catalog file is not UTF-8 text"
-        except ValueError as error:
-            # The SDK reads JSON by json or by simplejson; both tell which document.
-            if not hasattr(error, "doc"):
-                raise
-            why = str(error) if getattr(error, "doc", "") else "it is empty; leave it out"
-            message = f"a settings, state or catalog file is not JSON: {why}"
         else:
             sys.exit(status)
         self.logger.error("%s", message.replace("\n", " "))
@@ -184,8 +168,8 @@ class TapFirstupDDE(Tap):
             StateError: The state is not one.
             ExportError: The catalog is not one.
         """
-        catalog = _usable_catalog(catalog)
-        super().__init__(state=_usable_state(state), catalog=catalog, **options)
+        catalog = usable_catalog(catalog)
+        super().__init__(state=usable_state(state), catalog=catalog, **options)
         SECRECY.guard(secrets(self.config))
 
     @cached_property
@@ -207,17 +191,10 @@ class TapFirstupDDE(Tap):
     def setup_mapper(self) -> None:
         # Not the SDK's: each stream registers its columns when they are known, an input
         # catalog that lacks some included.
-        super(Tap, self).setup_mapper()
-
-    @override
-    def load_state(self, state: dict[str, Any]) -> None:
-        bookmarks = state.get("bookmarks", {})
-        if not isinstance(bookmarks, dict) or not all(
-            isinstance(bookmark, dict) for bookmark in bookmarks.values()
-        ):
-            msg = "the state cannot be read: it holds no bookmarks by stream"
-            raise StateError(msg, STATE_HINT)
-        super().load_state(state)
+        maps = self.config.get("stream_maps") or {}
+        for warning in (*settings_warnings(self.config), *unknown_streams(maps)):
+            self.logger.warning("%s", warning)
+        self.mapper = Mapper(plugin_config=dict(self.config), logger=self.logger)
 
     @override
     def discover_streams(self) -> Sequence[ExportStream]:
@@ -228,8 +205,28 @@ class TapFirstupDDE(Tap):
     def run_discovery(self) -> str:
         for stream in self.streams.values():
             if isinstance(stream, ExportStream):
-                stream.discover()
-        return super().run_discovery()
+                # What there is to say of keys and columns belongs to the run that follows.
+                with silenced(stream.logger):
+                    stream.discover()
+        text = super().run_discovery()
+        sys.stdout.flush()
+        return text
+
+    @classmethod
+    @override
+    def print_about(cls, output_format: str | None = None) -> None:
+        super().print_about(output_format)
+        sys.stdout.flush()
+
+    @classproperty
+    @override
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - the SDK's decorator
+        cls.append_builtin_config(cls.config_jsonschema)
+        config, errors = from_environment(cls._env_var_prefix, cls.config_jsonschema)
+        if errors:
+            msg = "the environment cannot be used"
+            raise ConfigValidationError(msg, errors=errors)
+        return config
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
@@ -240,14 +237,15 @@ class TapFirstupDDE(Tap):
             errors = super()._validate_config(raise_errors=raise_errors)
         except ConfigValidationError as error:
             errors = error.errors
+        except AttributeError:
+            # In the SDK's own schema for __else__ one of the alternatives is not a schema.
+            errors = ["stream_maps: __else__ can be __NULL__ or null only"]
         SECRECY.guard(secrets(self.config))  # one may be set under a wrong name, too
         errors = [without_secrets(e, self.config) for e in errors] or faults(self.config)
         errors = [printable(SECRECY.scrub(error)) for error in errors]
-        for name in sorted(set(self.config) - set(self.config_jsonschema["properties"])):
-            self.logger.warning("the setting %s is not known, and has no effect", name)
-        for name, winner in shadowed(self.config).items():
-            self.logger.warning("%s is set, so %s has no effect", winner, name)
         if errors and raise_errors:
+            for warning in settings_warnings(self.config):
+                self.logger.warning("%s", warning)
             msg = "the settings cannot be used"
             raise ConfigValidationError(msg, errors=errors, schema=self.config_jsonschema)
         return errors
@@ -271,19 +269,22 @@ class TapFirstupDDE(Tap):
             msg = "a settings file has no name"
             raise ConfigValidationError(msg, errors=[f"{msg}; check --config"])
         sources = value or ("ENV",)
-        if "ENV" in sources and (errors := environment_faults(cls.name, cls.config_jsonschema)):
-            msg = "the environment cannot be used"
-            raise ConfigValidationError(msg, errors=errors)
-        try:
-            return super().cb_config(ctx, param, sources)
-        except OSError:
-            msg = f"no settings file {' '.join(value)}"
-            raise ConfigValidationError(msg, errors=[f"{msg}; check --config"]) from None
-        except (TypeError, ValueError) as error:
-            if hasattr(error, "doc"):
-                raise
-            msg = f"the settings file {' '.join(value)} holds no JSON object"
-            raise ConfigValidationError(msg, errors=[f"{msg}; check --config"]) from None
+        given = super().cb_config(ctx, param, tuple(s for s in sources if s == "ENV"))
+        for source in sources:
+            if source != "ENV":
+                given.config |= settings_file(Path(source))
+        return given
+
+    @classmethod
+    @override
+    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
+        # The SDK's own logs each wrong setting in a line of its own.
+        if value:
+            given = ctx.params["config"]
+            cls(
+                config=given.config, parse_env_config=given.parse_env, setup_mapper=False
+            ).run_discovery()
+            ctx.exit()
 
     @classmethod
     @override
@@ -294,7 +295,7 @@ class TapFirstupDDE(Tap):
         super(Tap, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         state, catalog = (
-            load_json(file.read()) if (file := options[name]) else None
+            read_json(f"--{name}", file.read()) if (file := options[name]) else None
             for name in ("state", "catalog")
         )
         config = options["config"]
@@ -317,7 +318,7 @@ class TapFirstupDDE(Tap):
         for parameter in command.params:
             if isinstance(parameter.type, click.File):
                 # Opened when it is read: an error before that must not leave it open.
-                parameter.type = click.File(lazy=True)
+                parameter.type = click.File("rb", lazy=True)
         command.params.append(
             click.Option(
                 ["--quiet"],
@@ -338,52 +339,12 @@ class TapFirstupDDE(Tap):
         )
 
 
-def _usable_state(state: Any) -> Any:
-    """A state, out of the message that it went out in where that is given.
-
-    Raises:
-        StateError: It is not one.
-    """
-    if not isinstance(state, dict | None):
-        msg = "the state cannot be read: it is not an object"
-        raise StateError(msg, STATE_HINT)
-    if state and state.get("type") == "STATE":
-        state = state.get("value") or {"value": None}
-    if state and isinstance(state.get("singer_state"), dict):
-        state = state["singer_state"]  # as `meltano state get` prints it
-    if state and "bookmarks" not in state:
-        msg = "the state cannot be read: it has no bookmarks"
-        raise StateError(msg, STATE_HINT)
-    return state
-
-
-def _usable_catalog(catalog: Any) -> Any:
-    """A catalog, with the replication method from its metadata, where the SDK drops it.
-
-    Raises:
-        ExportError: It is not one.
-    """
-    if not isinstance(catalog, dict | Catalog | None):
-        msg = "the catalog cannot be read: it is not an object"
-        raise ExportError(msg, CATALOG_HINT)
-    for entry in catalog.get("streams", []) if isinstance(catalog, dict) else []:
-        if not _is_entry(entry):
-            msg = "the catalog cannot be read: an entry is not that of a stream"
-            raise ExportError(msg, CATALOG_HINT)
-        for name, column in entry.get("schema", {}).get("properties", {}).items():
-            if not isinstance(column, dict):
-                msg = f"the catalog cannot be read: {name} is not described by an object"
-                raise ExportError(msg, CATALOG_HINT)
-        for item in entry.get("metadata", []):
-            method = item.get("metadata", {}).get("replication-method")
-            if method and not item.get("breadcrumb"):
-                entry.setdefault("replication_method", method)
-    return catalog
-
-
-def _is_entry(entry: Any) -> bool:
-    """Whether a catalog's entry has the parts that the SDK takes for granted."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("tap_stream_id"), str):
-        return False
-    schema = entry.get("schema", {})
-    return isinstance(schema, dict) and isinstance(schema.get("properties", {}), dict)
+@contextmanager
+def silenced(logger: Any) -> Iterator[None]:
+    """Keep a stream's logger from logging anything; others still do."""
+    plain = getattr(logger, "logger", logger)  # from 0.55 on the SDK's is a wrapped one
+    before, plain.disabled = plain.disabled, True
+    try:
+        yield
+    finally:
+        plain.disabled = before

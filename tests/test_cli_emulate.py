@@ -103,6 +103,17 @@ def test_new_every() -> None:
         assert process.wait(timeout=10) == 0
 
 
+def test_no_generation_of_the_future() -> None:
+    """Generations that are asked for are new ones, and none is later than now."""
+    with emulate("--parts", "1") as (_, settings):
+        for _ in range(6):
+            requests.post(f"{settings['api_url']}/emulator/generations", timeout=10).close()
+        files = listed(settings, "users")
+    times = [datetime.strptime(f"{file}+0000", "%Y-%m-%d-%H%z") for file in files]
+    assert len(set(times)) == 9
+    assert max(times) <= datetime.now(UTC)
+
+
 def test_port_in_use() -> None:
     """A port that is taken ends it with status 1 and one line that says so."""
     with Emulator() as emulator:

@@ -17,7 +17,7 @@ PACKAGE = Path(tap_firstup_dde.__file__).parent
 LAYERS = [
     {"exportlib.secrecy"},
     {"exportlib.exceptions", "exportlib.background", "exportlib.memory", "exportlib.connection"}
-    | {"exportlib.folder_walk"},
+    | {"exportlib.folder_walk", "exportlib.wording"},
     {"exportlib.checksum", "exportlib.sftp", "exportlib.folder_files"}
     | {"exportlib.cells", "exportlib.markup"},
     {"exportlib.models"},
@@ -30,13 +30,13 @@ LAYERS = [
     {"exportlib.extract", "exportlib.encoding"},
     {"exportlib.pack"},
     {"exportlib.look"},
-    {"documented", "pending", "progress"},
+    {"documented", "pending", "progress", "output", "environment", "inputs"},
     {"delivered"},
     {"client"},
     {"sample_data", "inventory", "charts"},
     {"coverage"},
     {"report"},
-    {"columns", "emulator", "settings"},
+    {"columns", "emulator", "maps", "settings"},
     {"malformed", "arrow"},
     {"counts"},
     {"streams", "spark"},

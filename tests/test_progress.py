@@ -108,8 +108,9 @@ def _on_terminal(
 def _summary(lines: list[str]) -> dict[str, dict[str, float]]:
     """Stream → word → figure, of the lines of a summary."""
     number = r"([\d,.]+)"
-    told = ", ".join(f"{number} {word}" for word in WORDS[1:])
-    pattern = re.compile(rf"(\w+): {number} of {number} files, {told}$")
+    plurals = ", ".join(f"{number} {word}" for word in ("files", *WORDS[1:]))
+    told = re.sub(r"s(?=,|/s|$)", "s?", plurals).replace("seconds?", "seconds")
+    pattern = re.compile(rf"(\w+): {number} of {told}$")
     found = [match for line in lines if (match := pattern.search(line))]
     return {
         match[1]: dict(
@@ -133,7 +134,7 @@ def _trouble(emulator: Emulator) -> None:
     first = "user_id,tenure\n" + "".join(f"{i},{i}\n" for i in range(200))
     emulator.add("users", "2026-05-14-13", first)
     emulator.add("users", "2026-05-14-14", "user_id,tenure\n1,5\n2,x\n3,y\n4\n5,6,7\n")
-    emulator.add("activities", "2026-05-14-14", "a\n" + "1\n" * 20, checksum_function="MD9")
+    emulator.add("activities", "2026-05-14-14", "likes\n" + "1\n" * 20, checksum_function="MD9")
 
 
 def test_figures_of_the_summary(emulator: Emulator, tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_nothing_to_read(emulator: Emulator, tmp_path: Path) -> None:
 
 def test_error_line_stays_last(emulator: Emulator, tmp_path: Path) -> None:
     """A run that fails has its summary, too, and below it the line that says why."""
-    emulator.add("activities", "2026-05-14-12", "a\n" + "1\n" * 10)
+    emulator.add("activities", "2026-05-14-12", "likes\n" + "1\n" * 10)
     emulator.add("campaigns", "2026-05-14-12", "campaign_id\n1\n")
     emulator.add("campaigns", "2026-05-14-16", "campaign_id\n2\n").gone = True
     path = write(tmp_path, "c.json", settings(emulator))
@@ -308,8 +309,8 @@ def test_now_and_then(emulator: Emulator, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_on_a_terminal(emulator: Emulator, tmp_path: Path, number: signal.Signals) -> None:
     """A run that is told to stop leaves a clean terminal: table, then the line that says so."""
-    emulator.add("activities", "2026-05-16-00", "a\n1\n")
-    emulator.add("activities", "2026-05-16-04", "a\n" + "1\n" * (5 << 19), gzip=False)
+    emulator.add("activities", "2026-05-16-00", "likes\n1\n")
+    emulator.add("activities", "2026-05-16-04", "likes\n" + "1\n" * (5 << 19), gzip=False)
     emulator.fail("download", match="2026-05-16-04", skip=1, stall=30, drop_after=100, times=None)
     asked: list[float] = []
 

@@ -544,7 +544,7 @@ def test_misfit_column_is_text(emulator: Emulator, kind: str, where: str) -> Non
     assert "format" not in text
 
 
-@pytest.mark.parametrize("bare", ["null", ["null"], []])
+@pytest.mark.parametrize("bare", [None, "null", ["null"], []])
 def test_catalog_without_a_type(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, bare: Any
 ) -> None:

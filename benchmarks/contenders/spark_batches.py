@@ -59,7 +59,9 @@ def peak() -> int:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if b"pyspark.daemon" in (process / "cmdline").read_bytes():
-                found = re.search(r"VmHWM:\s+(\d+)", (process / "status").read_text())
+                found = re.search(
+                    r"VmHWM:\s+(\d+)", (process / "status").read_text(encoding="utf-8")
+                )
                 peaks += [int(found[1]) >> 10] if found else []
         except OSError:
             continue

@@ -23,6 +23,7 @@ from tap_firstup_dde.exportlib.exceptions import (
 from tap_firstup_dde.exportlib.formats import BLOCK
 from tap_firstup_dde.exportlib.http import delay
 from tap_firstup_dde.exportlib.readers import Source
+from tap_firstup_dde.exportlib.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -327,10 +328,10 @@ class _Download:
         """
         wrong = ""
         if self._exceeds:
-            wrong = f"more bytes than promised: at least {self.size} bytes instead of "
+            wrong = f"more bytes than promised: at least {counted(self.size, 'byte')} instead of "
             wrong += f"{self._promised_size}"
         elif self._promised_size is not None and self.size != self._promised_size:
-            wrong = f"{self.size} bytes instead of {self._promised_size}"
+            wrong = f"{counted(self.size, 'byte')} instead of {self._promised_size}"
         elif self._checksum and self._hasher:
             digest = self._hasher.digest()
             if not self._checksum.matches(digest):

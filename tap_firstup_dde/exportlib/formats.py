@@ -19,6 +19,7 @@ import polars as pl
 from tap_firstup_dde.exportlib.exceptions import FormatError, StateError
 from tap_firstup_dde.exportlib.models import STATE_HINT
 from tap_firstup_dde.exportlib.rows import CR, LF, QUOTE, SEPARATORS, Row, careful_rows
+from tap_firstup_dde.exportlib.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -142,7 +143,8 @@ def parts(
         joined = _joined(held)
         yield joined.between(done, joined.last)
     if skip > there:
-        msg = f"{what}: the state says that {skip} rows of it were read, and it has {there}"
+        read = counted(skip, "row")
+        msg = f"{what}: the state counts {read} of it as read, and it has {there}"
         raise StateError(msg, STATE_HINT)
 
 

@@ -28,6 +28,7 @@ from tap_firstup_dde.exportlib.exceptions import (
 )
 from tap_firstup_dde.exportlib.models import Body
 from tap_firstup_dde.exportlib.secrecy import SECRECY
+from tap_firstup_dde.exportlib.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -369,7 +370,8 @@ def json_object(answer: requests.Response, what: str) -> dict[str, object]:
         content = None
     if not isinstance(content, dict):
         kind = content_type(answer) or "no content type"
-        msg = f"{what}: the answer is not a JSON object ({kind}, {len(answer.content)} bytes)"
+        size = counted(len(answer.content), "byte")
+        msg = f"{what}: the answer is not a JSON object ({kind}, {size})"
         raise FormatError(msg, "check api_url, auth_url and any proxy in between")
     return content
 

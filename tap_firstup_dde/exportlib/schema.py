@@ -346,7 +346,7 @@ def type_of(schema: object) -> str:
         return "string"
     kinds = schema["type"]
     names = kinds if isinstance(kinds, list) else [kinds]
-    words = [kind for kind in names if kind not in {"null", None}]
+    words = [kind for kind in names if kind not in ("null", None)]
     if not words:
         return ""
     if len(words) != 1:
