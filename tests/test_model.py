@@ -373,7 +373,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(pick=st.randoms(use_true_random=False))
     def touch(self, pick: random.Random) -> None:
-        """A delivered file is written again, unchanged: one that was read, so its bytes are known."""
+        """A delivered file whose bytes are known, since it was read, is written again unchanged."""
         bookmarks = self.world.state.get("bookmarks", {}).values()
         known = {key for bookmark in bookmarks for key in bookmark.get("contents", ())}
         paths = sorted(self.world.folder.iterdir())
