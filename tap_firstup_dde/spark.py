@@ -44,7 +44,6 @@ from tap_firstup_dde.exportlib.exceptions import (
     SettingsError,
     StateError,
 )
-from tap_firstup_dde.exportlib.formats import column_names
 from tap_firstup_dde.exportlib.models import (
     STATE_HINT,
     Bookmark,
@@ -52,6 +51,7 @@ from tap_firstup_dde.exportlib.models import (
     format_time,
     parse_generation,
 )
+from tap_firstup_dde.exportlib.names import column_names
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, type_of
 from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tap_firstup_dde.pending import check_program, warn_of_gap, warn_of_longer_lookback

@@ -43,6 +43,7 @@ from tap_firstup_dde.exportlib.extract import Spooled
 from tap_firstup_dde.exportlib.formats import BLOCK, parts
 from tap_firstup_dde.exportlib.look import Look, discard, look_at, look_into
 from tap_firstup_dde.exportlib.models import Bookmark, format_time, parse_generation
+from tap_firstup_dde.exportlib.names import clashes
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values
 from tap_firstup_dde.exportlib.storage import put
 from tap_firstup_dde.malformed import MalformedStream
@@ -469,6 +470,8 @@ class ExportStream(Stream):
             self._settle_types(seen)
             self._write_schema_again()
             reader = self._reader(spooled, block)
+        if words := clashes(reader.labels, reader.columns):
+            self.logger.warning("%s: only their order tells columns apart: %s", file, words)
         cut_off, _ = self._bookmark.in_progress
         incremental = self._is_incremental()
         skip = self._bookmark.rows_read(file) if incremental else 0
@@ -502,7 +505,9 @@ class ExportStream(Stream):
 
     def _reader(self, spooled: Spooled, block: int) -> Reader:
         """A reader of a file from its beginning."""
-        return spooled.reader(ADDED, block=block, divert=self._malformed is not None)
+        known = self._sources().known
+        divert = self._malformed is not None
+        return spooled.reader(ADDED, known.names, block=block, divert=divert)
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""

@@ -18,9 +18,12 @@ LAYERS = [
     {"exportlib.exceptions", "exportlib.secrecy", "exportlib.background", "exportlib.memory"},
     {"exportlib.checksum"},
     {"exportlib.models"},
-    {"exportlib.http", "exportlib.compression", "exportlib.rows"}
+    {"exportlib.http", "exportlib.compression", "exportlib.rows", "exportlib.names"}
     | {"exportlib.schema", "exportlib.storage"},
+    {"exportlib.blocks"},
     {"exportlib.formats", "exportlib.folder"},
+    {"exportlib.json_text"},
+    {"exportlib.json_objects"},
     {"exportlib.readers"},
     {"exportlib.extract", "exportlib.encoding"},
     {"exportlib.look"},

@@ -23,7 +23,7 @@ from tap_firstup_dde.exportlib.http import delay
 from tap_firstup_dde.exportlib.readers import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from tap_firstup_dde.exportlib.checksum import Checksum, Hasher
     from tap_firstup_dde.exportlib.models import Body, ExportFile, Transport
@@ -64,6 +64,7 @@ class Spooled:
     def reader(
         self,
         reserved: Iterable[str],
+        known: Collection[str] = (),
         *,
         block: int = BLOCK,
         divert: bool = False,
@@ -73,6 +74,7 @@ class Spooled:
 
         Args:
             reserved: Column names that the file's own columns may not take.
+            known: Names of columns that such a file may have.
             block: Bytes of CSV parsed at a time.
             divert: Whether a row that cannot be read comes as a `Malformed` one.
             most: How many of the stored bytes to read; None for all.
@@ -89,6 +91,7 @@ class Spooled:
             divert=divert,
             most=most,
             cut=cut,
+            known=known,
         ).open()
 
 

@@ -72,6 +72,11 @@ class Knowledge:
     documented: Documented
     reserved: Collection[str]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The columns that a file of the stream may have, as far as they are known."""
+        return frozenset((*self.settled, *self.documented.columns))
+
 
 def look_at(
     files: Sequence[ExportFile],
@@ -130,7 +135,7 @@ def look_into(spooled: Spooled, known: Knowledge) -> Look:
     """
     most = min(HEAD, LOOK_WHOLE) if spooled.size > LOOK_WHOLE else None
     # A row that cannot be read says nothing of types; whether it is an error shows in its turn.
-    reader = spooled.reader(known.reserved, divert=True, most=most)
+    reader = spooled.reader(known.reserved, known.names, divert=True, most=most)
     settled, documented = known.settled, known.documented
     unknown = [c for c in reader.columns if c not in settled and c not in documented.text]
     typed = {c: kind for c, kind in settled.items() if f"{c}{MISFIT_SUFFIX}" not in settled}
