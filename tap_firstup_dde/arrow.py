@@ -53,6 +53,7 @@ from tap_firstup_dde.exportlib.look import (
     look_into,
 )
 from tap_firstup_dde.exportlib.memory import keep_freed_memory
+from tap_firstup_dde.exportlib.names import clashes
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values, type_of
 from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tap_firstup_dde.exportlib.wording import counted
@@ -195,12 +196,12 @@ class Source:
                     seen = look_into(spooled, known)
                     if spooled.whole:
                         return seen, True
-                    reader = spooled.reader(known.reserved, divert=True)
+                    reader = spooled.reader(known.reserved, known.names, divert=True)
                     if seen.columns and isinstance(reader, CSVReader):
                         return seen, False
                 # Of other files the beginning does not tell the columns.
                 with closing(spool.download(transport, file)) as spooled:
-                    columns = spooled.reader(known.reserved, divert=True).columns
+                    columns = spooled.reader(known.reserved, known.names, divert=True).columns
                     return Look(tuple(columns)) | look_into(spooled, known), False
             except FileGoneError as error:  # a task that needs it will say so
                 logger.warning("%s", error)
@@ -260,7 +261,10 @@ class Reading:
         """One file's rows, as text that fits the types."""
         source, file = self.source, spooled.file
         diverts = source.malformed or source.config["malformed_rows"] == "divert"
-        reader = spooled.reader(ADDED, block=2 * BLOCK, divert=diverts)
+        names = {*self.types, *DOCUMENTED[source.stream].columns}
+        reader = spooled.reader(ADDED, names, block=2 * BLOCK, divert=diverts)
+        if words := clashes(reader.labels, reader.columns):
+            logger.warning("%s: only their order tells columns apart: %s", file, words)
         own = {name: kind for name, kind in self.types.items() if name not in ADDED}
         if not source.malformed:
             check_columns(file, reader.columns, Knowledge(own, DOCUMENTED[source.stream], ADDED))

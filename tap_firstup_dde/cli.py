@@ -508,7 +508,7 @@ def _activities(
     import logging  # noqa: PLC0415
     from contextlib import closing  # noqa: PLC0415
 
-    from tap_firstup_dde.documented import ADDED  # noqa: PLC0415
+    from tap_firstup_dde.documented import ADDED, DOCUMENTED  # noqa: PLC0415
     from tap_firstup_dde.exportlib.exceptions import ExportError  # noqa: PLC0415
 
     before = 0
@@ -516,7 +516,8 @@ def _activities(
         file, count = entry.file, 0
         try:
             with closing(tap.spool.download(tap.transport, file)) as spooled:
-                for batch in spooled.reader(ADDED, divert=True):
+                names = DOCUMENTED[file.stream].columns
+                for batch in spooled.reader(ADDED, names, divert=True):
                     count += batch.frame.height + len(batch.malformed)
                     if file.stream == "activities":
                         yield batch.frame

@@ -20,9 +20,9 @@ from tap_firstup_dde.documented import (
     SOURCE_LINE,
 )
 from tap_firstup_dde.exportlib.exceptions import StateError
-from tap_firstup_dde.exportlib.formats import column_names
 from tap_firstup_dde.exportlib.look import Knowledge
 from tap_firstup_dde.exportlib.models import STATE_HINT, format_time
+from tap_firstup_dde.exportlib.names import column_names
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, TYPES, infer, json_schema, type_of
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from tap_firstup_dde.documented import ADDED, DOCUMENTED, KEYS
 from tap_firstup_dde.exportlib.bookmark import Bookmark
 from tap_firstup_dde.exportlib.connection import bare_session
 from tap_firstup_dde.exportlib.exceptions import ExportError, FileGoneError, StateError
-from tap_firstup_dde.exportlib.formats import column_names
 from tap_firstup_dde.exportlib.http import http_date, send
 from tap_firstup_dde.exportlib.look import look_into
+from tap_firstup_dde.exportlib.names import column_names
 from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tap_firstup_dde.exportlib.wording import counted
 from tap_firstup_dde.inventory import (
@@ -288,7 +288,7 @@ class Examination:
         told = []
         divert = self.config["malformed_rows"] == "divert"
         for stream, spooled in self.spooled.items():
-            reader = spooled.reader(ADDED, divert=divert)
+            reader = spooled.reader(ADDED, DOCUMENTED[stream].columns, divert=divert)
             count = sum(batch.frame.height for batch in reader)
             told.append(f"{count} {stream}")
         return _Finding(", ".join(told)) if told else _Finding("no file", skipped=True)
@@ -297,8 +297,8 @@ class Examination:
         """Hold their header rows against the documented columns."""
         told = []
         for stream, spooled in self.spooled.items():
-            names = set(spooled.reader(ADDED).columns)
             documented = set(DOCUMENTED[stream].columns)
+            names = set(spooled.reader(ADDED, documented).columns)
             if not names:
                 continue
             told.append(f"{stream} {len(names & documented)} of {len(documented)} documented")

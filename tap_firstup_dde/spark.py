@@ -45,13 +45,13 @@ from tap_firstup_dde.exportlib.exceptions import (
     SettingsError,
     StateError,
 )
-from tap_firstup_dde.exportlib.formats import column_names
 from tap_firstup_dde.exportlib.models import (
     STATE_HINT,
     ExportFile,
     format_time,
     parse_generation,
 )
+from tap_firstup_dde.exportlib.names import column_names
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, type_of
 from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tap_firstup_dde.inventory import utc_now

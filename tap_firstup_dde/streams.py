@@ -47,6 +47,7 @@ from tap_firstup_dde.exportlib.extract import Spooled
 from tap_firstup_dde.exportlib.formats import BLOCK, parts
 from tap_firstup_dde.exportlib.look import Look, check_columns, look_at, look_into
 from tap_firstup_dde.exportlib.models import format_time, parse_generation
+from tap_firstup_dde.exportlib.names import clashes
 from tap_firstup_dde.exportlib.pack import Pack
 from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, fit, to_values
 from tap_firstup_dde.exportlib.storage import put
@@ -576,6 +577,8 @@ class ExportStream(Stream):
         reader = self._reader(spooled, block, skip)
         known = self._sources().known
         check_columns(spooled.file, reader.columns, known)
+        if words := clashes(reader.labels, reader.columns):
+            self.logger.warning("%s: only their order tells columns apart: %s", spooled.file, words)
         lacking = [k for k in self.primary_keys if k not in {*reader.columns, *ADDED}]
         if not lacking and all(name in self._types for name in reader.columns):
             return reader
@@ -593,7 +596,9 @@ class ExportStream(Stream):
 
     def _reader(self, spooled: Spooled, block: int, skip: int) -> Reader:
         """A reader of a file from its beginning; the first *skip* rows may lack their values."""
-        return spooled.reader(ADDED, block=block, divert=self._malformed is not None, skip=skip)
+        known = self._sources().known
+        divert = self._malformed is not None
+        return spooled.reader(ADDED, known.names, block=block, divert=divert, skip=skip)
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""

@@ -21,9 +21,9 @@ from tap_firstup_dde.exportlib.formats import (
     Batch,
     CSVReader,
     Malformed,
-    column_names,
     parts,
 )
+from tap_firstup_dde.exportlib.names import column_names
 from tap_firstup_dde.exportlib.rows import careful_rows
 
 if TYPE_CHECKING:

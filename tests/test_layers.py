@@ -22,10 +22,12 @@ LAYERS = [
     | {"exportlib.cells", "exportlib.markup"},
     {"exportlib.models"},
     {"exportlib.bookmark"},
-    {"exportlib.http", "exportlib.compression", "exportlib.rows"}
+    {"exportlib.http", "exportlib.compression", "exportlib.rows", "exportlib.names"}
     | {"exportlib.schema", "exportlib.storage", "exportlib.file_system"},
+    {"exportlib.blocks"},
     {"exportlib.formats", "exportlib.folder", "exportlib.workbook"},
-    {"exportlib.worksheet"},
+    {"exportlib.json_text", "exportlib.worksheet"},
+    {"exportlib.json_objects"},
     {"exportlib.readers"},
     {"exportlib.extract", "exportlib.encoding"},
     {"exportlib.pack"},

@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_firstup_dde.documented import ADDED
 from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError
-from tap_firstup_dde.exportlib.readers import Source, _elements
+from tap_firstup_dde.exportlib.json_text import JSONText
 from tests.folders import deliver, reading
 from tests.singer import run
 
@@ -160,7 +159,7 @@ BAD_JSON = b'{"user_id": "1"}\n{"user_id": 2\n{"user_id": "3"}\n[1]\n{"user_id":
 def test_malformed_objects(tmp_path: Path) -> None:
     """An object that cannot be read ends the run, or is diverted as it stands."""
     deliver(tmp_path, "users", "2026-05-14-16", BAD_JSON, ending="")
-    with pytest.raises(FormatError, match="row 2: it is no JSON object"):
+    with pytest.raises(FormatError, match=r"row 2: it is not valid JSON \(expecting"):
         run(reading(tmp_path))
     done = run({**reading(tmp_path), "malformed_rows": "divert"})
     told = "".join(r["raw"] for r in done.records("users_malformed"))
@@ -170,24 +169,37 @@ def test_malformed_objects(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "good"),
+    ("content", "good", "fault"),
     [
         (
             '{"user_id":"1"}\n{"user_id":"2","a":"tr\n{"user_id":"3"}\n{"user_id":"4"}',
             ["1", "3", "4"],
+            "it is not valid JSON",
         ),
-        ('{"user_id":"1","a"\n{"user_id":"2"}\n{"user_id":"3"}', ["2", "3"]),
-        ('{"user_id":"1"}}\n{"user_id":"2"}', ["2"]),
-        ('[{"user_id":"1"}}', ["1"]),
-        ('[null, {"user_id": "1"}]', ["1"]),
-        ('{"user_id":"1","user_id":"2"}\n{"user_id":"3"}', ["3"]),
-        ('{"user_id":"1"}\n{"a":' + "[" * 100_000 + "\n", ["1"]),
+        (
+            '{"user_id":"1","a"\n{"user_id":"2"}\n{"user_id":"3"}',
+            ["2", "3"],
+            "it is not valid JSON",
+        ),
+        (
+            '{"user_id":"1"}}\n{"user_id":"2"}',
+            ["2"],
+            "something else follows",
+        ),
+        ('[{"user_id":"1"}}', ["1"], "it is not valid JSON"),
+        ('[null, {"user_id": "1"}]', ["1"], "it is not a JSON object"),
+        (
+            '{"user_id":"1","user_id":"2"}\n{"user_id":"3"}',
+            ["3"],
+            "two of its members have one name",
+        ),
+        ('{"user_id":"1"}\n{"a":' + "[" * 100_000 + "\n", ["1"], "it is nested too deeply"),
     ],
 )
-def test_one_bad_object(tmp_path: Path, content: str, good: list[str]) -> None:
+def test_one_bad_object(tmp_path: Path, content: str, good: list[str], fault: str) -> None:
     """A broken object costs itself and no other one."""
     deliver(tmp_path, "users", "2026-05-14-16", content, ending="")
-    with pytest.raises(FormatError, match=r"row [12]: it is no JSON object"):
+    with pytest.raises(FormatError, match=f"row [12]: {fault}"):
         run(reading(tmp_path))
     done = run({**reading(tmp_path), "malformed_rows": "divert"})
     assert [r["user_id"] for r in done.records("users")] == good
@@ -213,6 +225,80 @@ def test_large_archive_that_is_broken(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="the zip archive cannot be read") as caught:
         run(reading(tmp_path))
     assert caught.value.run.of("RECORD") == []  # type: ignore[attr-defined]
+
+
+def _archive(**members: bytes) -> bytes:
+    """A zip archive of named files."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".DS_Store", "._users.csv", "Thumbs.db", "desktop.ini", "__MACOSX/users.csv"),
+        *("a/.DS_Store", "a/b/._users.csv", "a/THUMBS.DB", "a/Desktop.ini", "a/__MACOSX/b/c"),
+        "a\\Thumbs.db",
+    ],
+)
+def test_litter(tmp_path: Path, name: str) -> None:
+    """What desktop systems leave in an archive is skipped, in whichever folder."""
+    content = _archive(**{name: b"\0\5\7", "a/users.csv": b"user_id\n1\n"})
+    assert [r["user_id"] for r in _records(tmp_path, content)] == ["1"]
+
+
+def test_no_litter(tmp_path: Path) -> None:
+    """Names that only look like litter are files."""
+    names = ("x.DS_Store", "my Thumbs.db", "_users.csv", ".users.csv", "desktop.ini.csv")
+    content = _archive(**{name: b"user_id\n%d\n" % n for n, name in enumerate(names)})
+    assert len(_records(tmp_path, content)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "the header row cannot be read"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "different columns|header row"),
+        (_zip(b"user_id\n1\n"), "a zip archive within a zip archive is not read"),
+        (gzip.compress(gzip.compress(b"user_id\n1\n")), "gzip within gzip is not read"),
+        (gzip.compress(b"user_id\n1\n")[:-2], "the file is damaged: the gzip data end too early"),
+        (b"user_id\n1,2\n", "row 1: 2 cells instead of 1"),
+        (b'{"user_id": NaN}', "row 1: NaN is not a JSON value"),
+        (b"user_id,b\n1,2\n", r"different columns \(a.csv and x\ufffd/y.csv\)"),
+    ],
+    ids=range(8),
+)
+def test_archive_names_the_member(tmp_path: Path, content: bytes, words: str) -> None:
+    """An error about a file in an archive names the archive and that file, harmlessly."""
+    content = _archive(**{"a.csv": b"user_id\n1\n", "x\x1b/y.csv": content})
+    path = deliver(tmp_path, "users", "2026-05-14-16", content, ending="")
+    with pytest.raises(FormatError, match=words) as caught:
+        run(reading(tmp_path))
+    assert path.name in str(caught.value)
+    assert "x\ufffd/y.csv" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_damaged_member(tmp_path: Path) -> None:
+    """So does an error of the archive itself."""
+    content = bytearray(_archive(**{"a.csv": b"user_id\n1\n", "b\n.csv": b"user_id\n" * 99}))
+    content[content.index(b"b\n.csv") + 12] ^= 4
+    deliver(tmp_path, "users", "2026-05-14-16", bytes(content), ending="")
+    words = r"b\ufffd\.csv: the zip archive cannot be read"
+    with pytest.raises(FormatError, match=words) as caught:
+        run(reading(tmp_path))
+    assert str(caught.value).isprintable()
+
+
+def test_gzip_in_an_archive(tmp_path: Path) -> None:
+    """Files in an archive may be gzip, of several members too."""
+    parts = [gzip.compress(b"user_id,a\n1,x\n"), b"user_id,a\n2,y\n"]
+    parts.append(gzip.compress(b"user_id,a\n") + gzip.compress(b"3,z\n"))
+    content = _archive(**{f"{n}.csv.gz": part for n, part in enumerate(parts)})
+    assert [r["user_id"] for r in _records(tmp_path, content)] == ["1", "2", "3"]
 
 
 def test_odd_archives(tmp_path: Path) -> None:
@@ -342,5 +428,6 @@ def test_elements(
     )
     data = text.encode()
     pieces = iter([data[i : i + size] for i in range(0, len(data), size)])
-    source = Source(io.BytesIO(), "file", ADDED, block=100, divert=False)
-    assert [json.loads(element) for element in _elements(pieces, source)] == objects
+    found = JSONText(pieces, "file", cut=False)
+    assert found.skip("[") == array
+    assert [json.loads(element) for element, _, _ in found.elements(array=array)] == objects

@@ -15,7 +15,7 @@ from tap_firstup_dde import streams
 from tap_firstup_dde.documented import ADDED
 from tap_firstup_dde.emulator import Emulator
 from tap_firstup_dde.exportlib import look
-from tap_firstup_dde.exportlib.formats import column_names
+from tap_firstup_dde.exportlib.names import column_names
 from tap_firstup_dde.exportlib.schema import type_of
 from tests import singer
 from tests.test_schema import instant

@@ -90,12 +90,13 @@ def _gzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
 def _lines(frame: pl.DataFrame, types: Mapping[str, str], before: str, after: str) -> bytes:
     """Rows as JSON objects, one a line, each between the same words."""
     # By position: polars takes a name like "*" for a pattern.
-    texts = [i for i, name in enumerate(frame.columns) if types.get(name) not in _BARE]
-    free = [i for i in texts if types.get(frame.columns[i]) not in _TIMES]
+    names = frame.columns
+    texts = {i for i, name in enumerate(names) if types.get(name) not in _BARE}
+    free = [i for i in sorted(texts) if types.get(names[i]) not in _TIMES]
     escaped = _with_pattern(frame, free, _TO_ESCAPE)
     parts: list[pl.Expr] = []
     literal = before + "{"
-    for position, name in enumerate(frame.columns):
+    for position, name in enumerate(names):
         literal += f"{',' if position else ''}{json.dumps(name, ensure_ascii=False)}:"
         column = frame.to_series(position)
         value = pl.nth(position)

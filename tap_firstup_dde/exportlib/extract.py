@@ -26,7 +26,7 @@ from tap_firstup_dde.exportlib.readers import Source
 from tap_firstup_dde.exportlib.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from tap_firstup_dde.exportlib.checksum import Checksum, Hasher
     from tap_firstup_dde.exportlib.models import Body, ExportFile, Transport
@@ -66,9 +66,10 @@ class Spooled:
         """Give the disk space back."""
         self.stored.close()
 
-    def reader(
+    def reader(  # noqa: PLR0913 - ways of one reading
         self,
         reserved: Iterable[str],
+        known: Collection[str] = (),
         *,
         block: int = BLOCK,
         divert: bool = False,
@@ -79,6 +80,7 @@ class Spooled:
 
         Args:
             reserved: Column names that the file's own columns may not take.
+            known: Names of columns that such a file may have.
             block: Bytes of CSV parsed at a time.
             divert: Whether a row that cannot be read comes as a `Malformed` one.
             most: How many of the stored bytes to read; None for all.
@@ -96,6 +98,7 @@ class Spooled:
             divert=divert,
             most=most,
             cut=cut,
+            known=known,
             skip=skip,
         ).open()
 

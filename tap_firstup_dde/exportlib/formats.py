@@ -3,8 +3,8 @@
 Polars parses CSV at the speed of the machine, but it is lenient where a row is short or a
 quote stands in the wrong place. So the bytes are cut into blocks of whole rows here, each
 block is parsed by polars, and cheap counts prove that the result is what the bytes say. A
-block that polars refuses, or whose counts differ, is read again by a careful reader, which
-is slow and names the row.
+row that polars may read otherwise is read by a careful reader, which is slow and names what is
+wrong with it, and with it a few rows that follow.
 """
 
 from __future__ import annotations
@@ -13,27 +13,24 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
+from tap_firstup_dde.exportlib.blocks import BOM, Block, first_odd_row, parse, regular_rows
 from tap_firstup_dde.exportlib.exceptions import FormatError, StateError
 from tap_firstup_dde.exportlib.models import STATE_HINT
-from tap_firstup_dde.exportlib.rows import CR, LF, QUOTE, SEPARATORS, Row, careful_rows
+from tap_firstup_dde.exportlib.names import column_names
+from tap_firstup_dde.exportlib.rows import SEPARATORS, Row, careful_rows, choose_separator
 from tap_firstup_dde.exportlib.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    _Spans = tuple[NDArray[np.intp], NDArray[np.intp]]
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 BLOCK = 2 << 20  # bytes of CSV parsed at a time
 LONGEST_ROW = 256 << 20  # bytes
 LONGEST_HEADER = 16 << 20  # bytes
 MOST_COLUMNS = 10_000  # of a file; no database takes as many
+_SAMPLE = 1 << 16  # bytes that tell what separates cells, unless the header row is longer
 HELD = 48 << 20  # bytes of a batch in memory, from which on it waits for no more rows
-_BOM = b"\xef\xbb\xbf"
 _NOT_CSV = {  # how other files begin
     "a zip archive or a workbook": re.compile(rb"PK\x03\x04"),
     "JSON": re.compile(rb'\s*+(?:\[\s*+)?\{\s*+"'),
@@ -41,9 +38,6 @@ _NOT_CSV = {  # how other files begin
     "headed by a sep= line": re.compile(rb"sep=.\r?\n"),
 }
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")  # in no label, but in files of other kinds
-# What every block that polars parses begins with, a line to skip: of bytes that begin like
-# compressed ones, as the text "x^" does, polars would make other bytes.
-_FIRST_LINE = b"-\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,39 +142,18 @@ def parts(
         raise StateError(msg, STATE_HINT)
 
 
-def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
-    """Snake case names of CSV columns, each different from the others and from *reserved*.
-
-    Vendors' documents and header rows spell names differently (``User ID``, ``user_id``); so
-    every spelling becomes the same name.
-
-    Returns:
-        A name for each column: lower-cased, runs of other characters than letters and
-        digits as one ``_``; ``column_<position>`` (from 1) for an empty one; ``_`` before a
-        leading digit; ``_2``, ``_3``, … after a name that is taken.
-    """
-    taken = set(reserved)
-    names = []
-    for position, label in enumerate(header, start=1):
-        text = "".join(c if c.isalnum() else "_" for c in label.lower())
-        name = re.sub("__+", "_", text).strip("_") or f"column_{position}"
-        if name[0].isdigit():
-            name = f"_{name}"
-        stem, number = name, 2
-        while name in taken:
-            name, number = f"{stem}_{number}", number + 1
-        taken.add(name)
-        names.append(name)
-    return names
-
-
 class CSVReader:
     """Reads one CSV file's decompressed bytes in batches of whole rows.
+
+    Attributes:
+        labels: The header row's cells.
+        columns: Their names.
 
     Args:
         pieces: The file's bytes, decompressed.
         what: The file, as messages name it.
         reserved: Column names that the file's own columns may not take.
+        known: Names of columns that such a file may have; they tell what separates its cells.
         block: Bytes parsed at a time.
         divert: Whether a row that cannot be read comes as a `Malformed` one; otherwise it
             is an error.
@@ -192,6 +165,7 @@ class CSVReader:
         pieces: Iterable[bytes],
         what: str,
         reserved: Iterable[str] = (),
+        known: Collection[str] = (),
         *,
         block: int = BLOCK,
         divert: bool = False,
@@ -204,6 +178,8 @@ class CSVReader:
         """
         self._pieces = iter(pieces)
         self._what = what
+        self._reserved = tuple(reserved)
+        self._known = frozenset(known)
         self._block = block
         self._divert = divert
         self._cut = cut
@@ -212,9 +188,12 @@ class CSVReader:
         self._rows = 0
         self._separator = SEPARATORS[0]
         self._refused = ""
-        self.columns = column_names(self._header(), reserved)
+        self.labels: Sequence[str] = self._header()
+        self.columns = column_names(self.labels, self._reserved)
         # Each column of a block has its own cost: the more columns, the larger the blocks.
         self._block *= min(2, 1 + len(self.columns) // 100)
+        # So many bytes the careful reader reads in the time that a call of polars takes.
+        self._few = max(1, self._block // 256)
 
     def refuse(self, reason: str) -> None:
         """Treat every row as malformed for *reason*."""
@@ -226,29 +205,70 @@ class CSVReader:
         Raises:
             FormatError: A row cannot be read; the message names it.
         """
-        wanted = self._block
+        held: list[Batch] = []
+        size = 0
+        for batch, used in self._batches():
+            held += [batch] if batch.last else []
+            size += used
+            if held and size >= self._block // 2:
+                yield _joined(held)
+                held.clear()
+                size = 0
+        if held:
+            yield _joined(held)
+
+    def _batches(self) -> Iterator[tuple[Batch, int]]:
+        """Batches as they are parsed, some of them small or empty, with their bytes."""
+        wanted, careful = self._block, self._few
         while self._fill(wanted):
             have = len(self._buffer)
             rest = self._ended and not self._cut and have <= wanted
-            used = have if rest else _last_row_end(self._buffer, wanted)
+            block = regular_rows(self._buffer, min(have, wanted), self._separator, ended=rest)
             more = have > wanted or not self._ended
-            if not used and more and wanted < 4 * self._block:
+            if not block.size and not block.stopped and more and wanted < 4 * self._block:
                 wanted *= 2
                 continue
-            frame = self._parse(used) if used and not self._refused else None
-            if frame is None:
-                batch, used = self._read_carefully()
-            else:
-                start = self._rows + 1
-                batch = Batch(frame, pl.int_range(start, start + frame.height, eager=True))
-            if not used and self._ended:
-                return
+            frame, block = self._parse(block)
+            if frame is not None:
+                yield self._take(self._numbered(frame), block.size), block.size
+            done = 0 if frame is None else block.size
+            # Where odd rows are many, less time goes into finding them.
+            careful = self._few if done else min(2 * careful, self._block)
+            if block.stopped or frame is None:
+                batch, used = self._read_carefully(block.size - done + careful)
+                if not used and not done and self._ended:
+                    return
+                yield self._take(batch, used), used
+                done += used
             # Nothing used: the row is longer than what is at hand.
-            wanted = self._block if used else 2 * have
-            self._buffer = self._buffer[used:]
-            if batch.last:
-                yield batch
-                self._rows = batch.last
+            wanted = min(self._block, max(8 * self._few, 4 * done)) if done else 2 * have
+
+    def _take(self, batch: Batch, used: int) -> Batch:
+        """Count a batch's rows, and drop the *used* bytes that they were made of."""
+        self._buffer = self._buffer[used:]
+        self._rows = max(self._rows, batch.last)
+        return batch
+
+    def _numbered(self, frame: pl.DataFrame) -> Batch:
+        """The next rows as a batch."""
+        start = self._rows + 1
+        return Batch(frame, pl.int_range(start, start + frame.height, eager=True))
+
+    def _parse(self, block: Block) -> tuple[pl.DataFrame | None, Block]:
+        """The rows of *block* that polars reads right, and how far they reach.
+
+        Returns:
+            None and the same block, where that is none of them, or too few for a call of polars.
+        """
+        few = not block.size or (block.stopped and block.size < 2 * self._few)
+        if few or self._refused:
+            return None, block
+        if (frame := parse(self._buffer, block, self._separator, self.columns)) is not None:
+            return frame, block
+        odd = first_odd_row(self._buffer, block, self._separator, len(self.columns))
+        if 2 * self._few <= odd < block.size:
+            frame = parse(self._buffer, block.first(odd), self._separator, self.columns)
+        return frame, block.first(odd if odd < block.size else 0)
 
     def _fill(self, size: int) -> bool:
         """Have *size* bytes at hand, or all that are left; whether there are any.
@@ -272,38 +292,40 @@ class CSVReader:
         return bool(self._buffer)
 
     def _header(self) -> list[str]:
-        """The cells of the first row that is not blank, and by the way what separates cells.
+        """Read the first row that is not blank; detects the separator as a side effect.
 
         Returns:
-            No cell when there is no row.
+            Its cells; none when there is no row.
         """
-        wanted = 1 << 16
+        wanted = _SAMPLE
+        self._fill(wanted)
+        self._buffer = self._buffer.removeprefix(BOM)
         while self._fill(wanted):
-            self._buffer = self._buffer.removeprefix(_BOM)
+            self._buffer = self._buffer.lstrip(b"\r\n")
+            if len(self._buffer) < wanted and not self._ended:
+                continue
             for kind, beginning in _NOT_CSV.items():
                 if beginning.match(self._buffer):
                     msg = f"{self._what}: the file is {kind}, not CSV"
                     raise FormatError(msg, "ask for exports as CSV")
-            whole = self._ended and not self._cut
-            # The first one that parts the header row; a comma if none does.
-            for separator in SEPARATORS:
-                row = next(careful_rows(self._buffer, ended=whole, separator=separator), None)
-                if row and len(row.cells) > 1:
-                    self._separator = separator
-                    break
-            else:
-                row = next(careful_rows(self._buffer, ended=whole), None)
-            if row:
-                names = self._labels(row)
+            sample = self._buffer[:wanted]
+            whole = self._ended and not self._cut and len(self._buffer) <= wanted
+            separator = choose_separator(sample, ended=whole, known=self._count_known)
+            if row := next(careful_rows(sample, ended=whole, separator=separator), None):
+                self._separator = separator
                 self._buffer = self._buffer[row.end :]
-                return names
-            if self._ended:
+                return self._labels(row)
+            if len(self._buffer) <= wanted and self._ended:
                 self._buffer = b""
             if len(self._buffer) > LONGEST_HEADER:
                 msg = f"{self._what}: the header row is longer than {LONGEST_HEADER} bytes"
                 raise FormatError(msg, "look at the file: it is not an export")
-            wanted = 2 * len(self._buffer)
+            wanted *= 2
         return []
+
+    def _count_known(self, labels: Sequence[str]) -> int:
+        """How many of some labels are those of known columns."""
+        return len(self._known.intersection(column_names(labels, self._reserved)))
 
     def _labels(self, row: Row) -> list[str]:
         """The header row's cells.
@@ -321,32 +343,8 @@ class CSVReader:
             raise FormatError(msg, "look at the file: it should be CSV in UTF-8")
         return names
 
-    def _parse(self, size: int) -> pl.DataFrame | None:
-        """The first *size* bytes' rows by polars; None when they need the careful reader."""
-        # Polars takes a last row with an empty cell too many when no line end follows.
-        end = b"" if self._buffer.endswith(b"\n", 0, size) else b"\n"
-        block = b"".join((_FIRST_LINE, memoryview(self._buffer)[:size], end))
-        lone_cr = b"\r" in block and block.count(b"\r") != block.count(b"\r\n")
-        if lone_cr or self._buffer.startswith(_BOM):
-            return None
-        spans = _quoted_spans(block, self._separator)
-        if spans is None:
-            return None
-        try:
-            frame = pl.read_csv(
-                block,
-                has_header=False,
-                skip_lines=1,
-                schema=dict.fromkeys(self.columns, pl.String),
-                quote_char='"',
-                separator=chr(self._separator),
-            )
-        except pl.exceptions.PolarsError:
-            return None
-        return frame if _is_faithful(frame, block, spans, self._separator) else None
-
-    def _read_carefully(self) -> tuple[Batch, int]:
-        """A block's worth of the buffer's rows, one by one, and how many bytes they took.
+    def _read_carefully(self, most: int) -> tuple[Batch, int]:
+        """The first *most* bytes' rows, one by one, and how many bytes they took.
 
         Raises:
             FormatError: A row cannot be read, and none is diverted.
@@ -379,7 +377,7 @@ class CSVReader:
                 msg = f"{self._what}: row {number}: {fault}"
                 raise FormatError(msg, MALFORMED_HINT)
             used = row.end
-            if used >= self._block:
+            if used >= most:
                 break
         else:
             used = len(self._buffer) if whole else used
@@ -391,70 +389,3 @@ MALFORMED_HINT = (
     "nothing of the file is marked finished; set malformed_rows to divert to go on without "
     "the row, and report the file to its vendor"
 )
-
-
-def _last_row_end(data: bytes, most: int) -> int:
-    """Where the last whole row in *data*'s first bytes ends; 0 if none does.
-
-    Every quote is taken for a real one.
-    """
-    end = most
-    odd = data.count(b'"', 0, end) % 2 == 1
-    while (newline := data.rfind(b"\n", 0, end)) >= 0:
-        odd ^= data.count(b'"', newline, end) % 2 == 1
-        if not odd:
-            return newline + 1
-        end = newline
-    return 0
-
-
-def _quoted_spans(block: bytes, separator: int) -> _Spans | None:
-    """Where quotes open and close in a block of whole rows.
-
-    Returns:
-        Positions of opening and of closing quotes, pairwise, a doubled quote being a closing
-        and an opening one; None unless every one stands at the edge of its cell.
-    """
-    if b'"' not in block:
-        none = np.empty(0, np.intp)
-        return none, none
-    data = np.frombuffer(block, np.uint8)
-    quotes = np.flatnonzero(data == QUOTE)
-    if len(quotes) % 2:
-        return None
-    opening, closing = quotes[::2], quotes[1::2]
-    before = data[np.maximum(opening - 1, 0)]
-    opens = (before == separator) | (before == LF) | (before == CR) | (opening == 0)
-    opens[1:] |= opening[1:] == closing[:-1] + 1
-    after = data[np.minimum(closing + 1, len(data) - 1)]
-    closes = (after == separator) | (after == LF) | (after == CR) | (closing == len(data) - 1)
-    closes[:-1] |= opening[1:] == closing[:-1] + 1
-    return (opening, closing) if opens.all() and closes.all() else None
-
-
-def _is_faithful(frame: pl.DataFrame, block: bytes, spans: _Spans, separator: int) -> bool:
-    """Whether polars read no short row and no blank line: it fills both with nulls.
-
-    Too wide a row it refuses; so no row is short when there are as many separators between
-    cells as the rows need.
-    """
-    last = frame.get_columns()[-1]
-    if not last.null_count():
-        return True
-    if frame.width == 1 or frame.select(pl.all_horizontal(pl.all().is_null()).any()).item():
-        return False
-    return _unquoted(separator, block, spans) == frame.height * (frame.width - 1)
-
-
-def _unquoted(separator: int, block: bytes, spans: _Spans) -> int:
-    """How many separators of *block* stand outside quotes."""
-    opening, closing = spans
-    every = block.count(separator)
-    if not len(opening):
-        return every
-    data = np.frombuffer(block, np.uint8)
-    edges = np.zeros(len(data) + 1, np.int8)
-    edges[opening] = 1
-    edges[closing] = -1
-    inside = np.cumsum(edges[:-1], dtype=np.int8).view(np.bool_)
-    return every - int(np.count_nonzero((data == separator) & inside))

@@ -155,7 +155,7 @@ def look_into(spooled: Spooled, known: Knowledge) -> Look:
     archive = large and _is_archive(spooled)
     most = min(HEAD, LOOK_WHOLE) if large and not archive else None
     # A row that cannot be read says nothing of types; whether it is an error shows in its turn.
-    reader = spooled.reader(known.reserved, divert=True, most=most)
+    reader = spooled.reader(known.reserved, known.names, divert=True, most=most)
     check_columns(spooled.file, reader.columns, known)
     settled, documented = known.settled, known.documented
     unknown = [c for c in reader.columns if c not in settled and c not in documented.text]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 SEPARATORS = b",|\t;"  # what may stand between cells
+FIRST_ROWS = 50  # that a separator is tried on, beside the header row
 QUOTE, LF, CR = b'"\n\r'
 
 
@@ -101,3 +103,37 @@ def _row(cells: Sequence[bytes | None], start: int, end: int, fault: str, width:
     except UnicodeDecodeError as error:
         fault = f"bytes that are not UTF-8 in cell {len(texts) + 1} ({error.reason})"
     return Row([] if fault else texts, start, end, fault)
+
+
+def choose_separator(sample: bytes, *, ended: bool, known: Callable[[Sequence[str]], int]) -> int:
+    """The byte between the cells of a file, by its header row and first rows.
+
+    Only a separator that parts the header row is considered. Of several, one that also parts
+    some first row into as many cells comes first, then the one with most known labels, then the
+    one that most of the first rows agree with, then the order of `SEPARATORS`.
+
+    Args:
+        sample: The beginning of the file.
+        ended: Whether it is the whole file.
+        known: How many of some labels are known.
+
+    Returns:
+        A comma where nothing parts the header row.
+    """
+    found: list[tuple[int, Sequence[str | None]]] = []
+    for separator in SEPARATORS:
+        if separator in sample:
+            header = next(careful_rows(sample, ended=ended, separator=separator), None)
+            if header and len(header.cells) > 1:
+                found.append((separator, header.cells))
+    if len(found) < 2:
+        return found[0][0] if found else SEPARATORS[0]
+
+    def rank(candidate: tuple[int, Sequence[str | None]]) -> tuple[bool, int, int]:
+        separator, header = candidate
+        rows = careful_rows(sample, ended=ended, separator=separator)
+        widths = [len(row.cells) for row in islice(rows, 1, 1 + FIRST_ROWS)]
+        alike = widths.count(len(header))
+        return alike > 0 or not widths, known([cell or "" for cell in header]), alike
+
+    return max(found, key=rank)[0]

@@ -8,6 +8,7 @@ back; so fitted columns stay text here, and a value that is written out is the v
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -170,6 +171,7 @@ class Evidence:
 
 
 _ALL = frozenset(TYPES)
+_CHECKS = 2_000  # at a time: of some hundred columns
 _FIRST_ROWS = 256  # enough to rule most types out before every value is looked at
 NO_EVIDENCE = Evidence({}, frozenset())
 
@@ -202,11 +204,12 @@ def _narrow(
         for kind in open_kinds:
             checks[column, kind] = fits(kind, text, yes_no=column in documented.yes_no).all()
         checks[column, "valued"] = (text != "").any()
-    names = {pair: str(number) for number, pair in enumerate(checks)}
-    seen = frame.select(check.alias(names[pair]) for pair, check in checks.items()).row(
-        0, named=True
-    )
-    held = {pair for pair in checks if seen[names[pair]]}
+    held: set[tuple[str, str]] = set()
+    pairs = iter(checks)
+    # Each pattern takes memory of its own while it is looked for.
+    while some := list(islice(pairs, _CHECKS)):
+        row = frame.select(checks[pair].alias(str(n)) for n, pair in enumerate(some)).row(0)
+        held.update(pair for pair, holds in zip(some, row, strict=True) if holds)
     return before | Evidence(
         {c: frozenset({"string", *(k for k in TYPES if (c, k) in held)}) for c in columns},
         frozenset(c for c in columns if (c, "valued") in held),
@@ -252,7 +255,8 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
             null. ``<column>__text`` columns are filled from their column's misfits.
         documented: For the columns that are yes or no.
     """
-    wanted = {c: t for c, t in types.items() if c in frame.columns}
+    there = frozenset(frame.columns)
+    wanted = {c: t for c, t in types.items() if c in there}
     typed = {c: t for c, t in wanted.items() if t != "string"}
     # Most columns have nothing but plain values: one look at each of these is all.
     odd = _which(frame, {c: ~pl.col(c).str.contains(_plain(t)) for c, t in typed.items()})

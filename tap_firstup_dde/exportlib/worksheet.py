@@ -20,9 +20,9 @@ from tap_firstup_dde.exportlib.formats import (
     MOST_COLUMNS,
     Batch,
     Malformed,
-    column_names,
 )
 from tap_firstup_dde.exportlib.markup import LONGEST_ITEM, PART, Events, refuse, tags
+from tap_firstup_dde.exportlib.names import column_names
 from tap_firstup_dde.exportlib.workbook import HINT, shown
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class WorkbookReader:
         Raises:
             FormatError: The workbook, or a header row, cannot be read.
         """
+        self.labels: Sequence[str] = []
         self.columns: list[str] = []
         self._workbook = workbook
         self._divert = divert
@@ -88,8 +89,10 @@ class WorkbookReader:
         self._sheets: list[tuple[Sheet, list[int]]] = []
         self._unread: list[str] = []
         for sheet in workbook.sheets:
-            names = column_names(self._labels(sheet), reserved)
-            self.columns = self.columns or names
+            labels = self._labels(sheet)
+            names = column_names(labels, reserved)
+            if not self.columns:
+                self.labels, self.columns = labels, names
             if names and set(names) == set(self.columns):
                 self._sheets.append((sheet, [names.index(name) for name in self.columns]))
             elif names:
