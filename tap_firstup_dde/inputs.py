@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from singer_sdk.helpers._util import load_json
 from singer_sdk.singerlib import Catalog
 
@@ -211,9 +211,18 @@ def usable_catalog(catalog: Any) -> Any:
     return catalog
 
 
+# The SDK's own catalogs have tuples where a file has arrays.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "array", lambda _, value: isinstance(value, list | tuple)
+    ),
+)
+
+
 def _fault(document: Any, schema: Mapping[str, Any]) -> str:
     """The first place where *document* differs from *schema*; empty if there is none."""
-    for error in Draft202012Validator(schema).iter_errors(document):
+    for error in _Validator(schema).iter_errors(document):
         place = error.json_path.removeprefix("$").lstrip(".") or "it"
         path, wanted = list(error.absolute_path), error.validator_value
         if "properties" in path[-2:-1]:
