@@ -303,6 +303,9 @@ class ExportStream(Stream):
             )
         since = self._bookmark if self._is_incremental() else Bookmark()
         self._pending = since.pending(files, self._lookback, self._start)
+        times = {file.generated_at for file in self._pending}
+        unfinished = times.intersection(self._bookmark.finished.values())
+        self._bookmark = replace(self._bookmark, unfinished=frozenset(unfinished))
         self._tally.files = len(self._pending)
         listed = counted(len(files), "file")
         self.logger.info("%s: %d of %s to read", self.name, len(self._pending), listed)
@@ -356,7 +359,7 @@ class ExportStream(Stream):
             self._has_programs = self.stream_state["programs"] = True
             self.logger.warning(
                 "%s: the files are of %d programs (%s), which %s tells apart; folder.program_id "
-                "reads one only",
+                "reads one only: ids may be the same in two programs, so name it in primary_keys",
                 self.name,
                 len(programs),
                 ", ".join(sorted(programs)),
@@ -495,12 +498,12 @@ class ExportStream(Stream):
         """
         files = one_ahead(self._pending, self._fetch, Spooled.close)
         try:
-            for file, spooled in files:
+            for position, (_, spooled) in enumerate(files, start=1):
                 self._tally.open_file(spooled.size)
                 with closing(spooled):
                     if not self._is_read(spooled):
                         yield from self._file_frames(spooled, most, full=full)
-                self._finish(spooled, last=file is self._pending[-1])
+                self._finish(spooled, next(iter(self._pending[position : position + 1]), None))
                 self._tally.close_file()
         except ExportError:
             if self._rows_since_state:
@@ -616,18 +619,26 @@ class ExportStream(Stream):
 
     # State
 
-    def _finish(self, spooled: Spooled, *, last: bool) -> None:
+    def _finish(self, spooled: Spooled, following: ExportFile | None) -> None:
         """Move the bookmark past a file, and write STATE.
 
         Files of few rows share one, so that all STATE messages together grow with the files.
+
+        Args:
+            spooled: The file.
+            following: The file that is read next; None after the last one.
         """
-        self._bookmark = self._bookmark.finish(
-            spooled.file, self._lookback, self._now, spooled.content
-        )
+        file = spooled.file
+        bookmark = self._bookmark.finish(file, self._lookback, self._now, spooled.content)
+        # Files come in order of generation.
+        more = following is not None and following.generated_at == file.generated_at
+        generation = {file.generated_at}
+        unfinished = bookmark.unfinished | generation if more else bookmark.unfinished - generation
+        self._bookmark = replace(bookmark, unfinished=unfinished)
         self._take_bookmark()
-        if last:
+        if following is None:
             self._complete()
-        if last or is_state_due(self._rows_since_state, len(self._bookmark.finished)):
+        if following is None or is_state_due(self._rows_since_state, len(self._bookmark.finished)):
             self._write_bookmark()
 
     def _complete(self) -> None:

@@ -132,6 +132,41 @@ def _part(state: Json) -> Json:
     return dict(bookmark(state).get("in_progress") or {})
 
 
+@pytest.mark.parametrize("how", ["damaged", "cut off"])
+def test_unfinished_generation(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A generation of which a part was not read to its end does not count as read elsewhere."""
+    monkeypatch.setattr(streams, "SLICE", 4)
+    emulator.add("users", "2026-05-14-12", users(1, 2, 3), file_name="000.csv", file_id="a")
+    second = emulator.add("users", "2026-05-14-12", users(*range(4, 12)), file_id="b")
+    if how == "damaged":
+        second.checksum = "AAAAAAAAAAA="
+        state = failed(settings(emulator))[1].state
+    else:
+        states = [m["value"] for m in run(settings(emulator)).of("STATE")]
+        state = next(s for s in states if _part(s).get("rows") == 4)
+    deliver(tmp_path, "2026-05-14-12", users(*range(1, 12)))
+    done = run({"folder": {"url": str(tmp_path)}}, state)
+    assert ids(done) == [str(number) for number in range(1, 12)]
+
+
+@pytest.mark.parametrize("programs", [["A1"], ["A1", "B2"]])
+def test_generation_of_another_program(
+    emulator: Emulator, tmp_path: Path, programs: list[str]
+) -> None:
+    """A generation that a folder had of other programs does not count as read for this one."""
+    for program in programs:
+        deliver(tmp_path, "2026-05-14-12", users(1), program=program)
+    state = run({"folder": {"url": str(tmp_path)}}).state
+    emulator.add("users", "2026-05-14-12", users(2))
+    assert ids(run(settings(emulator), state)) == ["2"]
+    deliver(tmp_path, "2026-05-14-16", users(3))
+    state = run({"folder": {"url": str(tmp_path), "program_id": "23552"}}, state).state
+    emulator.add("users", "2026-05-14-16", users(3))
+    assert ids(run(settings(emulator), state)) == ["2"]
+
+
 def test_program_after_a_folder_of_two(emulator: Emulator, tmp_path: Path) -> None:
     """A folder of two programs, then the API: rows keep saying whose they are."""
     deliver(tmp_path, "2026-05-14-08", users(1))

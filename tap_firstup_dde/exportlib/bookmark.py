@@ -12,6 +12,7 @@ from tap_firstup_dde.exportlib.models import STATE_HINT, format_time, parse_gene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from tap_firstup_dde.exportlib.models import ExportFile
 
@@ -27,6 +28,8 @@ MEMBERS = (
     "versions",
     "contents",
     "counted",
+    "owners",
+    "unfinished",
     "from_scratch",
 )
 AHEAD = timedelta(days=1)  # a clock, or a time zone, may be off by that much
@@ -67,6 +70,9 @@ class Bookmark:
         contents: Key of each delivered file that was read → fingerprint of its stored bytes.
         counted: Keys of finished files that were not read themselves: another source's file
             of their generation was.
+        owners: Key of each finished file → the program that it belongs to, where that is known.
+        unfinished: Generations of which some files were read when a run ended, and others were
+            listed but not read.
         from_scratch: True until the first run without a state has read everything. Meltano
             merges the state of such a run, when it dies, into the one before: what that one
             has finished then does not count.
@@ -80,6 +86,8 @@ class Bookmark:
     versions: Mapping[str, str] = field(default_factory=dict)
     contents: Mapping[str, str] = field(default_factory=dict)
     counted: frozenset[str] = frozenset()
+    owners: Mapping[str, str] = field(default_factory=dict)
+    unfinished: frozenset[datetime] = frozenset()
     from_scratch: bool = False
 
     @classmethod
@@ -110,6 +118,8 @@ class Bookmark:
             counted = frozenset(map(str, state.get("counted") or ()))
             versions = {str(k): str(v) for k, v in (state.get("versions") or {}).items()}
             contents = {str(k): str(v) for k, v in (state.get("contents") or {}).items()}
+            owners = _owners(state.get("owners") or {}, finished)
+            generations = frozenset(map(parse_generation, state.get("unfinished") or ()))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"the state cannot be read: {error!r}"
             raise StateError(msg, STATE_HINT) from None
@@ -135,6 +145,8 @@ class Bookmark:
             versions=versions,
             contents=contents,
             counted=counted,
+            owners=owners,
+            unfinished=generations,
             from_scratch=scratch,
         )
 
@@ -165,9 +177,20 @@ class Bookmark:
                 }
                 for part in self.partly_read
             ]
-        for name, names in (("historical", self.historical), ("counted", self.counted)):
+        generations = {format_time(moment) for moment in self.unfinished}
+        for name, names in (
+            ("historical", self.historical),
+            ("counted", self.counted),
+            ("unfinished", generations),
+        ):
             if names:
                 state[name] = sorted(names)
+        # One program is the rule, and then its name is enough.
+        programs = {self.owners.get(key, "") for key in self.finished}
+        if len(programs) > 1:
+            state["owners"] = dict(sorted(self.owners.items()))
+        elif programs - {""}:
+            state["owners"] = {"*": programs.pop()}
         for name, values in (("versions", self.versions), ("contents", self.contents)):
             if values:
                 state[name] = dict(sorted(values.items()))
@@ -195,6 +218,7 @@ class Bookmark:
                 self,
                 finished={file.key: file.generated_at for file in done},
                 closed_at=None,
+                owners={file.key: file.program for file in done if file.program},
                 historical=frozenset(file.key for file in done if file.historical),
                 versions={file.key: file.version for file in done if file.version},
             )
@@ -212,6 +236,7 @@ class Bookmark:
             partly_read=_continued(known, files),
             versions=_listed_versions(known, files) | versions,
             counted=self.counted | {file.key for file in counted},
+            owners={**self.owners, **{file.key: file.program for file in counted if file.program}},
         )
 
     def gap(self, listed: Iterable[datetime]) -> tuple[datetime, datetime] | None:
@@ -342,54 +367,75 @@ class Bookmark:
             versions=self._with_version(file),
             contents={key: c for key, c in contents.items() if key in kept},
             counted=(self.counted - {file.key}) & kept.keys(),
+            owners={
+                key: owner
+                for key, owner in (*self.owners.items(), (file.key, file.program))
+                if owner and key in kept
+            },
+            unfinished=self.unfinished,
             from_scratch=self.from_scratch,
         )
 
 
 def _read_elsewhere(bookmark: Bookmark, files: Iterable[ExportFile]) -> list[ExportFile]:
-    """The files of generations that were read from another source.
+    """The files of generations that were read from another source, all of them and to their ends.
 
     Only delivered files have versions. A generation that has a file of this source already
-    was seen here before: another file of it is a new one.
+    was seen here before: another file of it is a new one. Another program's is another one, too.
     """
-    sources: dict[bool, set[datetime]] = {True: set(), False: set()}
-    seen: dict[bool, set[datetime]] = {True: set(), False: set()}
+    # By source and generation: the programs whose files were read there, and seen there.
+    read: dict[tuple[bool, datetime], set[str]] = {}
+    seen: dict[tuple[bool, datetime], set[str]] = {}
     for key, moment in bookmark.finished.items():
-        delivered = key in bookmark.versions
-        seen[delivered].add(moment)
+        place = (key in bookmark.versions, moment)
+        owner = bookmark.owners.get(key, "")
+        seen.setdefault(place, set()).add(owner)
         if key not in bookmark.counted and key not in bookmark.historical:
-            sources[not delivered].add(moment)
-    unfinished = {part.key for part in bookmark.partly_read}
+            read.setdefault(place, set()).add(owner)
+    in_part = {part.key for part in bookmark.partly_read}
+    unfinished = bookmark.unfinished | {part.generated_at for part in bookmark.partly_read}
     return [
         file
         for file in files
         if not file.historical
         and file.key not in bookmark.finished
-        and file.key not in unfinished
-        and file.generated_at in sources[bool(file.version)] - seen[bool(file.version)]
+        and file.key not in in_part
+        and file.generated_at not in unfinished
+        and _may_own(read.get((not file.version, file.generated_at)), file.program)
+        and not _may_own(seen.get((bool(file.version), file.generated_at)), file.program)
     ]
+
+
+def _may_own(owners: AbstractSet[str] | None, program: str) -> bool:
+    """True if files of these programs may be the program's; an empty name is not known."""
+    return owners is not None and (not program or not owners.isdisjoint({"", program}))
 
 
 def _continued(bookmark: Bookmark, files: Sequence[ExportFile]) -> tuple[PartlyRead, ...]:
     """The files that were cut off, each by the name that it has in this source now.
 
-    One whose generation has several files here is left out: which rows of them were
+    One whose generation has several files, here or there, is left out: which rows of them were
     emitted is not known.
     """
     listed = {file.key for file in files}
     parts = []
     for part in bookmark.partly_read:
+        delivered = part.key in bookmark.versions
         same = [
             file.key
             for file in files
             if file.generated_at == part.generated_at
             and not file.historical
             and file.key not in bookmark.finished
-            and bool(file.version) != (part.key in bookmark.versions)
+            and bool(file.version) != delivered
         ]
+        alone = part.generated_at not in bookmark.unfinished and all(
+            moment != part.generated_at or (key in bookmark.versions) != delivered
+            for key, moment in bookmark.finished.items()
+        )
         if part.key in listed or not same:
             parts.append(part)
-        elif len(same) == 1:
+        elif len(same) == 1 and alone:
             parts.append(replace(part, key=same[0], content=""))
     return tuple(parts)
 
@@ -433,6 +479,13 @@ def _partly_read(state: Mapping[str, Any]) -> tuple[PartlyRead, ...]:
     if here is None:
         return (PartlyRead(key, rows),)
     return (here, *(entry for entry in entries if entry.key != key))
+
+
+def _owners(state: Mapping[str, str], finished: Iterable[str]) -> dict[str, str]:
+    """Key of each finished file → its program; ``*`` stands for all."""
+    every = str(state.get("*", ""))
+    owners = {key: str(state.get(key, every)) for key in finished}
+    return {key: owner for key, owner in owners.items() if owner}
 
 
 def _count(rows: object) -> int:
