@@ -159,7 +159,9 @@ def demonstrate(options: argparse.Namespace, stack: contextlib.ExitStack) -> Non
     generated_at = datetime.strptime(fresh["generated_at"], "%Y-%m-%d-%H").replace(tzinfo=UTC)
     expected = {stream: int(fresh["rows"][stream]) for stream in STREAMS}
     moved = {name: loaded_since(connection, name, marks[name], generated_at) for name in STREAMS}
-    print(f"\nWhat moved, with {generated_at:%Y-%m-%d %H:%M} UTC as the new generation:\n")
+    is_late = f"{generated_at:%Y-%m-%d %H:%M}" < max(str(newest) for *_, newest in totals.values())
+    kind = "a generation that came late" if is_late else "the new generation"
+    print(f"\nWhat moved, with {generated_at:%Y-%m-%d %H:%M} UTC as {kind}:\n")
     print(
         table(
             ("stream", "generated", "loaded", "of them new", "rows before", "rows now"),
@@ -169,7 +171,7 @@ def demonstrate(options: argparse.Namespace, stack: contextlib.ExitStack) -> Non
             ],
         )
     )
-    print("\n  (campaigns and users have keys: a new row updates the one it follows.)")
+    print("\n  (campaigns and users have keys: a row that is loaded updates the one before it.)")
     if any(moved[stream] != (expected[stream], expected[stream]) for stream in STREAMS):
         log = shown(DEMO / "run-2.log")
         message = f"the second run did not load exactly the new rows; see {log}"

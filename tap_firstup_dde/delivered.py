@@ -31,9 +31,23 @@ def connect(config: Mapping[str, Any]) -> FolderTransport:
         folder["url"],
         folder.get("options") or {},
         parse_name,
+        resembles=resembles_export,
         program=str(folder.get("program_id") or ""),
         retries=int(config.get("max_retries", 5)),
     )
+
+
+_RESEMBLING = re.compile(
+    r"(?i)[^.].*[0-9]+-[0-9]+-.*(?:campaign|user|activit)(?!.*\.(?:asc|sig|sha[0-9]+)$).*"
+)
+
+
+def resembles_export(name: str) -> bool:
+    """True if a file might be meant for an export, though its name is not one of an export.
+
+    It has a date and a type, but the date does not exist, or the name has something added.
+    """
+    return bool(_RESEMBLING.fullmatch(name))
 
 
 def parse_name(name: str) -> Named | None:

@@ -107,7 +107,7 @@ def read_json(option: str, data: bytes) -> Any:
     """The value of a JSON file, which is UTF-8 whatever the locale, with or without a BOM.
 
     Args:
-        option: The option that names the file, for errors.
+        option: The option and the file that it names, for errors.
         data: The file's bytes.
 
     Raises:
@@ -141,7 +141,7 @@ def read_file(option: str, path: Path) -> Any:
     except OSError as error:
         msg = f"{option}: the file {path} cannot be read ({error.strerror})"
         raise ExportError(msg) from None
-    return read_json(option, data)
+    return read_json(f"{option} {path}", data)
 
 
 def settings_file(path: Path) -> dict[str, Any]:

@@ -295,7 +295,7 @@ class TapFirstupDDE(Tap):
         super(Tap, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         state, catalog = (
-            read_json(f"--{name}", file.read()) if (file := options[name]) else None
+            read_json(f"--{name} {file.name}", file.read()) if (file := options[name]) else None
             for name in ("state", "catalog")
         )
         config = options["config"]

@@ -158,6 +158,31 @@ def test_foreign_and_unfinished_files(tmp_path: Path, caplog: pytest.LogCaptureF
     assert ids(run(reading(tmp_path), first.state)) == ["2"]
 
 
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("23552-05-14-2026-24-user-incremental.gz", True),
+        ("23552-02-30-2026-10-activity-historical.gz", True),
+        ("23552-05-14-2026-16-user-full.gz", True),
+        ("23552-05-14-2026-16-user-incremental-001.gz", True),
+        ("23552-05-14-2026-16-user-incremental (1).gz", True),
+        ("23552-5-14-2026-16-users-incremental.gz", True),
+        ("notes.txt", False),
+        ("2026-05-14 report.csv", False),
+        ("23552-05-14-2026-16-user-incremental.gz.asc", False),
+        ("._23552-05-14-2026-16-user-incremental.gz", False),
+    ],
+)
+def test_almost_an_export(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, *, named: bool
+) -> None:
+    """A file that is ignored although its name is almost that of an export is named."""
+    (tmp_path / name).write_bytes(b"")
+    assert run(reading(tmp_path)).of("RECORD") == []
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert [name in warning for warning in warnings] == [True] * named
+
+
 def test_file_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file whose size changes between two looks is left for the next run."""
     done = deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n")

@@ -23,6 +23,8 @@ from tap_firstup_dde.exportlib.folder_files import Contents, Delivered, Named, s
 from tap_firstup_dde.exportlib.folder_walk import Found, followed, found, shown, walk
 from tap_firstup_dde.exportlib.http import with_retries
 from tap_firstup_dde.exportlib.models import Body, ExportFile
+from tap_firstup_dde.exportlib.secrecy import printable
+from tap_firstup_dde.exportlib.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,6 +52,7 @@ class FolderTransport:
         url: The folder: a path, or a URL of fsspec's.
         options: Options of its file system; they are secret.
         parse: Tells what a file's name says; None for a foreign file.
+        resembles: True if a foreign file's name might be meant for an export file's.
         program: The program whose files are read; empty for all.
         retries: How often the listing is tried again.
         pause: Waits that many seconds.
@@ -61,6 +64,7 @@ class FolderTransport:
         options: Mapping[str, Any],
         parse: Callable[[str], Named | None],
         *,
+        resembles: Callable[[str], bool] = lambda _: False,
         program: str = "",
         retries: int = 5,
         pause: Callable[[float], object] = time.sleep,
@@ -69,6 +73,7 @@ class FolderTransport:
         self._url = url
         self._options = dict(options)
         self._parse = parse
+        self._resembles = resembles
         self._program = program
         self._retries = retries
         self._pause = pause
@@ -195,13 +200,20 @@ class FolderTransport:
     def _listing(self) -> dict[str, Delivered]:
         """The export files by name; the newest, where one name is there several times."""
         everything, others = with_retries(self._find, self._retries, self._pause)
-        contents = sort_out(everything, self._parse, self._program)
+        contents = sort_out(everything, self._parse, self._resembles, self._program)
         for name in contents.twice:
             logger.warning("%s: %s is there twice; the newer is read", self.where, name)
         _warn_of(sorted(others), self.where)
         files = self._settled(contents)
         for kind, count in contents.foreign.items():
-            logger.info("%s: %d %s are ignored", self.where, count, kind)
+            verb = "is" if count == 1 else "are"
+            logger.info("%s: %s%s %s ignored", self.where, counted(count, "file"), kind, verb)
+        if contents.alike:
+            logger.warning(
+                "%s: ignored, since their names are almost those of export files: %s",
+                self.where,
+                ", ".join(map(printable, sorted(contents.alike)[:10])),
+            )
         return files
 
     def _settled(self, contents: Contents) -> dict[str, Delivered]:

@@ -59,30 +59,36 @@ class Contents:
         files: Name → export file; the newest, where one name is there several times.
         twice: The names of those.
         unfinished: Names that say that a file is still being written.
-        foreign: Kind, as messages name it → number of files that are ignored.
+        foreign: What is added to "file" in messages → number of files that are ignored.
+        alike: Names of ignored files that resemble those of export files.
     """
 
     files: Mapping[str, Delivered]
     twice: Sequence[str]
     unfinished: Sequence[str]
     foreign: Mapping[str, int]
+    alike: Sequence[str]
 
 
 def sort_out(
-    everything: Iterable[Found], parse: Callable[[str], Named | None], program: str
+    everything: Iterable[Found],
+    parse: Callable[[str], Named | None],
+    resembles: Callable[[str], bool],
+    program: str,
 ) -> Contents:
     """Tell export files from others.
 
     Args:
         everything: The files in the folder and below.
         parse: What a file's name says; None for a foreign file.
+        resembles: True if a foreign file's name might be meant for an export file's.
         program: The program whose files are read; empty for all.
     """
     ordered = sorted(everything, key=lambda one: (one.changed or 0, one.path))
     beside, without = _sidecars(ordered, parse)
-    foreign = Counter({"files": without} if without else {})
+    foreign = Counter({"": without} if without else {})
     files: dict[str, Delivered] = {}
-    twice, unfinished = [], []
+    twice, unfinished, alike = [], [], []
     for one in ordered:
         named = parse(one.name)
         if _ending(one.path) in _CHECKSUMS:
@@ -90,14 +96,15 @@ def sort_out(
         if one.name.lower().endswith(_UNFINISHED):
             unfinished.append(one.name)
         elif named is None:
-            foreign["files"] += 1
+            foreign[""] += 1
+            alike += [one.name] if resembles(one.name) else []
         elif program in {"", named.program}:
             if one.name in files:
                 twice.append(one.name)
             files[one.name] = Delivered(one, named, tuple(beside.get(one.path, ())))
         else:
-            foreign["files of other programs"] += 1
-    return Contents(files, twice, unfinished, foreign)
+            foreign[" of other programs"] += 1
+    return Contents(files, twice, unfinished, foreign, alike)
 
 
 def _sidecars(
