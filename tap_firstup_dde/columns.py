@@ -48,6 +48,8 @@ ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
     },
 }
 ADDED_TYPES = {SOURCE_LINE: "integer"}
+# What a discovered catalog says of a column without values, so that a run may still infer its type.
+ASSUMED = "No value was seen: the type is assumed"
 
 
 def own_types(config: Mapping[str, Any], stream: str) -> dict[str, str]:
@@ -73,6 +75,7 @@ class Sources:
         pinned: Column → type of the columns that have gone out.
         catalog: Column → type, as the input catalog has it; empty where it has none.
         keys: Columns of the stream's key.
+        assumed: Columns that the input catalog has, and whose types discovery assumed.
     """
 
     stream: str
@@ -80,11 +83,12 @@ class Sources:
     pinned: Mapping[str, str]
     catalog: Mapping[str, str]
     keys: Sequence[str]
+    assumed: Sequence[str] = ()
 
     @property
     def before(self) -> dict[str, str]:
         """Column → type of the columns that are known without a look at a file."""
-        return {**self.catalog, **self.pinned}
+        return {**dict.fromkeys(self.assumed, ""), **self.catalog, **self.pinned}
 
     @property
     def settled(self) -> dict[str, str]:
@@ -178,12 +182,18 @@ def _own_type(name: str, kind: str) -> str:
 
 def catalog_types(schema: Mapping[str, Any] | None) -> dict[str, str]:
     """Column → type of the columns that an input catalog's schema has; empty for no type."""
-    properties = (schema or {}).get("properties", {})
+    properties = (schema or {}).get("properties") or {}
     return {
         name: _own_type(name, type_of(column))
         for name, column in properties.items()
-        if name not in ADDED
+        if name not in ADDED and column.get("description") != ASSUMED
     }
+
+
+def assumed_columns(schema: Mapping[str, Any] | None) -> list[str]:
+    """The columns of an input catalog whose types discovery assumed, having seen no value."""
+    properties = (schema or {}).get("properties") or {}
+    return [name for name, column in properties.items() if column.get("description") == ASSUMED]
 
 
 @dataclass(frozen=True, slots=True)

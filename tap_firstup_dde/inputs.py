@@ -201,7 +201,7 @@ def usable_catalog(catalog: Any) -> Any:
             raise ExportError(msg, CATALOG_HINT)
         for member in [name for name, value in entry.items() if value is None]:
             del entry[member]
-        for column in entry.get("schema", {}).get("properties", {}).values():
+        for column in (entry.get("schema", {}).get("properties") or {}).values():
             if "type" in column and column["type"] is None:
                 column["type"] = "null"  # the SDK would drop it
         for item in entry.get("metadata", []):

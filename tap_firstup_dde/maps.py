@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from contextlib import contextmanager
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
@@ -123,17 +124,29 @@ class GuardedMap(StreamMap):
 
     @override
     def transform(self, record: dict[str, Any]) -> dict[str, Any] | None:
-        try:
+        with self._errors(record):
             return self._inner.transform(record)
+
+    @override
+    def get_filter_result(self, record: dict[str, Any]) -> bool:
+        with self._errors(record):
+            return self._inner.get_filter_result(record)
+
+    @contextmanager
+    def _errors(self, record: Mapping[str, Any]) -> Iterator[None]:
+        """Turn what an expression raises into one line.
+
+        Raises:
+            SettingsError: The map is not one.
+            MapError: An expression fails on the record.
+        """
+        try:
+            yield
         except StreamMapConfigError as error:
             msg = f"stream_maps: {self._inner.stream_name}: the map cannot be used ({error})"
             raise SettingsError(msg) from error
         except Exception as error:
             raise self._error(record, error) from error
-
-    @override
-    def get_filter_result(self, record: dict[str, Any]) -> bool:
-        return self._inner.get_filter_result(record)
 
     def _error(self, record: Mapping[str, Any], error: Exception) -> MapError:
         """What to say of *error*, which may itself hold values of the record."""

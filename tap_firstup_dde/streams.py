@@ -17,8 +17,10 @@ from singer_sdk.mapper import SameRecordTransform
 
 from tap_firstup_dde.columns import (
     ADDED_TYPES,
+    ASSUMED,
     KeySources,
     Sources,
+    assumed_columns,
     catalog_types,
     certain,
     is_mapped_away,
@@ -112,6 +114,7 @@ class ExportStream(Stream):
         self._own_types = own_types(self.config, name)
         self._own_keys = own_keys(self.config, name)
         self._types: dict[str, str] = dict(self._documented.columns)
+        self._assumed: frozenset[str] = frozenset()  # columns whose type no value has shown
         self._pending: list[ExportFile] = []
         self._kept = Pack(spool.folder)
         self._now = datetime.now(UTC)  # the run's clock
@@ -137,7 +140,10 @@ class ExportStream(Stream):
     @override
     def schema(self) -> dict[str, Any]:
         added = ADDED if self._has_programs else ALWAYS_ADDED
-        return record_schema(self._types, added)
+        schema = record_schema(self._types, added)
+        for name in self._assumed.intersection(self._types):
+            schema["properties"][name]["description"] = ASSUMED
+        return schema
 
     @property
     @override
@@ -169,7 +175,8 @@ class ExportStream(Stream):
         self.replication_key = self.replication_key or GENERATED_AT
         self._catalog_keys = tuple(dict.fromkeys(self.primary_keys or ()))
         self.primary_keys = self._own_keys or self._catalog_keys or KEYS[self.name]
-        if types := catalog_types(self._input_schema):
+        assumed = dict.fromkeys(assumed_columns(self._input_schema), "")
+        if types := {**assumed, **catalog_types(self._input_schema)}:
             assume = self._documented.assume
             self._types = {name: kind or assume(name) for name, kind in types.items()}
 
@@ -394,6 +401,7 @@ class ExportStream(Stream):
             self._pinned(),
             catalog_types(self._input_schema),
             self.primary_keys,
+            assumed_columns(self._input_schema),
         )
 
     def _pinned(self) -> dict[str, str]:
@@ -416,6 +424,8 @@ class ExportStream(Stream):
         )
         self.primary_keys, doubts = keys.choose(self._types, seen.shared)
         self._types |= {k: "string" for k in self.primary_keys if k not in {*self._types, *ADDED}}
+        known = {*sources.settled, *self._documented.text, *seen.evidence.valued}
+        self._assumed = frozenset(self._types.keys() - known)
         for warning in (*warnings, *doubts):
             if warning not in self._warned:
                 self._warned.add(warning)

@@ -448,6 +448,24 @@ def test_expression_fails(
     assert "Precious" not in done.log
 
 
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("tenure > 0", "null or has the wrong type"),
+        ("1 / (0 if tenure else 0)", "divides by zero"),
+        ("int(first_name) > 1", "cannot be converted"),
+    ],
+)
+def test_filter_fails(emulator: Emulator, expression: str, reason: str) -> None:
+    """The same for a filter."""
+    emulator.add("users", "2026-05-14-16", "user_id,first_name,tenure\n1,Precious,\n")
+    maps = {"users": {"__filter__": expression}}
+    with pytest.raises(ExportError, match=reason) as caught:
+        run(settings(emulator, stream_maps=maps))
+    assert f"users: the expression {expression} fails on" in str(caught.value)
+    assert "Precious" not in str(caught.value)
+
+
 @pytest.mark.parametrize("member", ["x", "__filter__"])
 def test_expression_fails_on_a_malformed_row(
     emulator: Emulator, tmp_path: Path, member: str

@@ -709,6 +709,7 @@ def test_json_schema(kind: str) -> None:
     [
         ({}, "string"),
         ({"type": None}, ""),
+        ({"type": "weird"}, ""),
         ({"type": ["null"]}, ""),
         ({"type": []}, ""),
         ({"type": "integer"}, "integer"),

@@ -25,7 +25,7 @@ from tap_firstup_dde.exportlib.exceptions import (
     IntegrityError,
     SettingsError,
 )
-from tests.singer import Run, command, merged, run, settings, write
+from tests.singer import Run, command, discover, merged, run, settings, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -296,6 +296,28 @@ def test_first_file_without_rows(emulator: Emulator, empty: str, *, together: bo
     assert record["duration"] == 1.5
     assert record["registered_date"] == record["attribute_hire_date"] == "2020-01-02"
     assert types["registered_date"] == "date"
+
+
+@pytest.mark.parametrize("empty", [None, "", "user_id,attribute_hire_date,duration\n1,,\n"])
+def test_catalog_of_an_account_without_values(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str], empty: str | None
+) -> None:
+    """A catalog that was discovered before there were values does not fix types."""
+    if empty is not None:
+        emulator.add("users", "2026-05-14-08", empty)
+    catalog = discover(settings(emulator), capsys)
+    (users_entry,) = (e for e in catalog["streams"] if e["tap_stream_id"] == "users")
+    assert users_entry["schema"]["properties"]["attribute_hire_date"]["format"] == "date-time"
+    emulator.files.clear()
+    header = "user_id,attribute_hire_date,duration\n"
+    emulator.add("users", "2026-05-14-12", header + "1,2020-01-02,1.5\n")
+    done = run(settings(emulator), None, catalog)
+    assert done.records("users")[0]["attribute_hire_date"] == "2020-01-02"
+    properties = done.schema("users")["schema"]["properties"]
+    assert properties["attribute_hire_date"]["format"] == "date"
+    assert properties["duration"]["type"] == ["number", "null"]
+    assert not [name for name in properties if name.endswith("__text")]
+    assert "description" not in properties["attribute_hire_date"]
 
 
 @pytest.mark.parametrize("encoding", [None, "jsonl", "parquet"])

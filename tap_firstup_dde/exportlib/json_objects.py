@@ -134,6 +134,8 @@ class JSONReader:
                 text.value()
         elif text.skip("["):
             yield from text.elements(array=True)
+            while text.skip("["):  # arrays one after the other
+                yield from text.elements(array=True)
             for raw, _, _ in text.elements(array=False):
                 yield raw, None, "it follows the end of the array"
         else:
