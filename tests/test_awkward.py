@@ -764,10 +764,20 @@ redshift/numbers-and-times redshift/parts-in-one ruby/mixture univocity/line-end
 """.split()
 
 
-def tapped(emulator: Emulator, data: bytes, mode: str, state: Mapping[str, Any]) -> Run:
+def catalog_of(columns: Sequence[str]) -> dict[str, Any]:
+    """A catalog that knows the columns, else the file is not one of activities; no types."""
+    schema = {"properties": {column: {"type": "null"} for column in columns}}
+    metadata = [{"breadcrumb": [], "metadata": {"selected": True}}]
+    entry = {"tap_stream_id": "activities", "schema": schema, "metadata": metadata}
+    return {"streams": [entry]}
+
+
+def tapped(
+    emulator: Emulator, data: bytes, mode: str, state: Mapping[str, Any], columns: Sequence[str]
+) -> Run:
     """Run the tap on one more file of activities."""
     emulator.add("activities", "2026-05-14-12", data)
-    return run(settings(emulator, malformed_rows=mode), state)
+    return run(settings(emulator, malformed_rows=mode), state, catalog_of(columns))
 
 
 @pytest.mark.parametrize("types", ["inferred", "pinned"])
@@ -781,8 +791,8 @@ def test_tap_diverts(emulator: Emulator, name: str, types: str) -> None:
         # Every column is an integer by now, so that text has to stand beside it.
         ones = ",".join(columns) + "\n" + ",".join("1" for _ in columns) + "\n"
         emulator.add("activities", "2026-05-14-08", ones)
-        state = run(settings(emulator)).state
-    done = tapped(emulator, case.data, "divert", state)
+        state = run(settings(emulator), None, catalog_of(columns)).state
+    done = tapped(emulator, case.data, "divert", state, columns)
     found: dict[int, list[str] | Bad] = {
         record["_sdc_source_lineno"]: coalesced(record, columns)
         for record in done.records("activities")
@@ -805,9 +815,9 @@ def test_tap_fails(emulator: Emulator, name: str) -> None:
     assert isinstance(bad, Bad)
     says = f"2026-05-14-12/000.csv/[0-9a-f]{{12}}: row {case.first_bad}: {re.escape(bad.reason)};"
     with pytest.raises(FormatError, match=says) as caught:
-        tapped(emulator, case.data, "fail", {})
+        tapped(emulator, case.data, "fail", {}, case.columns.split())
     done: Run = caught.value.run  # type: ignore[attr-defined]
-    assert "activities" not in done.state.get("bookmarks", {})
+    assert not done.state["bookmarks"]["activities"].get("finished")
 
 
 @pytest.mark.parametrize("mode", ["fail", "divert"])
@@ -816,7 +826,7 @@ def test_tap_refuses(emulator: Emulator, name: str, mode: str) -> None:
     """A file that is no CSV ends the run in either mode, named, and nothing of it goes out."""
     data, says = REFUSED[name]
     with pytest.raises(FormatError, match=f"2026-05-14-12/000.csv/.*{says}") as caught:
-        tapped(emulator, data, mode, {})
+        tapped(emulator, data, mode, {}, ["user_id"])
     done: Run = caught.value.run  # type: ignore[attr-defined]
     assert done.of("RECORD") == []
     assert "activities" not in done.state.get("bookmarks", {})

@@ -119,7 +119,7 @@ def test_several_on_a_line(tmp_path: Path) -> None:
         ('[{"user_id":1},{"user_id" 2},{"user_id":3}]', "1 3", {2}),
         ('[{"user_id":1},x,{"user_id":3}]', "1 3", {2}),
         ('[{"user_id":1}]\n{"user_id":2}', "1", {2}),
-        ('[{"user_id":1}] [{"user_id":2}]', "1 2", set()),
+        ('[{"user_id":1}] x [{"user_id":2}]', "1", {2, 3}),
         ('{\n "user_id": 1\n}\n{\n "user_id" 2\n}\n{\n "user_id": 3\n}\n', "1 3", {2}),
         ('{"user_id":1}\n' + '{"a":[\n' * 3000 + '{"user_id":2}', "1 2", None),
     ],

@@ -133,8 +133,9 @@ def _bookmarks(draw: st.DrawFn) -> Bookmark:
         PartlyRead, KEYS, st.integers(1, 10**9), st.none() | MOMENTS, st.sampled_from(["", "3-f"])
     )
     cut_off = draw(st.lists(parts, max_size=3, unique_by=lambda part: part.key))
+    generated_at = draw(st.just(newest) | st.just(NOON))
     return Bookmark(
-        generated_at=draw(st.just(newest) | st.just(NOON)),
+        generated_at=generated_at,
         finished=finished,
         partly_read=tuple(part for part in cut_off if part.key not in finished),
         counted=frozenset(draw(st.sets(st.sampled_from(sorted(finished)))))
@@ -142,7 +143,7 @@ def _bookmarks(draw: st.DrawFn) -> Bookmark:
         else frozenset(),
         versions=draw(st.dictionaries(KEYS, st.just("1-2"))),
         contents=draw(st.dictionaries(KEYS, st.just("1-f"))),
-        from_scratch=draw(st.booleans()),
+        from_scratch=generated_at == newest and draw(st.booleans()),
     )
 
 

@@ -134,7 +134,9 @@ class Bookmark:
             for key, moment in finished.items()
             if key not in historical and _UNKNOWN < moment <= latest
         ]
-        if newest is not None and newest > latest:
+        if scratch:
+            newest = None  # it may be that of the state before
+        elif newest is not None and newest > latest:
             newest = latest if closed_at else None
         return cls(
             generated_at=max((moment for moment in (newest, *known) if moment), default=None),
@@ -164,9 +166,9 @@ class Bookmark:
             "in_progress": {"file": key, "rows": rows},
             "from_scratch": self.from_scratch,
         }
-        if self.generated_at or self.from_scratch:
+        if self.generated_at:
             state["replication_key"] = "generated_at"
-            state["replication_key_value"] = self.generated_at and format_time(self.generated_at)
+            state["replication_key_value"] = format_time(self.generated_at)
         if self.partly_read:
             state["partly_read"] = [
                 {
