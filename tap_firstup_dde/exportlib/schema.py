@@ -344,7 +344,7 @@ def json_schema(kind: str) -> dict[str, Any]:
 def type_of(schema: object) -> str:
     """The type that a catalog's JSON Schema of a column stands for; ``string`` if in doubt.
 
-    Empty where it names no type of JSON Schema but null: Meltano writes such a schema.
+    Empty where it names no type but null: Meltano writes such a schema.
     """
     if not isinstance(schema, dict) or "type" not in schema:
         return "string"
@@ -358,6 +358,4 @@ def type_of(schema: object) -> str:
     (word,) = words
     if word == "string" and schema.get("format") in {"date", "date-time"}:
         return str(schema["format"])
-    if word in TYPES:
-        return str(word)
-    return "string" if word in ("object", "array") else ""
+    return word if word in TYPES else "string"
