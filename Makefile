@@ -41,7 +41,7 @@ help: ## Show this list
 setup: $(VENV)/.stamp $(LOADERS) ## Install the tap with its tools (.venv), and what the tests load with (.targets)
 
 test: setup ## Run the tests, on all processors; ARGS go to pytest, e.g. ARGS="-k state -x -n 0"
-	$(VENV)/bin/python -m pytest --numprocesses auto --ignore tests/test_spark.py $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --ignore tests/test_spark.py $(ARGS)
 
 test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs Spark, and Java where there is none
 	$(VENV)/bin/python -m pytest --numprocesses 2 tests/test_spark.py $(ARGS)

@@ -331,14 +331,14 @@ def ending(config: Mapping[str, Any], **more: Any) -> str:
     return "done"
 
 
-@examples(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@examples(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(at=st.sampled_from(list(places(_CATALOG))), value=_JSON)
 def test_any_catalog(served: Mapping[str, Any], at: tuple[Any, ...], value: Any) -> None:
     """Whatever stands in a catalog, a run succeeds or ends with one of the tap's own errors."""
     assert ending(served, catalog=replaced(_CATALOG, at, value)) in {"done", "one line"}
 
 
-@examples(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@examples(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(at=st.sampled_from(list(places(_STATE))), value=_JSON)
 def test_any_state(served: Mapping[str, Any], at: tuple[Any, ...], value: Any) -> None:
     """Whatever stands in a state, a run succeeds or ends with one of the tap's own errors."""

@@ -44,10 +44,7 @@ class Secrecy(logging.Filter):
         """
         forms = self._forms.union(*(_forms(text) for text in _texts(values)))
         if forms != self._forms:
-            ordered = sorted(forms, key=len, reverse=True)
-            # Host names come back in lower case, percent-encoding in either.
-            self._pattern = re.compile("|".join(map(re.escape, ordered)), re.IGNORECASE)
-            self._forms = forms
+            self._forms, self._pattern = forms, None
         # The last resort is whose the records are where nobody has set up any logging.
         for handler in (*logging.getLogger().handlers, logging.lastResort):
             if handler:
@@ -55,6 +52,11 @@ class Secrecy(logging.Filter):
 
     def scrub(self, text: str) -> str:
         """*text* without what must not be shown."""
+        if self._forms and self._pattern is None:
+            # Only here: a process that runs for months gets many tokens, and logs little.
+            ordered = sorted(self._forms, key=len, reverse=True)
+            # Host names come back in lower case, percent-encoding in either.
+            self._pattern = re.compile("|".join(map(re.escape, ordered)), re.IGNORECASE)
         if self._pattern:
             text = self._pattern.sub("***", text)
         return _BEARER.sub(r"\1 ***", _QUERY.sub("?…", text))
