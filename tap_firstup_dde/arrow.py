@@ -131,11 +131,14 @@ class Source:
         kept = self._kept() if self.types_at else {}
         several = kept.pop(PROGRAM_ID, "") or len(transport.programs) > 1 or PROGRAM_ID in keys
         sources = Sources(self.stream, own_types(self.config, self.stream), kept, {}, keys)
-        seen, whole = self._look(files, transport, sources.known)
+        looks = self._look(files, transport, sources.known)
+        seen = reduce(or_, (seen for seen, _ in looks), Look())
+        whole = all(whole for _, whole in looks)
         types, warnings = sources.types(seen)
         for warning in warnings:
             logger.warning("%s: %s", self.stream, warning)
-        if not seen.columns and not kept:
+        # Of a file that has expired nobody knows whether it had rows.
+        if not seen.columns and not kept and len(looks) == len(files):
             types = certain(types, self.stream, keys)
         if self.every_misfit or not whole:
             typed = [name for name, kind in types.items() if kind != "string"]
@@ -186,11 +189,11 @@ class Source:
 
     def _look(
         self, files: Sequence[ExportFile], transport: Transport, known: Knowledge
-    ) -> tuple[Look, bool]:
-        """What the files hold, and whether each was seen whole."""
+    ) -> list[tuple[Look, bool]]:
+        """What each file holds, and whether it was seen whole; without those that have expired."""
         spool = Spool.of(self.config)
 
-        def look(file: ExportFile) -> tuple[Look, bool]:
+        def look(file: ExportFile) -> tuple[Look, bool] | None:
             try:
                 with closing(spool.download(transport, file, LOOK_WHOLE)) as spooled:
                     seen = look_into(spooled, known)
@@ -205,14 +208,13 @@ class Source:
                     return Look(tuple(columns)) | look_into(spooled, known), False
             except FileGoneError as error:  # a task that needs it will say so
                 logger.warning("%s", error)
-                return Look(), True
+                return None
 
         pool = ThreadPoolExecutor(min(self.at_once or LOOKS_AT_ONCE, LOOKS_AT_ONCE))
         try:
-            looks = list(pool.map(look, files))
+            return [found for found in pool.map(look, files) if found is not None]
         finally:
             pool.shutdown(cancel_futures=True)
-        return reduce(or_, (seen for seen, _ in looks), Look()), all(whole for _, whole in looks)
 
 
 @dataclass(frozen=True)

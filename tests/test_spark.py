@@ -878,6 +878,20 @@ def test_columns_at_the_end_of_a_large_file(
     assert rows["office"].drop_nulls().to_list() == ["Pune"]
 
 
+@pytest.mark.parametrize("empty", ["", "\n\n", "[]", "user_id,registered_date\n"])
+def test_files_without_rows_decide_no_type(emulator: Emulator, tmp_path: Path, empty: str) -> None:
+    """Where an account's first file has no rows, the second one decides the types."""
+    emulator.add("users", "2026-05-13-12", empty)
+    options = {"stream": "users", "schemaLocation": str(tmp_path), **emulator.settings}
+    first = FirstupDataSource(options).schema()
+    added = {"generated_at", "_sdc_source_lineno"}
+    assert {f.dataType.simpleString() for f in first if f.name not in added} == {"string"}
+    emulator.add("users", "2026-05-13-16", "user_id,registered_date\n1,2020-01-04\n")
+    second = FirstupDataSource(options).schema()
+    assert second["registered_date"].dataType.simpleString() == "date"
+    assert "registered_date__text" not in second.names
+
+
 def test_types_that_nobody_has_seen_are_not_kept(emulator: Emulator, tmp_path: Path) -> None:
     """A file that expired before anybody saw its columns settles no type."""
     emulator.add("users", "2026-05-13-16", DRIFTED).gone = True
