@@ -78,7 +78,7 @@ bench-spark: $(VENV)/.spark ## Measure a task of Spark against the tap's own col
 
 clean: ## Remove what the other targets made; .meltano, where a pipeline's state is, stays
 	rm -rf $(VENV) $(TARGETS) $(DEMO) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find tap_firstup_dde tests demo benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find filetap tap_firstup_dde tests demo benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

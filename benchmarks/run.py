@@ -23,7 +23,7 @@ import psycopg
 from lab import BUCKET, ROOT, TOOLS, Lab, RunError, laboratory, machine, timed
 from psycopg import sql
 
-from tap_firstup_dde.documented import DOCUMENTED
+from tap_firstup_dde.vendor import DOCUMENTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

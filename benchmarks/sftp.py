@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FETCH = """
 import json, resource, sys
 from tap_firstup_dde.delivered import connect
-from tap_firstup_dde.exportlib.extract import Spool
+from filetap.download.spool import Spool
 transport = connect(json.loads(sys.argv[1]))
 (file,) = transport.list_files("users")
 with Spool().download(transport, file).stored:

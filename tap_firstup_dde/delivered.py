@@ -10,8 +10,8 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tap_firstup_dde.exportlib.folder import FolderTransport
-from tap_firstup_dde.exportlib.folder_files import Named
+from filetap.transports.folder import FolderTransport
+from filetap.transports.folder_files import Named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -34,35 +34,35 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from tap_firstup_dde.arrow import Reading, Source
-from tap_firstup_dde.client import connect
-from tap_firstup_dde.columns import ADDED_SCHEMA
-from tap_firstup_dde.documented import KEYS, MALFORMED_SUFFIX
-from tap_firstup_dde.exportlib.bookmark import Bookmark
-from tap_firstup_dde.exportlib.exceptions import (
-    ExportError,
-    FileGoneError,
-    SettingsError,
-    StateError,
-)
-from tap_firstup_dde.exportlib.models import (
-    STATE_HINT,
-    ExportFile,
-    format_time,
-    parse_generation,
-)
-from tap_firstup_dde.exportlib.names import column_names
-from tap_firstup_dde.exportlib.schema import MISFIT_SUFFIX, type_of
-from tap_firstup_dde.exportlib.secrecy import SECRECY
-from tap_firstup_dde.inventory import utc_now
-from tap_firstup_dde.pending import (
+from filetap.arrow import Reading, Source
+from filetap.bookmark import Bookmark
+from filetap.bookmark_checks import (
     check_program,
     last_look,
     warn_of_future,
     warn_of_gap,
     warn_of_longer_lookback,
 )
-from tap_firstup_dde.settings import SETTINGS, from_texts, secrets, shadowed
+from filetap.columns.resolve import ADDED_SCHEMA
+from filetap.columns.types import MISFIT_SUFFIX, type_of
+from filetap.errors import (
+    ExportError,
+    FileGoneError,
+    SettingsError,
+    StateError,
+)
+from filetap.files import (
+    STATE_HINT,
+    ExportFile,
+    format_time,
+    parse_generation,
+)
+from filetap.people.inventory import utc_now
+from filetap.read.names import column_names
+from filetap.redaction import SECRECY
+from filetap.settings import SETTINGS, from_texts, secrets, shadowed
+from tap_firstup_dde.api import connect
+from tap_firstup_dde.vendor import KEYS, MALFORMED_SUFFIX
 
 try:
     from pyspark.sql.streaming.datasource import (
@@ -81,7 +81,7 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tap_firstup_dde.exportlib.models import Transport
+    from filetap.files import Transport
 
 _LIST_EVERY = 2.0  # seconds between two listings of a stream that never ends
 _LISTED_FOR = 60.0  # seconds that a listing is taken for true

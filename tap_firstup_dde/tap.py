@@ -23,25 +23,25 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
 from singer_sdk.singerlib import StateMessage
 
-from tap_firstup_dde import client
-from tap_firstup_dde.documented import KEYS
-from tap_firstup_dde.environment import from_environment
-from tap_firstup_dde.exportlib.exceptions import ExportError
-from tap_firstup_dde.exportlib.extract import Spool
-from tap_firstup_dde.exportlib.memory import keep_freed_memory
-from tap_firstup_dde.exportlib.secrecy import SECRECY, printable
-from tap_firstup_dde.inputs import read_json, settings_file, usable_catalog, usable_state
-from tap_firstup_dde.maps import Mapper, unknown_streams
-from tap_firstup_dde.output import OutputError, check_output
-from tap_firstup_dde.progress import Progress
-from tap_firstup_dde.settings import (
+from filetap.allocation import keep_freed_memory
+from filetap.download.spool import Spool
+from filetap.environment import from_environment
+from filetap.errors import ExportError
+from filetap.output import OutputError, check_output
+from filetap.redaction import SECRECY, printable
+from filetap.settings import (
     SETTINGS,
     faults,
     secrets,
     settings_warnings,
     without_secrets,
 )
-from tap_firstup_dde.streams import ExportStream
+from filetap.singer.inputs import read_json, settings_file, usable_catalog, usable_state
+from filetap.singer.maps import Mapper, unknown_streams
+from filetap.singer.progress import Progress
+from filetap.singer.stream import ExportStream
+from tap_firstup_dde import api as client
+from tap_firstup_dde.vendor import KEYS
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.singerlib.encoding.simple import Message
 
-    from tap_firstup_dde.exportlib.models import Transport
+    from filetap.files import Transport
 
 
 class LinesWriter(MsgSpecWriter):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from filetap.redaction import SECRECY
 from tap_firstup_dde.emulator import Emulator
-from tap_firstup_dde.exportlib.secrecy import SECRECY
 from tests.loaders import program
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from psycopg.rows import dict_row
 
-from tap_firstup_dde.exportlib.look import LOOK_WHOLE
+from filetap.columns.sample import LOOK_WHOLE
 from tests.singer import Run, settings, write
 
 if TYPE_CHECKING:

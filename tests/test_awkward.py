@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_firstup_dde.documented import ADDED
-from tap_firstup_dde.exportlib.exceptions import FormatError
-from tap_firstup_dde.exportlib.formats import BLOCK, CSVReader
+from filetap.errors import FormatError
+from filetap.read.csv_fast import BLOCK, CSVReader
+from tap_firstup_dde.vendor import ADDED
 from tests.singer import run, settings
 
 if TYPE_CHECKING:

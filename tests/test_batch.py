@@ -25,9 +25,9 @@ from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
 from singer_sdk.exceptions import ConfigValidationError
 
-from tap_firstup_dde import streams
-from tap_firstup_dde.exportlib.encoding import write_file
-from tap_firstup_dde.exportlib.formats import CSVReader
+from filetap.read.csv_fast import CSVReader
+from filetap.singer import stream as streams
+from filetap.write.records import write_file
 from tap_firstup_dde.tap import TapFirstupDDE
 from tests import singer
 from tests.loaders import Postgres

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tap_firstup_dde.exportlib import formats
-from tap_firstup_dde.exportlib.formats import CSVReader
-from tap_firstup_dde.exportlib.rows import careful_rows
+from filetap.read import csv_fast as formats
+from filetap.read.csv_careful import careful_rows
+from filetap.read.csv_fast import CSVReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

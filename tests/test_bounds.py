@@ -21,12 +21,8 @@ import urllib3
 from click.testing import CliRunner
 from requests.adapters import BaseAdapter
 
-from tap_firstup_dde.cli import main
-from tap_firstup_dde.client import FirstupTransport, connect_to_api
-from tap_firstup_dde.download import download, place
-from tap_firstup_dde.exportlib import http
-from tap_firstup_dde.exportlib.connection import PATIENCE, bare_session
-from tap_firstup_dde.exportlib.exceptions import (
+from filetap.download.spool import Spool
+from filetap.errors import (
     ExportError,
     FormatError,
     IntegrityError,
@@ -34,7 +30,11 @@ from tap_firstup_dde.exportlib.exceptions import (
     SpoolError,
     TransportError,
 )
-from tap_firstup_dde.exportlib.extract import Spool
+from filetap.people.cli import main
+from filetap.people.to_folder import download, place
+from filetap.transports import http
+from filetap.transports.connection import PATIENCE, bare_session
+from tap_firstup_dde.api import FirstupTransport, connect_to_api
 from tests.singer import settings, write
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
+    from filetap.files import ExportFile
     from tap_firstup_dde.emulator import Emulator
-    from tap_firstup_dde.exportlib.models import ExportFile
 
 CSV = "user_id\n1\n"
 FILES = "/v2/data_exports/type/users"

@@ -20,10 +20,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from click.testing import CliRunner
 
-from tap_firstup_dde.cli import STREAMS, main
-from tap_firstup_dde.documented import KEYS
-from tap_firstup_dde.exportlib.bookmark import Bookmark
-from tap_firstup_dde.exportlib.models import format_time
+from filetap.bookmark import Bookmark
+from filetap.files import format_time
+from filetap.people.cli import STREAMS, main
+from tap_firstup_dde.vendor import KEYS
 from tests.singer import run, settings, write
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def test_interrupt(emulator: Emulator, route: str) -> None:
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     emulator.fail(route, stall=20, times=None)
     config = write(Path.cwd(), "config.json", settings(emulator))
-    code = "from tap_firstup_dde.cli import main; main()"
+    code = "from filetap.people.cli import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", code, "files", "--config", config],
         stdout=subprocess.PIPE,
@@ -255,7 +255,7 @@ def test_odd_surroundings(emulator: Emulator, redirect: str, says: str) -> None:
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     write(Path.cwd(), "config.json", settings(emulator))
     Path("binary").write_bytes(b"\xff\xfe\x00\x80")
-    code = "from tap_firstup_dde.cli import main; main()"
+    code = "from filetap.people.cli import main; main()"
     line = f'"$0" -c "{code}" files --output json --config config.json {redirect}'
     done = subprocess.run(
         ["/bin/sh", "-c", line, sys.executable],
@@ -474,7 +474,7 @@ def test_doctor_sees_another_program(emulator: Emulator, tmp_path: Path) -> None
 def test_doctor_compares_clocks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that is wrong by more than minutes is told."""
     late = datetime.now(UTC) - timedelta(hours=1)
-    monkeypatch.setattr("tap_firstup_dde.doctor.utc_now", lambda: late)
+    monkeypatch.setattr("filetap.people.doctor.utc_now", lambda: late)
     done = ask(emulator, "doctor")
     assert _steps(done)["clock"] == "!"
     assert "set this machine's clock" in done.stdout
@@ -613,7 +613,7 @@ def test_streams() -> None:
 
 def test_completion() -> None:
     """A shell can complete the commands."""
-    code = "from tap_firstup_dde.cli import main; main(prog_name='firstup-dde')"
+    code = "from filetap.people.cli import main; main(prog_name='firstup-dde')"
     env = {**os.environ, "_FIRSTUP_DDE_COMPLETE": "bash_source"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True

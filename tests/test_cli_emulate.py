@@ -16,13 +16,13 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from tap_firstup_dde.cli import main
+from filetap.people.cli import main
 from tap_firstup_dde.emulator import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COMMAND = (sys.executable, "-W", "error", "-c", "from tap_firstup_dde.cli import main; main()")
+COMMAND = (sys.executable, "-W", "error", "-c", "from filetap.people.cli import main; main()")
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def test_version() -> None:
 def test_help_is_light() -> None:
     """Help loads neither the tap nor the emulator nor a data library."""
     program = (
-        "import sys; from tap_firstup_dde.cli import main; main(['--help'], standalone_mode=False);"
+        "import sys; from filetap.people.cli import main; main(['--help'], standalone_mode=False);"
         "heavy = {'singer_sdk', 'polars', 'awscrt', 'requests'} & set(sys.modules);"
         "sys.exit(' '.join(heavy) or 0)"
     )

@@ -11,10 +11,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tap_firstup_dde.client import REGIONS, Connection, FirstupTransport, connect_to_api
-from tap_firstup_dde.emulator import Emulator
-from tap_firstup_dde.exportlib.checksum import Checksum
-from tap_firstup_dde.exportlib.exceptions import (
+from filetap.download.checksum import Checksum
+from filetap.errors import (
     AuthenticationError,
     ExpiredURLError,
     ExportError,
@@ -23,11 +21,13 @@ from tap_firstup_dde.exportlib.exceptions import (
     RetriableTransportError,
     TransportError,
 )
+from tap_firstup_dde.api import REGIONS, Connection, FirstupTransport, connect_to_api
+from tap_firstup_dde.emulator import Emulator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tap_firstup_dde.exportlib.models import ExportFile
+    from filetap.files import ExportFile
 
 CSV = "user_id\n1\n"
 STREAMS = ("campaigns", "users", "activities")
@@ -36,7 +36,7 @@ STREAMS = ("campaigns", "users", "activities")
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait between tries no longer than a moment."""
-    monkeypatch.setattr("tap_firstup_dde.exportlib.http._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def headers_of(emulator: Emulator, route: str) -> list[dict[str, str]]:
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let the client believe that it is later than it is."""
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + seconds)
-    monkeypatch.setattr("tap_firstup_dde.client.time", clock)
+    monkeypatch.setattr("tap_firstup_dde.api.time", clock)
 
 
 def forms(emulator: Emulator) -> list[dict[str, list[str]]]:

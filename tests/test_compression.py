@@ -13,14 +13,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tap_firstup_dde.exportlib.compression import (
+from filetap.download.gunzip import (
     LONGEST_HEADER,
     PIECE,
     Gunzip,
     decompress,
     is_gzip,
 )
-from tap_firstup_dde.exportlib.exceptions import IntegrityError
+from filetap.errors import IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,8 +10,8 @@ from typing import Any
 
 from singer_sdk.testing import SuiteConfig, get_tap_test_class
 
+from filetap.singer.stream import ExportStream
 from tap_firstup_dde.emulator import Emulator
-from tap_firstup_dde.streams import ExportStream
 from tap_firstup_dde.tap import TapFirstupDDE
 
 # The suite builds the tap while pytest collects, before any fixture is there.

@@ -16,10 +16,10 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from tap_firstup_dde import cli
-from tap_firstup_dde.exportlib.models import ExportFile
-from tap_firstup_dde.inventory import Available
-from tap_firstup_dde.settings import faults
+from filetap.files import ExportFile
+from filetap.people import cli
+from filetap.people.inventory import Available
+from filetap.settings import faults
 from tap_firstup_dde.tap import TapFirstupDDE
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from singer_sdk.exceptions import ConfigValidationError
 
+from filetap.errors import ExportError
+from filetap.output import OutputError, WholeWrites
+from filetap.singer.maps import unknown_columns, unknown_streams
+from filetap.wording import counted
 from tap_firstup_dde.emulator import Emulator
-from tap_firstup_dde.exportlib.exceptions import ExportError
-from tap_firstup_dde.exportlib.wording import counted
-from tap_firstup_dde.maps import unknown_columns, unknown_streams
-from tap_firstup_dde.output import OutputError, WholeWrites
 from tests.singer import command, run, settings, write
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # A locale that is not UTF-8, and a Python that does not make up for it.
 PLAIN_C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-PEOPLE = (sys.executable, "-c", "from tap_firstup_dde.cli import main; main()")
+PEOPLE = (sys.executable, "-c", "from filetap.people.cli import main; main()")
 
 
 def errors(log: str) -> list[str]:
@@ -132,7 +132,7 @@ def test_dotenv_in_any_locale(tmp_path: Path, data: bytes, says: str) -> None:
     code = """
 import sys
 from types import SimpleNamespace
-from tap_firstup_dde import environment
+from filetap import environment
 environment.find_spec = lambda _: SimpleNamespace(origin=sys.argv[1])
 kinds = {"name": {"type": ["string"]}, "depth": {"type": ["integer"]}}
 print(ascii(environment.from_environment("X_", {"properties": kinds})))

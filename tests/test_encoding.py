@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tap_firstup_dde.exportlib.encoding import record_lines
+from filetap.write.records import record_lines
 
 WHEN = "2026-05-14T16:20:00.123456+00:00"
 TEXT = st.text(

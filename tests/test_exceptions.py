@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from tap_firstup_dde.exportlib import exceptions
-from tap_firstup_dde.exportlib.exceptions import ExportError, RetriableTransportError
+from filetap import errors as exceptions
+from filetap.errors import ExportError, RetriableTransportError
 
 ERRORS = {
     name: kind

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_firstup_dde.client import FirstupTransport, connect_to_api
-from tap_firstup_dde.exportlib.background import one_ahead
-from tap_firstup_dde.exportlib.compression import decompress
-from tap_firstup_dde.exportlib.exceptions import (
+from filetap.download.gunzip import decompress
+from filetap.download.prefetch import one_ahead
+from filetap.download.spool import HEAD, Spool, Spooled
+from filetap.errors import (
     ExpiredURLError,
     ExportError,
     FileGoneError,
@@ -25,14 +25,14 @@ from tap_firstup_dde.exportlib.exceptions import (
     SpoolError,
     TransportError,
 )
-from tap_firstup_dde.exportlib.extract import HEAD, Spool, Spooled
+from tap_firstup_dde.api import FirstupTransport, connect_to_api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from filetap.files import ExportFile
     from tap_firstup_dde.emulator import EmulatedFile, Emulator
-    from tap_firstup_dde.exportlib.models import ExportFile
 
 NOISE = random.Random(0).randbytes(700_000)  # does not compress: bytes sent are bytes stored
 CSV = b"user_id,name\n" + b"".join(b"%d,Zo\xc3\xab\n" % n for n in range(5000))

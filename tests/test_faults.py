@@ -18,8 +18,8 @@ import polars as pl
 import pytest
 from awscrt.checksums import crc64nvme
 
-from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError, IntegrityError
-from tap_firstup_dde.exportlib.secrecy import Secrecy
+from filetap.errors import ExportError, FormatError, IntegrityError
+from filetap.redaction import Secrecy
 from tests.singer import command, run, settings, write
 
 if TYPE_CHECKING:
@@ -197,10 +197,10 @@ def test_unforeseen_error_tells_no_secret(emulator: Emulator, tmp_path: Path) ->
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     path = write(tmp_path, "c.json", settings(emulator))
     code = (
-        "from tap_firstup_dde import client, tap\n"
+        "from tap_firstup_dde import api, tap\n"
         "def broken(self, stream):\n"
         "    raise RuntimeError(f'a bug with {self._to.client_secret}')\n"
-        "client.FirstupTransport.list_files = broken\n"
+        "api.FirstupTransport.list_files = broken\n"
         "tap.TapFirstupDDE.cli()"
     )
     done = command("--config", path, program=[sys.executable, "-c", code])

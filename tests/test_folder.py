@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from tap_firstup_dde import streams
-from tap_firstup_dde.delivered import parse_name
-from tap_firstup_dde.documented import KEYS
-from tap_firstup_dde.exportlib import folder as folder_module
-from tap_firstup_dde.exportlib.exceptions import (
+from filetap.download.spool import Spool
+from filetap.errors import (
     FileGoneError,
     IntegrityError,
     RetriableTransportError,
     StateError,
     TransportError,
 )
-from tap_firstup_dde.exportlib.extract import Spool
-from tap_firstup_dde.exportlib.file_system import open_folder
+from filetap.singer import stream as streams
+from filetap.transports import folder as folder_module
+from filetap.transports.file_system import open_folder
+from tap_firstup_dde.delivered import parse_name
+from tap_firstup_dde.vendor import KEYS
 from tests.folders import OLD, deliver, ids, reading
 from tests.singer import Run, command, run, settings, write
 
@@ -547,7 +547,7 @@ def test_rewritten_while_it_is_read(
     size: int,
 ) -> None:
     """A file that is rewritten while it is read is read again or refused: never half of each."""
-    monkeypatch.setattr("tap_firstup_dde.exportlib.http._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.01)
     monkeypatch.setattr(folder_module, "CHUNK", 1 << 12)
     path, content = tmp_path, b""
     for letter in "ba":

@@ -14,17 +14,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tap_firstup_dde.documented import ADDED
-from tap_firstup_dde.exportlib import formats
-from tap_firstup_dde.exportlib.exceptions import FormatError, StateError
-from tap_firstup_dde.exportlib.formats import (
+from filetap.errors import FormatError, StateError
+from filetap.read import csv_fast as formats
+from filetap.read.csv_careful import careful_rows
+from filetap.read.csv_fast import (
     Batch,
     CSVReader,
     Malformed,
     parts,
 )
-from tap_firstup_dde.exportlib.names import column_names
-from tap_firstup_dde.exportlib.rows import careful_rows
+from filetap.read.names import column_names
+from tap_firstup_dde.vendor import ADDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -568,7 +568,7 @@ def test_parts(size: int, most: int, full: bool) -> None:  # noqa: FBT001 - a ta
 
 def test_parts_do_not_wait_when_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows with huge cells leave before there are as many as asked for; none is lost."""
-    monkeypatch.setattr("tap_firstup_dde.exportlib.formats.HELD", 1 << 20)
+    monkeypatch.setattr("filetap.read.csv_fast.HELD", 1 << 20)
     cell = "x" * 300_000
     batches = [
         Batch(pl.DataFrame({"a": [cell] * 2}), pl.Series([n, n + 1])) for n in range(1, 20, 2)

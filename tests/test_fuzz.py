@@ -9,10 +9,10 @@ import io
 import random
 from typing import TYPE_CHECKING
 
-from tap_firstup_dde.documented import ADDED
-from tap_firstup_dde.exportlib.compression import Gunzip
-from tap_firstup_dde.exportlib.exceptions import ExportError
-from tap_firstup_dde.exportlib.readers import Source
+from filetap.download.gunzip import Gunzip
+from filetap.errors import ExportError
+from filetap.read.detect import Source
+from tap_firstup_dde.vendor import ADDED
 from tests.test_readers import BROKEN, FORMATS, PACKINGS, workbook
 
 if TYPE_CHECKING:

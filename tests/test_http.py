@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from tap_firstup_dde.exportlib import http
-from tap_firstup_dde.exportlib.checksum import Checksum
-from tap_firstup_dde.exportlib.connection import bare_session
-from tap_firstup_dde.exportlib.exceptions import (
+from filetap.download.checksum import Checksum
+from filetap.errors import (
     ExpiredURLError,
     ExportError,
     FileGoneError,
@@ -24,12 +22,14 @@ from tap_firstup_dde.exportlib.exceptions import (
     RetriableTransportError,
     TransportError,
 )
+from filetap.transports import http
+from filetap.transports.connection import bare_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from filetap.files import Body
     from tap_firstup_dde.emulator import EmulatedFile, Emulator
-    from tap_firstup_dde.exportlib.models import Body
 
 BYTES = bytes(range(256)) * 4000  # some chunks long
 SECRETS = ("X-Amz-Signature", "X-Amz-Credential", "X-Amz-Security-Token", "session%2F")

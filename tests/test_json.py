@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tap_firstup_dde.exportlib import json_text
-from tap_firstup_dde.exportlib.exceptions import FormatError
-from tap_firstup_dde.exportlib.json_objects import JSONReader
-from tap_firstup_dde.exportlib.readers import Source
+from filetap.errors import FormatError
+from filetap.read import json_text
+from filetap.read.detect import Source
+from filetap.read.json_lines import JSONReader
 from tests.folders import deliver, reading
 from tests.singer import run
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tap_firstup_dde.exportlib.readers import Reader
+    from filetap.read.detect import Reader
 
 KNOWN = ("user_id", "first_name", "date")
 

@@ -76,6 +76,6 @@ def test_imports_point_down(module: str) -> None:
 
 def test_client_is_light() -> None:
     """The transport needs neither the SDK nor click: other front ends can use it alone."""
-    code = "import sys, tap_firstup_dde.client; print(*sys.modules)"
+    code = "import sys, tap_firstup_dde.api; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"singer_sdk", "click", "pyspark"} & set(done.stdout.split())

@@ -34,14 +34,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tap_firstup_dde import streams
-from tap_firstup_dde.documented import ADDED, KEYS
-from tap_firstup_dde.exportlib import http
-from tap_firstup_dde.exportlib.exceptions import ExportError
-from tap_firstup_dde.exportlib.models import parse_generation
-from tap_firstup_dde.exportlib.secrecy import SECRECY
+from filetap.errors import ExportError
+from filetap.files import parse_generation
+from filetap.redaction import SECRECY
+from filetap.singer import stream as streams
+from filetap.transports import http
 from tap_firstup_dde.sample_data import INTERVAL
 from tap_firstup_dde.tap import TapFirstupDDE
+from tap_firstup_dde.vendor import ADDED, KEYS
 from tests.singer import Collector, merged
 from tests.singer import settings as tap_settings
 

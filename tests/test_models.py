@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tap_firstup_dde.exportlib.bookmark import Bookmark, PartlyRead
-from tap_firstup_dde.exportlib.exceptions import StateError
-from tap_firstup_dde.exportlib.models import ExportFile, format_time, parse_generation
+from filetap.bookmark import Bookmark, PartlyRead
+from filetap.errors import StateError
+from filetap.files import ExportFile, format_time, parse_generation
 
 DAY = timedelta(days=1)
 LOOKBACK = 14 * DAY

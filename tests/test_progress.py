@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_firstup_dde.progress import Tally
+from filetap.singer.progress import Tally
 from tests.singer import command, settings, write
 
 if TYPE_CHECKING:
@@ -289,10 +289,9 @@ def test_now_and_then(emulator: Emulator, tmp_path: Path) -> None:
     for match in ("05-14-16", "05-14-20"):
         emulator.fail("download", match=match, stall=1.5, drop_after=10)
     code = (
-        "from tap_firstup_dde import progress, exportlib, tap\n"
-        "from tap_firstup_dde.exportlib import look\n"
+        "from filetap.singer import progress\n"
+        "from tap_firstup_dde import tap\n"
         "progress.INTERVAL = 0.5\n"
-        "look.LOOK_FILES = 1\n"
         "tap.TapFirstupDDE.cli()"
     )
     path = write(tmp_path, "c.json", settings(emulator))

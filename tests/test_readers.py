@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_firstup_dde.exportlib.exceptions import ExportError, FormatError
-from tap_firstup_dde.exportlib.json_text import JSONText
+from filetap.errors import ExportError, FormatError
+from filetap.read.json_text import JSONText
 from tests.folders import deliver, reading
 from tests.singer import run
 

@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_firstup_dde import coverage, report, sample_data
-from tap_firstup_dde.charts import CSS, short
-from tap_firstup_dde.coverage import Engagement, Generation, StreamTypes
-from tap_firstup_dde.exportlib.models import ExportFile
-from tap_firstup_dde.inventory import LEFT_OUT, PARTLY, PENDING, READ, Available
+from filetap.files import ExportFile
+from filetap.people.inventory import LEFT_OUT, PARTLY, PENDING, READ, Available
+from filetap.people.report import generations as coverage
+from filetap.people.report import page as report
+from filetap.people.report.generations import Engagement, Generation, StreamTypes
+from filetap.people.report.html import CSS, short
+from tap_firstup_dde import sample_data
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)

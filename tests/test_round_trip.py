@@ -11,12 +11,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tap_firstup_dde import streams
-from tap_firstup_dde.documented import ADDED
+from filetap.columns import sample as look
+from filetap.columns.types import type_of
+from filetap.read.names import column_names
+from filetap.singer import stream as streams
 from tap_firstup_dde.emulator import Emulator
-from tap_firstup_dde.exportlib import look
-from tap_firstup_dde.exportlib.names import column_names
-from tap_firstup_dde.exportlib.schema import type_of
+from tap_firstup_dde.vendor import ADDED
 from tests import singer
 from tests.test_schema import instant
 

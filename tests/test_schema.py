@@ -11,8 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tap_firstup_dde.documented import DOCUMENTED
-from tap_firstup_dde.exportlib.schema import (
+from filetap.columns.types import (
     NO_EVIDENCE,
     TYPES,
     Documented,
@@ -26,6 +25,7 @@ from tap_firstup_dde.exportlib.schema import (
     to_values,
     type_of,
 )
+from tap_firstup_dde.vendor import DOCUMENTED
 
 YES_NO = frozenset({"yes_no"})
 NOTHING = Documented({}, frozenset(), YES_NO, lambda _: "string")

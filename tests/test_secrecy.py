@@ -12,10 +12,10 @@ from urllib.parse import quote, quote_plus
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
-from tap_firstup_dde.doctor import support_bundle
-from tap_firstup_dde.exportlib.exceptions import ExportError, SettingsError
-from tap_firstup_dde.exportlib.secrecy import SECRECY, Secrecy, printable
-from tap_firstup_dde.settings import from_texts, secrets
+from filetap.errors import ExportError, SettingsError
+from filetap.people.doctor import support_bundle
+from filetap.redaction import SECRECY, Secrecy, printable
+from filetap.settings import from_texts, secrets
 from tap_firstup_dde.tap import TapFirstupDDE
 from tests.singer import command, run, settings, write
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_firstup_dde.exportlib.exceptions import FormatError
-from tap_firstup_dde.exportlib.formats import CSVReader
+from filetap.errors import FormatError
+from filetap.read.csv_fast import CSVReader
 from tests.folders import deliver, reading
 from tests.singer import run, settings
 

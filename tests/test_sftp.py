@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 import pytest
 
-from tap_firstup_dde.documented import KEYS
-from tap_firstup_dde.exportlib import folder as folder_module
-from tap_firstup_dde.exportlib.exceptions import RetriableTransportError, TransportError
+from filetap.errors import RetriableTransportError, TransportError
+from filetap.transports import folder as folder_module
+from tap_firstup_dde.vendor import KEYS
 from tests.folders import OLD, SFTP, deliver, ids
 from tests.singer import Run, command, run, write
 
@@ -94,7 +94,7 @@ def test_wrong_login(served: SFTP, options: dict[str, Any], says: str) -> None:
 
 def test_dropped_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that drops in mid-file is made anew, and the file goes on from there."""
-    monkeypatch.setattr("tap_firstup_dde.exportlib.http._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.01)
     monkeypatch.setattr(folder_module, "CHUNK", 1 << 18)
     rows = "user_id\n" + "".join(f"{n:09}\n" for n in range(500_000))
     deliver(tmp_path, "users", "2026-05-14-16", rows, ending=".csv")
@@ -221,7 +221,7 @@ def test_connections_are_not_logged(tmp_path: Path) -> None:
         path = write(tmp_path, "c.json", config)
         done = command("--config", path)
         assert ids(done) == ["1"]
-        code = "from tap_firstup_dde.cli import main; main(prog_name='firstup-dde')"
+        code = "from filetap.people.cli import main; main(prog_name='firstup-dde')"
         checked = command("doctor", "--config", path, program=(sys.executable, "-c", code))
     assert checked.status == 0
     for log in (done.log, checked.log):

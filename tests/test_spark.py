@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from tap_firstup_dde.client import connect
-from tap_firstup_dde.exportlib.exceptions import (
+from filetap.errors import (
     AuthenticationError,
     ExportError,
     FileGoneError,
@@ -34,6 +33,7 @@ from tap_firstup_dde.exportlib.exceptions import (
     SettingsError,
     StateError,
 )
+from tap_firstup_dde.api import connect
 from tests.singer import run
 
 pytest.importorskip("pyspark", reason="`make test-spark` runs these")
@@ -42,7 +42,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
-from tap_firstup_dde import arrow
+from filetap import arrow
 from tap_firstup_dde import spark as source
 from tap_firstup_dde.spark import FirstupDataSource, FirstupStreamReader
 

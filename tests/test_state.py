@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from tap_firstup_dde import streams
-from tap_firstup_dde.client import FirstupTransport
-from tap_firstup_dde.exportlib import formats, look
-from tap_firstup_dde.exportlib.exceptions import (
+from filetap.columns import sample as look
+from filetap.errors import (
     ExportError,
     FormatError,
     IntegrityError,
     SettingsError,
 )
+from filetap.read import csv_fast as formats
+from filetap.singer import stream as streams
+from tap_firstup_dde.api import FirstupTransport
 from tests.singer import Run, command, discover, merged, run, settings, write
 
 if TYPE_CHECKING:
@@ -364,7 +365,7 @@ def test_later_json_lacks_the_key(emulator: Emulator, content: str) -> None:
 
 def test_look_that_stopped(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file without the key that the look did not reach sends no record without a key."""
-    monkeypatch.setattr("tap_firstup_dde.exportlib.http._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.0)
     emulator.add("users", "2026-05-14-08", users(1))
     emulator.add("users", "2026-05-14-12", users(2))
     emulator.add("users", "2026-05-14-16", "First Name,tenure\nAnn,3\n")
@@ -772,7 +773,7 @@ def test_damaged_file_is_downloaded_twice(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that stays damaged is downloaded twice in all; files before it are emitted."""
-    monkeypatch.setattr("tap_firstup_dde.exportlib.http._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.0)
     emulator.add("users", "2026-05-14-08", users(1))
     file = emulator.add("users", "2026-05-14-12", users(2))
     file.checksum = "AAAAAAAAAAA="

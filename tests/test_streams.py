@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_firstup_dde import streams
-from tap_firstup_dde.exportlib import look
-from tap_firstup_dde.exportlib.exceptions import (
+from filetap.columns import sample as look
+from filetap.errors import (
     AuthenticationError,
     ExportError,
     FileGoneError,
@@ -22,6 +21,7 @@ from tap_firstup_dde.exportlib.exceptions import (
     IntegrityError,
     StateError,
 )
+from filetap.singer import stream as streams
 from tests.singer import Run, discover, run, settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_firstup_dde.documented import DOCUMENTED, KEYS
+from tap_firstup_dde.vendor import DOCUMENTED, KEYS
 from tests.singer import run, settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MOMENT = "2026-05-14-16"
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses before something is tried again."""
-    monkeypatch.setattr("tap_firstup_dde.exportlib.http._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.0)
 
 
 def _one(emulator: Emulator, header: str, *rows: str, stream: str = "users") -> dict[str, Any]:

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_firstup_dde.documented import ADDED
-from tap_firstup_dde.exportlib import markup, workbook, worksheet
-from tap_firstup_dde.exportlib.cells import kind_of, plain, unescaped
-from tap_firstup_dde.exportlib.cells import moment as moment_of
-from tap_firstup_dde.exportlib.exceptions import FormatError, StateError
-from tap_firstup_dde.exportlib.formats import parts as read_parts
-from tap_firstup_dde.exportlib.readers import Source
+from filetap.errors import FormatError, StateError
+from filetap.read import markup, workbook, worksheet
+from filetap.read.cells import kind_of, plain, unescaped
+from filetap.read.cells import moment as moment_of
+from filetap.read.csv_fast import parts as read_parts
+from filetap.read.detect import Source
+from tap_firstup_dde.vendor import ADDED
 from tests.folders import deliver, reading
 from tests.singer import command, run
 

@@ -6,7 +6,7 @@ import psycopg
 from isal import igzip_threaded
 from psycopg import sql
 
-from tap_firstup_dde.documented import DOCUMENTED
+from tap_firstup_dde.vendor import DOCUMENTED
 
 TYPES = {"integer": "bigint", "boolean": "boolean", "date": "date", "date-time": "timestamp"}
 

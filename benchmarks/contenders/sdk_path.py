@@ -4,7 +4,7 @@ from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.io_base import SingerWriter
 
-from tap_firstup_dde.streams import ExportStream
+from filetap.singer.stream import ExportStream
 from tap_firstup_dde.tap import TapFirstupDDE
 
 ExportStream._columnar = False  # type: ignore[assignment,method-assign]  # noqa: SLF001

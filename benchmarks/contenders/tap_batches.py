@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 
-from tap_firstup_dde.exportlib.memory import keep_freed_memory
-from tap_firstup_dde.exportlib.schema import to_values
-from tap_firstup_dde.streams import SLICE, ExportStream
+from filetap.allocation import keep_freed_memory
+from filetap.columns.types import to_values
+from filetap.singer.stream import SLICE, ExportStream
 from tap_firstup_dde.tap import TapFirstupDDE
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""From text columns to typed ones: names, types and keys."""

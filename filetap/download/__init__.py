@@ -1,0 +1,1 @@
+"""From a listed file to verified bytes on the local disk."""

@@ -1,0 +1,122 @@
+"""Many small downloads in one file without a name, so that they take one file descriptor."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, field, replace
+from typing import IO, TYPE_CHECKING
+
+from filetap.errors import IntegrityError, SpoolError
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from _typeshed import WriteableBuffer
+
+    from filetap.download.spool import Spooled
+    from filetap.files import ExportFile
+
+
+class _Region(io.RawIOBase):
+    """Some bytes of a file that other readers share; has a position of its own."""
+
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
+        super().__init__()
+        self._file = file
+        self._start = start
+        self._size = size
+        self._at = 0
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def seekable(self) -> bool:
+        return True
+
+    @override
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, origin + offset)
+        return self._at
+
+    @override
+    def tell(self) -> int:
+        return self._at
+
+    @override
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")[: max(0, self._size - self._at)]
+        count = os.preadv(self._file.fileno(), [view], self._start + self._at) if view else 0
+        self._at += count
+        return count
+
+
+@dataclass
+class Pack:
+    """Downloads that wait for their turn, and errors that do.
+
+    Attributes:
+        folder: Existing folder for the file; None for the system's temporary one.
+        size: Bytes that it holds.
+    """
+
+    folder: Path | None
+    size: int = 0
+    _waiting: dict[str, Spooled | IntegrityError] = field(default_factory=dict)
+    _file: IO[bytes] | None = None
+
+    def add(self, spooled: Spooled) -> None:
+        """Copy a whole download, and close it.
+
+        Raises:
+            SpoolError: The local disk refused it.
+        """
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115
+            spooled.stored.seek(0)
+            self._file.seek(self.size)
+            shutil.copyfileobj(spooled.stored, self._file, 1 << 20)
+        except OSError as error:
+            msg = f"{spooled.file}: the download cannot be kept on disk ({error.strerror})"
+            raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
+        region = io.BufferedReader(_Region(self._file, self.size, spooled.size), 1 << 16)
+        self._waiting[spooled.file.key] = replace(spooled, stored=region)
+        self.size += spooled.size
+        spooled.close()
+
+    def hold(self, file: ExportFile, download: Spooled | IntegrityError) -> None:
+        """Keep a download as it is, or the error that downloading *file* twice has ended with."""
+        self._waiting[file.key] = download
+
+    def take(self, file: ExportFile) -> Spooled | None:
+        """The download of *file*, to be closed by the caller; None if it is not here.
+
+        Raises:
+            IntegrityError: It was downloaded, and is damaged.
+        """
+        found = self._waiting.pop(file.key, None)
+        if isinstance(found, IntegrityError):
+            raise found
+        return found
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        for waiting in self._waiting.values():
+            if not isinstance(waiting, IntegrityError):
+                waiting.close()
+        self._waiting.clear()
+        if self._file:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,119 @@
+"""Settings in environment variables, and in the .env file beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dotenv import dotenv_values
+
+from filetap.redaction import SECRECY
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+_BOOLEANS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
+
+
+def from_environment(prefix: str, schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The settings in the environment, UTF-8 in any locale, and what cannot be read of them.
+
+    Args:
+        prefix: What the name of each variable begins with.
+        schema: The settings that exist, as a JSON Schema.
+    """
+    if fault := _load_dotenv():
+        return {}, [fault]
+    settings = schema["properties"]
+    texts = {
+        name: _text(variable)
+        for name in settings
+        if (variable := prefix + name.upper()) in os.environ
+    }
+    # One may stand in the variable of another setting, too.
+    SECRECY.guard([text for name, text in texts.items() if settings[name].get("secret")])
+    config: dict[str, Any] = {}
+    faults = []
+    for name, text in texts.items():
+        kinds = settings[name].get("type", [])
+        if fault := text_fault(prefix + name.upper(), text, kinds):
+            faults.append(fault)
+        else:
+            config[name] = typed(text, kinds)
+    return config, faults
+
+
+def _load_dotenv() -> str:
+    """Put the variables of the .env file into the environment; returns what is wrong with it.
+
+    It is the one that the SDK would take: the first in a folder above the SDK itself, such as
+    that of the project whose environment this is. The SDK reads it in the locale's encoding.
+    """
+    sdk = find_spec("singer_sdk")
+    folders = Path(sdk.origin).parents if sdk and sdk.origin else ()
+    path = next((f / ".env" for f in folders if (f / ".env").is_file()), None)
+    if path is None:
+        return ""
+    try:
+        for name, value in dotenv_values(path, encoding="utf-8-sig").items():
+            if value is not None:
+                os.environb.setdefault(name.encode(), value.encode())
+    except ValueError:
+        return f"{path} is not UTF-8 text"
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    return ""
+
+
+def _text(variable: str) -> str:
+    """The text of a variable: UTF-8 whatever the locale, else as the locale has it."""
+    try:
+        return os.environb[variable.encode()].decode()
+    except UnicodeDecodeError:
+        return os.environ[variable]
+
+
+def text_fault(name: str, text: str, kinds: Collection[str]) -> str:
+    """What is wrong with the text of a setting that has these types; empty for nothing."""
+    if not _is_unicode(text):
+        return f"{name} is not UTF-8 text"
+    if "integer" in kinds and not re.fullmatch(r"-?[0-9]{1,18}", text):
+        return f"{name} is not an integer: {SECRECY.scrub(text)[:40]!r}"
+    if "boolean" in kinds and text.lower() not in _BOOLEANS:
+        return f"{name} is neither true nor false: {SECRECY.scrub(text)[:40]!r}"
+    if ("object" in kinds or "array" in kinds) and not _is_json(text):
+        return f"{name} is not JSON"
+    return ""
+
+
+def typed(text: str, kinds: Collection[str]) -> Any:
+    """The value of a setting that has these types; its text has no fault."""
+    if "integer" in kinds:
+        return int(text)
+    if "boolean" in kinds:
+        return _BOOLEANS[text.lower()]
+    return json.loads(text) if "object" in kinds or "array" in kinds else text
+
+
+def _is_json(text: str) -> bool:
+    """True if *text* is JSON whose texts can be written again."""
+    try:
+        return _is_unicode(json.dumps(json.loads(text), ensure_ascii=False))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_unicode(text: str) -> bool:
+    """True if *text* has no half of a surrogate pair, which no output can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,129 @@
+"""Standard output and standard error, whatever they are connected to."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filetap.errors import ExportError
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from _typeshed import ReadableBuffer
+
+
+class OutputError(ExportError):
+    """Standard output is closed, or takes no more.
+
+    Attributes:
+        reason: The system's words; empty for a closed one.
+    """
+
+    def __init__(self, message: str, hint: str = "", reason: str = "") -> None:
+        """Keep the system's words beside the message."""
+        super().__init__(message, hint)
+        self.reason = reason
+
+
+class WholeWrites(io.RawIOBase):
+    """A file descriptor that is written to as a whole, also where it is a non-blocking pipe.
+
+    Python's own file objects raise BlockingIOError in the middle of a write when the reader of
+    such a pipe is slow. Here a write waits for the reader.
+
+    Args:
+        descriptor: The file descriptor; it is never closed.
+        lossy: Drop what cannot be written instead of raising an error.
+    """
+
+    def __init__(self, descriptor: int, *, lossy: bool) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lossy = lossy
+
+    @override
+    def fileno(self) -> int:
+        return self._descriptor
+
+    @override
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write all of *data*.
+
+        Raises:
+            OutputError: The other end is gone, or the disk is full.
+        """
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while rest:
+                rest = rest[self._some(rest) :]
+        except OSError as error:
+            if self._lossy:
+                return size
+            # Nothing can be written any more, at the end of the process neither.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._descriptor)
+            reason = error.strerror or type(error).__name__
+            msg = f"the output cannot be written ({reason})"
+            raise OutputError(msg, reason=reason) from error
+        return size
+
+    def _some(self, data: memoryview) -> int:
+        """Write as much as is taken now; 0 once a slow reader has made room."""
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            select.select([], [self._descriptor], [])
+            return 0
+
+
+def set_up_output() -> None:
+    """Make stdout and stderr wait for slow readers, and take any text in any locale.
+
+    A stderr that is closed or full loses its lines, and nothing else. Streams that something
+    else has put in place, such as a test, stay.
+    """
+    out, err = sys.__stdout__, sys.__stderr__
+    if sys.stderr is None:  # click would use stdout instead
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+    elif err is not None and sys.stderr is err:
+        sys.stderr = _whole(err, lossy=True)
+    if out is not None and sys.stdout is out:
+        sys.stdout = _whole(out, lossy=False)
+
+
+def _whole(stream: io.TextIOWrapper[Any], *, lossy: bool) -> io.TextIOWrapper[Any]:
+    """A text stream in place of *stream*, with the same encoding and buffering."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(WholeWrites(stream.fileno(), lossy=lossy)),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=bool(stream.line_buffering),
+    )
+
+
+def check_output() -> None:
+    """Refuse to start without a stdout.
+
+    Raises:
+        OutputError: It is closed.
+    """
+    if sys.stdout is None:
+        msg = "stdout is closed"
+        raise OutputError(msg, "pipe the output into a program, or into a file")

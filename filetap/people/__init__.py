@@ -1,0 +1,1 @@
+"""The commands for people: files, get, doctor, report, emulate."""

@@ -1,0 +1,1 @@
+"""One HTML page about the available files and what they hold."""

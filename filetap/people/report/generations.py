@@ -1,0 +1,229 @@
+"""What the report tells: generations that are there or missing, and what people did, by day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+from statistics import median_high
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from filetap.columns.types import canonical, fits
+from filetap.people.inventory import LEFT_OUT, PARTLY, PENDING, READ
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from filetap.people.inventory import Available
+
+SOON: Final = "expires soon"
+MISSING: Final = "missing"
+UNKNOWN: Final = "not known"
+
+HOUR: Final = timedelta(hours=1)
+SOON_SPAN: Final = timedelta(hours=48)  # what expires within it is told
+_MOST_SLOTS = 10_000  # generations that a cadence can have and still be one
+_COUNTS = ("impressions", "opens", "clicks")
+_MERGED_AT_ONCE = 64  # blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The files of one stream that were generated at one time.
+
+    Attributes:
+        stream: Their stream.
+        generated_at: Their time, in UTC.
+        files: How many there are.
+        size: Their bytes as stored; None if not known of all.
+        rows: Their rows; None if not known of all.
+        status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None when no state was given.
+        expires_at: When the first of them will be gone; None if they stay.
+        historical: Whether all of them hold the past, and so belong to no cadence.
+        unread: How many of them have rows that are still to be read, as far as is known.
+    """
+
+    stream: str
+    generated_at: datetime
+    files: int
+    size: int | None
+    rows: int | None
+    status: str | None
+    expires_at: datetime | None
+    historical: bool = False
+    unread: int = 0
+
+    def state(self, now: datetime) -> str:
+        """How it is drawn: its status, or `SOON` if it is about to be lost, or `UNKNOWN`."""
+        lost = self.expires_at is not None and self.expires_at - now <= SOON_SPAN
+        return SOON if lost and self.waits else self.status or UNKNOWN
+
+    @property
+    def waits(self) -> bool:
+        """Whether rows of it are still to be read, as far as is known."""
+        return self.status not in {READ, LEFT_OUT}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTypes:
+    """The types that a stream's columns have gone out with.
+
+    Attributes:
+        stream: The stream.
+        types: Column → type, as the state pins it.
+        misfits: Columns with values that did not fit, which went to ``<column>__text``.
+    """
+
+    stream: str
+    types: Mapping[str, str]
+    misfits: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """What happened on one day, in UTC.
+
+    Attributes:
+        day: The day.
+        people: How many different people did something.
+        events: Rows.
+        impressions: Sum of the column.
+        opens: Sum of the column.
+        clicks: Sum of the column.
+    """
+
+    day: date
+    people: int
+    events: int
+    impressions: int
+    opens: int
+    clicks: int
+
+
+def generations(stock: Iterable[Available], rows: Mapping[str, int]) -> list[Generation]:
+    """Group files by stream, in the order in which streams turn up, and by generation.
+
+    Args:
+        stock: The files.
+        rows: Key of a file → its rows, where they are known.
+    """
+    groups: dict[str, dict[datetime, list[Available]]] = {}
+    for entry in stock:
+        times = groups.setdefault(entry.file.stream, {})
+        times.setdefault(entry.file.generated_at, []).append(entry)
+    return [
+        Generation(
+            stream,
+            moment,
+            len(entries),
+            sum_known(entry.size for entry in entries),
+            sum_known(rows.get(entry.file.key) for entry in entries),
+            _status({entry.status for entry in entries}),
+            min((e.expires_at for e in entries if e.expires_at is not None), default=None),
+            all(entry.file.historical for entry in entries),
+            sum(entry.status not in {READ, LEFT_OUT} for entry in entries),
+        )
+        for stream, times in groups.items()
+        for moment, entries in sorted(times.items())
+    ]
+
+
+def sum_known(values: Iterable[int | None]) -> int | None:
+    """The sum, or None if one of them is not known."""
+    known = list(values)
+    return None if None in known else sum(value or 0 for value in known)
+
+
+def _status(statuses: set[str | None]) -> str | None:
+    """The status of all files together, never better than that of one."""
+    if len(statuses) == 1:
+        return next(iter(statuses))
+    if statuses == {READ, LEFT_OUT}:
+        return LEFT_OUT
+    return PENDING if statuses == {PENDING, LEFT_OUT} else PARTLY
+
+
+def missing(times: Sequence[datetime]) -> list[datetime]:
+    """The generations that the cadence would have had, but that are not there.
+
+    The cadence is the median distance, the longer one of two: a doubt is no alarm. A generation
+    may be late by up to half of it.
+    """
+    known = sorted(set(times))
+    cadence = usual_distance(known)
+    if not known or (known[-1] - known[0]) / cadence > _MOST_SLOTS:
+        return []
+    lost = []
+    for before, after in pairwise(known):
+        late = cadence  # a span, not a time: there may be no such time in the calendar
+        while after - before - late > cadence / 2:
+            lost.append(before + late)
+            late += cadence
+    return lost
+
+
+def usual_distance(times: Iterable[datetime]) -> timedelta:
+    """The median distance between two times; a day if there are no two."""
+    known = sorted(set(times))
+    return median_high([after - before for before, after in pairwise(known)] or [timedelta(days=1)])
+
+
+def engagement(frames: Iterable[pl.DataFrame]) -> list[Engagement]:
+    """Add up activities by UTC day.
+
+    Args:
+        frames: Blocks of text columns. Rows without a date that can be read count for no day;
+            what is no number counts as 0.
+    """
+    sums: list[pl.DataFrame] = []
+    people: list[pl.DataFrame] = []
+    for frame in frames:
+        block = frame.select(
+            _day(frame).alias("day"),
+            _column(frame, "user_id").alias("user_id"),
+            *(_number(frame, name).alias(name) for name in _COUNTS),
+        ).filter(pl.col("day").is_not_null())
+        sums.append(
+            block.group_by("day").agg(pl.len().cast(pl.Int64).alias("events"), pl.sum(*_COUNTS))
+        )
+        people.append(block.select("day", "user_id").filter(pl.col("user_id") != "").unique())
+        if len(sums) == _MERGED_AT_ONCE:
+            sums, people = [_added(sums)], [pl.concat(people).unique()]
+    if not sums:
+        return []
+    heads = dict(pl.concat(people).unique().group_by("day").len().iter_rows())
+    return [
+        Engagement(day, heads.get(day, 0), *counts) for day, *counts in _added(sums).iter_rows()
+    ]
+
+
+def _added(sums: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The sums of several blocks by day, in order."""
+    return pl.concat(sums).group_by("day").sum().sort("day")
+
+
+def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """The column as text without blanks around it; nulls if there is none."""
+    column = pl.col(name) if name in frame.columns else pl.lit(None)
+    return column.cast(pl.String).str.strip_chars()
+
+
+def _day(frame: pl.DataFrame) -> pl.Expr:
+    """The day of the column ``date`` in UTC; null if it cannot be read."""
+    text = _column(frame, "date")
+    times = pl.when(fits("date-time", text)).then(text)
+    in_utc = canonical("date-time", times).str.slice(0, 10)
+    return pl.coalesce(pl.when(fits("date", text)).then(text), in_utc).str.to_date(
+        "%Y-%m-%d", strict=False
+    )
+
+
+def _number(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """The column as whole numbers; a sum of many does not overflow."""
+    text = _column(frame, name)
+    exact, rough = (text.cast(kind, strict=False) for kind in (pl.Int64, pl.Float64))
+    whole = pl.when(rough.is_finite()).then(rough).cast(pl.Int64, strict=False)
+    return pl.coalesce(exact, whole, 0).cast(pl.Int128)

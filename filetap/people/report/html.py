@@ -1,0 +1,258 @@
+"""Charts and tables of a page of HTML that is XML as well, drawn without any script."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from filetap.files import format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+DAY: Final = timedelta(days=1)
+LEFT: Final = 56  # where the first day of a chart begins
+_RIGHT = 60
+
+# What XML allows no page to hold, not even escaped.
+_NO_TEXT = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
+
+
+def escaped(value: object) -> str:
+    """A value as text of a page, also inside quotes."""
+    return html.escape(_NO_TEXT.sub("\ufffd", str(value)))
+
+
+def when(moment: datetime) -> str:
+    """A time as people read it."""
+    return format_time(moment.replace(microsecond=0))[:16].replace("T", " ") + " UTC"
+
+
+def midnight(day: date) -> datetime:
+    """The beginning of a day, or of the day that a time is in."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def short(number: float, unit: str = "") -> str:
+    """A number in three digits, with a prefix of the SI."""
+    prefixes = iter(("", "k", "M", "G", "T", "P", "E"))
+    prefix = next(prefixes)
+    while round(number) >= 1000 and (larger := next(prefixes, "")):
+        number, prefix = number / 1000, larger
+    return f"{number:.3g} {prefix}{unit}" if unit else f"{number:.3g}{prefix}"
+
+
+def many(number: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Days from left to right.
+
+    Attributes:
+        first: The first day.
+        days: How many.
+    """
+
+    first: date
+    days: int
+
+    @classmethod
+    def of(cls, moments: Iterable[datetime]) -> Axis:
+        """An axis that has room for all *moments*."""
+        days = sorted(moment.date() for moment in moments) or [date(2000, 1, 1)]
+        return cls(days[0], (days[-1] - days[0]).days + 1)
+
+    @property
+    def column(self) -> float:
+        """Width of a day."""
+        return min(110, max(10, 900 / self.days), 4000 / self.days)
+
+    @property
+    def width(self) -> float:
+        """Width of a chart."""
+        return LEFT + self.days * self.column + _RIGHT
+
+    def x(self, moment: datetime) -> float:
+        """Where a moment is."""
+        return LEFT + (moment - midnight(self.first)) / DAY * self.column
+
+    def days_at(self, y: float) -> str:
+        """The days as text that has room, in a line at *y*."""
+        step = -int(-76 // self.column)
+        step = step if step < 4 else -(-step // 7) * 7
+        return "".join(
+            f'<text x="{LEFT + number * self.column:.1f}" y="{y}">'
+            f"{self.first + number * DAY}</text>"
+            for number in range(0, self.days, step)
+        )
+
+
+def svg(ident: str, title: str, about: str, size: tuple[float, float], body: str) -> str:
+    """A chart with its name, and with what it shows in words."""
+    width, height = (f"{number:.0f}" for number in size)
+    title = escaped(title)
+    return (
+        f'<figure><figcaption>{title}</figcaption><div class="scroll" role="group" tabindex="0" '
+        f'aria-label="{title}, chart"><svg role="img" aria-labelledby="{ident}-t {ident}-d" '
+        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f'<title id="{ident}-t">{title}</title><desc id="{ident}-d">{escaped(about)}</desc>'
+        f"{body}</svg></div></figure>"
+    )
+
+
+def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table; columns with numbers stand to the right, the first cell of a row names it."""
+    caption = escaped(caption)
+    rows = list(rows)
+    sides = [
+        "" if any(isinstance(row[place], int) for row in rows) else ' class="w"'
+        for place in range(len(heads))
+    ]
+    body = "".join(
+        f'<tr><th scope="row">{escaped(head)}</th>'
+        + "".join(
+            f"<td{side}>{f'{cell:,}' if isinstance(cell, int) else escaped(cell)}</td>"
+            for cell, side in zip(cells, sides[1:], strict=True)
+        )
+        + "</tr>\n"
+        for head, *cells in rows
+    )
+    names = "".join(
+        f'<th scope="col"{side}>{escaped(head)}</th>'
+        for head, side in zip(heads, sides, strict=True)
+    )
+    return (
+        f'<div class="scroll tall" role="group" tabindex="0" aria-label="{caption}, table">'
+        f"<table><caption>{caption}</caption><thead><tr>{names}</tr></thead>"
+        f"<tbody>\n{body}</tbody></table></div>"
+    )
+
+
+def details(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table that opens on demand."""
+    shown = table(caption, heads, rows)
+    return f"<details><summary>{escaped(caption)}, as a table</summary>{shown}</details>"
+
+
+def bars(
+    ident: str,
+    title: str,
+    axis: Axis,
+    values: Sequence[tuple[datetime, int | None]],
+    step: timedelta,
+) -> str:
+    """A bar for each value that is known, as wide as *step*."""
+    known = [(moment, value) for moment, value in values if value is not None]
+    if not known:
+        return f"<figure><figcaption>{escaped(title)}</figcaption><p>Not known.</p></figure>"
+    numbers = [max(0, value) for _, value in known]
+    most = max(1, *numbers)
+    sizes = (scale * 10**power for power in range(len(str(most))) for scale in (1, 2, 5))
+    tick = next(size for size in sizes if size * 4 >= most)
+    top = -(-most // tick) * tick
+    width = axis.column * min(step, DAY) / DAY
+    width -= 2 if width > 6 else width * 0.15
+    base = 118
+    grid = ticks = ""
+    for number in range(0, top + 1, tick):
+        y = base - number / top * 110
+        grid += f"M{LEFT} {y:.1f}H{axis.width - _RIGHT:.1f}"
+        ticks += f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}">{short(number)}</text>'
+    drawn = "".join(
+        f"M{axis.x(midnight(moment) if step >= DAY else moment):.1f} {base}"
+        f"v-{max(1, value / top * 110):.1f}h{width:.1f}V{base}z"
+        for (moment, _), value in zip(known, numbers, strict=True)
+        if value
+    )
+    about = (
+        f"{many(len(known), 'value')} from {when(known[0][0])} to {when(known[-1][0])}: "
+        f"at least {min(numbers):,}, at most {max(numbers):,}, {sum(numbers):,} in all; "
+        f"{len(values) - len(known):,} not known."
+    )
+    return svg(
+        ident,
+        title,
+        about,
+        (axis.width, base + 20),
+        f'<path class="grid" d="{grid}"/><path class="bar" d="{drawn}"/>{ticks}'
+        f"{axis.days_at(base + 15)}",
+    )
+
+
+# Print has the light colours, whatever the screen has.
+CSS: Final = """
+:root{color-scheme:light;--page:#f4f6f8;--card:#ffffff;--ink:#1a1f27;--soft:#505a67;--line:#d3d9e0;
+--link:#0b55ab;--read:#1c7c58;--pending:#1d5fc0;--partly:#7440b8;--soon:#b63a06;--left:#66707c;
+--missing:#b3152f;--unknown:#505a67;--on:#ffffff;--bar:#2c6fb8}
+@media screen and (prefers-color-scheme:dark){:root{color-scheme:dark;--page:#11151b;--card:#1a2029;
+--ink:#e9ecf1;--soft:#aab4c1;--line:#374150;--link:#8cbaff;--read:#3fae7e;--pending:#79aaf7;
+--partly:#bb93f0;--soon:#ff9a5c;--left:#929dab;--missing:#ff7f90;--unknown:#aab4c1;--on:#11151b;
+--bar:#6ea8ea}}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:1120px;padding:0 16px 48px;background:var(--page);color:var(--ink);
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:anywhere}
+h1{font-size:1.7rem;line-height:1.25;margin:28px 0 4px}
+h2{font-size:1.25rem;margin:0 0 12px}
+h3{font-size:1.05rem;margin:28px 0 4px;padding-top:16px;border-top:1px solid var(--line)}
+p{margin:0 0 12px;max-width:72ch}
+header p,dt,caption,figcaption{color:var(--soft)}
+a{color:var(--link)}
+nav{display:flex;flex-wrap:wrap;gap:4px 20px;padding:4px 0 16px}
+:focus-visible{outline:3px solid var(--link);outline-offset:2px}
+main:focus{outline:none}
+.skip{position:absolute;left:-999em}
+.skip:focus{left:16px;top:8px;padding:8px 12px;background:var(--card);z-index:2}
+section{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:20px;
+margin:0 0 20px}
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:12px;margin:0}
+dl div{border:1px solid var(--line);border-radius:6px;padding:8px 12px}
+dt{font-size:.85rem}
+dd{margin:0;font-size:1.6rem;font-weight:600;font-variant-numeric:tabular-nums}
+.legend{list-style:none;margin:0;padding:0;font-size:.875rem;display:grid;gap:4px 24px;
+grid-template-columns:repeat(auto-fit,minmax(280px,1fr))}
+.defs{position:absolute}
+figure{margin:12px 0}
+figcaption,summary{font-size:.875rem}
+.scroll{overflow-x:auto}
+.tall{max-height:26rem;overflow-y:auto}
+svg{display:block}
+.legend li{display:flex;gap:8px}
+.legend svg{flex:none;margin-top:4px}
+text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var(--soft)}
+.tick{text-anchor:end}
+.grid{stroke:var(--line)}
+.bar{fill:var(--bar)}
+.mark{fill:none;stroke-width:2;stroke-linecap:round}
+.read{fill:var(--read)}
+.soon{fill:var(--soon)}
+.on-soon{stroke:var(--on)}
+.left{fill:none;stroke:var(--left)}
+.on-left{stroke:var(--left);stroke-width:1.2}
+.pending{fill:none;stroke:var(--pending);stroke-width:1.4}
+.on-pending{stroke:var(--pending);stroke-width:3}
+.partly{fill:none;stroke:var(--partly);stroke-width:1.4}
+.half{fill:var(--partly)}
+.missing{fill:none;stroke:var(--missing);stroke-dasharray:2 2}
+.on-missing{stroke:var(--missing)}
+.unknown{fill:none;stroke:var(--unknown)}
+summary{cursor:pointer;color:var(--link);padding:4px 0}
+table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
+.t{white-space:nowrap}
+caption{text-align:left;padding:4px 0}
+th,td{overflow-wrap:normal}
+th,td{padding:4px 12px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
+th{font-weight:600}
+thead th{position:sticky;top:0;background:var(--card)}
+th:first-child,.w{text-align:left}
+tbody th{white-space:nowrap;font-weight:400}
+@media (max-width:600px){section{padding:14px 12px}}
+@media print{body{max-width:none;padding:0;background:none;font-size:11pt}nav,.skip{display:none}
+section{border:0;padding:0}.scroll{overflow:visible;max-height:none}svg{max-width:100%;height:auto}
+figure,tr,dl{break-inside:avoid}h2,h3{break-after:avoid}thead th{position:static}}
+"""

@@ -1,0 +1,305 @@
+"""One HTML page that tells people how their export files stand; it fetches nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Final
+
+from filetap.columns.types import TYPES
+from filetap.people.inventory import LEFT_OUT, PARTLY, PENDING, READ
+from filetap.people.report.generations import (
+    HOUR,
+    MISSING,
+    SOON,
+    SOON_SPAN,
+    UNKNOWN,
+    Engagement,
+    Generation,
+    StreamTypes,
+    missing,
+    sum_known,
+    usual_distance,
+)
+from filetap.people.report.html import (
+    CSS,
+    DAY,
+    LEFT,
+    Axis,
+    bars,
+    details,
+    escaped,
+    many,
+    midnight,
+    short,
+    svg,
+    table,
+    when,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+
+def page(  # noqa: PLR0913 - all that it tells
+    *,
+    program: str | None,
+    source: str,
+    now: datetime,
+    generations: Sequence[Generation],
+    types: Sequence[StreamTypes],
+    engagement: Sequence[Engagement],
+) -> str:
+    """The whole page, which is XML as well; the same for the same arguments.
+
+    Args:
+        program: Whose files they are; None if not known.
+        source: Host or folder that they come from.
+        now: When the page is made; it decides what expires soon.
+        generations: What there is.
+        types: What columns have gone out as; empty when no state was given.
+        engagement: What the activities say, by day; empty when they were not read.
+    """
+    streams: dict[str, list[Generation]] = {}
+    for each in sorted(generations, key=lambda g: g.generated_at):
+        streams.setdefault(each.stream, []).append(each)
+    lost = {
+        name: missing([each.generated_at for each in found if not each.historical])
+        for name, found in streams.items()
+    }
+    name = escaped(f"Export files of program {program}" if program else "Export files")
+    axis = Axis.of(each.generated_at for each in generations)
+    parts = [
+        f'<h2 id="coverage">Coverage and size</h2>{_legend(axis, generations, now)}',
+        *(
+            _stream(f"s{number}", axis, found, lost[stream], now)
+            for number, (stream, found) in enumerate(streams.items())
+        ),
+    ]
+    if not streams:
+        parts = ['<h2 id="coverage">Coverage and size</h2><p>There are no export files.</p>']
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"/><title>{name}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'"/>
+<style>{CSS}</style></head><body>
+<a class="skip" href="#main">Skip to the report</a>
+<header><h1>{name}</h1>
+<p>From <bdi>{escaped(source)}</bdi>, as of <span class="t">{when(now)}</span>.</p></header>
+<nav aria-label="Sections"><a href="#summary">Summary</a> <a href="#coverage">Coverage and size</a>
+<a href="#types">Column types</a> <a href="#engagement">Engagement</a></nav>
+<main id="main" tabindex="-1">
+<section aria-labelledby="summary"><h2 id="summary">Summary</h2>
+{_summary(generations, sum(map(len, lost.values())), now)}</section>
+<section aria-labelledby="coverage">{"".join(parts)}</section>
+<section aria-labelledby="types"><h2 id="types">Column types</h2>{_types(types)}</section>
+<section aria-labelledby="engagement"><h2 id="engagement">Engagement</h2>
+{_engagement(sorted(engagement, key=lambda e: e.day))}</section>
+</main></body></html>
+"""
+
+
+def _summary(found: Sequence[Generation], lost: int, now: datetime) -> str:
+    """The numbers that matter, and a paragraph of them."""
+    ends = [(g.expires_at, g.unread) for g in found if g.waits and g.expires_at is not None]
+    first, second = (sum(n for end, n in ends if end - now <= span) for span in (DAY, SOON_SPAN))
+    total = sum(g.files for g in found)
+    unknown = sum(g.files for g in found if g.status is None)
+    unread = sum(g.unread for g in found) - unknown
+    size = sum_known(g.size for g in found)
+    times = len({g.generated_at for g in found})
+    words = f"{many(total, 'file')} of {many(times, 'generation')} can be fetched"
+    words += f", {short(size, 'B')} in all." if size else "."
+    if found:
+        newest = when(max(g.generated_at for g in found))
+        words += f' The newest generation is of <span class="t">{newest}</span>.'
+    if unread or not unknown:
+        words += f" {many(unread, 'file')} {_is(unread)} still to be read."
+    if unknown:
+        words += f" {many(unknown, 'file')} may be unread: no state was given."
+    if second:
+        words += f" Of these, {first:,} will be gone within 24 hours, {second:,} within 48 hours."
+    elif ends:
+        words += " None of these will be gone within 48 hours."
+    elif found and not any(g.expires_at for g in found):
+        words += " The files do not expire."
+    if found:
+        words += f" {many(lost, 'generation')} {_is(lost)} missing between the first and the last."
+    tiles = {
+        "Files available": total,
+        "Files pending": "not known" if unknown else unread,
+        "Gone within 24 h": first,
+        "Gone within 48 h": second,
+        "Missing generations": lost,
+    }
+    told = {k: f"{v:,}" if isinstance(v, int) else v for k, v in tiles.items()}
+    shown = "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in told.items())
+    return f"<p>{words}</p><dl>{shown}</dl>"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+# State → name in the style sheet, mark in the middle of a cell, meaning.
+_STATES: Final = {
+    READ: ("read", "", "every row has gone out"),
+    PENDING: ("pending", "M-1 0h2", "the next run reads it"),
+    PARTLY: ("partly", "", "some of it; the next run reads the rest"),
+    SOON: ("soon", "M0-4V1M0 3.5V4", "not read, and gone within 48 hours"),
+    LEFT_OUT: ("left", "M-2.5 3L2.5-3", "older than the settings allow, so no run reads it"),
+    MISSING: ("missing", "M-2.5-3L2.5 3M-2.5 3L2.5-3", "the cadence would have had it"),
+    UNKNOWN: ("unknown", "", "no state was given"),
+}
+_CELL = 16  # height of a cell and the gap below it
+
+
+def _cell(state: str, width: float) -> str:
+    """One cell: its colour and its shape both tell its state."""
+    ident, mark, _ = _STATES[state]
+    half = f'<path class="half" d="M1 1H{width / 2:.1f}V13H1z"/>' if state == PARTLY else ""
+    return (
+        f'<rect class="{ident}" x="1" y="1" width="{width - 2:.1f}" height="12" rx="2"/>{half}'
+        f'<path class="mark on-{ident}" transform="translate({width / 2:.1f} 7)" d="{mark}"/>'
+    )
+
+
+def _legend(axis: Axis, found: Sequence[Generation], now: datetime) -> str:
+    """What the cells mean; those of the charts are defined here, once."""
+    used = {each.state(now) for each in found}
+    cells = "".join(
+        f'<g id="cell-{ident}">{_cell(state, axis.column)}</g>'
+        for state, (ident, *_) in _STATES.items()
+    )
+    items = "".join(
+        f'<li><svg role="img" aria-labelledby="key-{ident}" viewBox="0 0 24 14" width="24" '
+        f'height="14"><title id="key-{ident}">Cell: {state}</title>{_cell(state, 24)}</svg>'
+        f"<span><b>{state}</b>: {meaning}</span></li>"
+        for state, (ident, _, meaning) in _STATES.items()
+        if state != UNKNOWN or state in used
+    )
+    return (
+        '<svg class="defs" width="0" height="0" aria-hidden="true"><title>Cells</title>'
+        f'<defs>{cells}</defs></svg><ul class="legend">{items}</ul>'
+    )
+
+
+def _stream(
+    ident: str, axis: Axis, found: Sequence[Generation], lost: Sequence[datetime], now: datetime
+) -> str:
+    """The charts of one stream, and their numbers."""
+    stream = found[0].stream
+    step = usual_distance(each.generated_at for each in found if not each.historical)
+    cells = sorted(
+        [(each.generated_at, each.state(now)) for each in found]
+        + [(moment, MISSING) for moment in lost]
+    )
+    counts = Counter(state for _, state in cells)
+    about = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
+    span = f"from {when(found[0].generated_at)} to {when(found[-1].generated_at)}"
+    slot = min(max(step, HOUR), DAY)
+    places = list(_places(cells, slot))
+    bottom = _CELL * (max(place for *_, place in places) + 1)
+    hours = "".join(
+        f'<text class="tick" x="{LEFT - 6}" y="{row * _CELL + 11}">{_clock(row * slot)}</text>'
+        for row in range(min(bottom // _CELL, -int(-DAY // slot)))
+    )
+    drawn = "\n".join(
+        f'<use href="#cell-{_STATES[state][0]}" x="{axis.x(midnight(moment)):.1f}" '
+        f'y="{place * _CELL}"><title>{when(moment)}: {state}</title></use>'
+        for moment, state, place in places
+    )
+    charts = svg(
+        f"{ident}-coverage",
+        f"Generations of {stream}: days across, times of day down (UTC)",
+        f"{many(len(found), 'generation')} {span}. By state: {about}.",
+        (axis.width, bottom + 18),
+        f"{hours}{drawn}{axis.days_at(bottom + 13)}",
+    )
+    for name, values in (
+        ("Rows", [(each.generated_at, each.rows) for each in found]),
+        ("Bytes", [(each.generated_at, each.size) for each in found]),
+    ):
+        charts += bars(f"{ident}-{name}", f"{name} per generation of {stream}", axis, values, step)
+    rows: list[tuple[datetime, Sequence[object]]] = [
+        (
+            each.generated_at,
+            (
+                each.state(now) + (", historical" if each.historical else ""),
+                each.files,
+                UNKNOWN if each.rows is None else each.rows,
+                UNKNOWN if each.size is None else each.size,
+                when(each.expires_at) if each.expires_at else "never",
+            ),
+        )
+        for each in found
+    ]
+    rows += [(moment, (MISSING, 0, "", "", "")) for moment in lost]
+    rows.sort(key=lambda row: row[0])
+    return f"<h3><bdi>{escaped(stream)}</bdi></h3>{charts}" + details(
+        f"Generations of {stream}",
+        ("Generated at", "State", "Files", "Rows", "Bytes", "Expires at"),
+        ((when(moment), *cells) for moment, cells in rows),
+    )
+
+
+def _clock(since_midnight: timedelta) -> str:
+    """A time of day."""
+    hours, rest = divmod(since_midnight, HOUR)
+    return f"{hours:02}:{rest.seconds // 60:02}"
+
+
+def _places(
+    cells: Iterable[tuple[datetime, str]], slot: timedelta
+) -> Iterator[tuple[datetime, str, int]]:
+    """Each cell, and which row of its day it takes: that of its time of day, or the next free."""
+    day, taken = date.min, -1
+    for moment, state in cells:
+        if moment.date() != day:
+            day, taken = moment.date(), -1
+        taken = max(taken + 1, (moment - midnight(moment)) // slot)
+        yield moment, state, taken
+
+
+def _types(types: Sequence[StreamTypes]) -> str:
+    """How many columns of each stream have which type."""
+    if not types:
+        return "<p>No state was given, so no column has a type yet.</p>"
+    kinds = list(dict.fromkeys([*TYPES, *(k for each in types for k in each.types.values())]))
+    rows = (
+        (
+            each.stream,
+            len(each.types),
+            *(Counter(each.types.values())[kind] for kind in kinds),
+            ", ".join(sorted(each.misfits)) or "none",
+        )
+        for each in types
+    )
+    return table(
+        "Columns by type, as they have gone out",
+        ("Stream", "Columns", *kinds, "Columns with values that do not fit"),
+        rows,
+    )
+
+
+def _engagement(days: Sequence[Engagement]) -> str:
+    """What people did, by day."""
+    if not days:
+        return "<p>No activities were read.</p>"
+    moments = [midnight(each.day) for each in days]
+    axis = Axis.of(moments)
+    charts = "".join(
+        bars(f"e-{name}", f"{name} per day", axis, list(zip(moments, values, strict=True)), DAY)
+        for name, values in (
+            ("People", [each.people for each in days]),
+            ("Opens", [each.opens for each in days]),
+            ("Clicks", [each.clicks for each in days]),
+        )
+    )
+    return charts + details(
+        "Engagement by day (UTC)",
+        ("Day", "People", "Events", "Impressions", "Opens", "Clicks"),
+        ((e.day, e.people, e.events, e.impressions, e.opens, e.clicks) for e in days),
+    )

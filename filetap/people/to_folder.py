@@ -1,0 +1,139 @@
+"""Export files into a folder, for people: verified, resumed, and plain CSV where that is wanted."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
+from typing import IO, TYPE_CHECKING
+
+from filetap.download.gunzip import decompress, is_gzip
+from filetap.errors import SpoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from filetap.download.spool import Spool
+    from filetap.files import ExportFile, Transport
+
+_LONGEST = 100  # bytes of a file's name, far below any file system's limit; its key identifies it
+_UNFIT = re.compile(r"[^\w.-]+")
+
+
+def place(file: ExportFile, folder: Path) -> Path:
+    """Where *file* goes below *folder*, without the ending of a compressed one.
+
+    The key is in the name: Firstup calls the first file of every generation the same.
+    """
+    name = _UNFIT.sub("_", file.file_name).encode()[-_LONGEST:].decode(errors="ignore")
+    name = (name or "file").removesuffix(".gz")
+    stem, dot, ending = name.rpartition(".")
+    named = f"{stem}-{file.key}.{ending}" if dot and stem else f"{name}-{file.key}"
+    return folder / file.stream / _UNFIT.sub("_", file.generation) / named
+
+
+def present(file: ExportFile, folder: Path, *, unzip: bool, size: int | None = None) -> Path | None:
+    """The file that an earlier download left, whole and proven; None where there is none.
+
+    One that is not decompressed must have the *size* that is stated, where one is. Links do not
+    count.
+    """
+    plain = place(file, folder)
+    packed = plain.with_name(plain.name + ".gz")
+    choice = (plain,) if unzip else (packed, plain)
+    known = None if unzip else size
+    return next(
+        (
+            path
+            for path in choice
+            if path.is_file() and not path.is_symlink() and known in {None, path.stat().st_size}
+        ),
+        None,
+    )
+
+
+def download(  # noqa: PLR0913 - what, whence, whither and how
+    transport: Transport,
+    spool: Spool,
+    file: ExportFile,
+    folder: Path,
+    *,
+    unzip: bool,
+    size: int | None = None,
+) -> Path:
+    """Fetch *file* into *folder*, proven as the tap proves it; a broken download is resumed.
+
+    Where another process is fetching the same file, wait for it and use its result.
+
+    Args:
+        transport: Where it comes from.
+        spool: How downloads are made.
+        file: What to fetch.
+        folder: Where it goes; made if it is not there.
+        unzip: Whether to decompress it; else it is kept as stored.
+        size: Bytes as stored, as far as is known.
+
+    Returns:
+        Where it is. It has this name only once it is whole.
+
+    Raises:
+        ExportError: It cannot be fetched, proven or written; what has come is kept to go on from.
+    """
+    target = place(file, folder)
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{target.parent} cannot be made ({error.strerror})"
+        raise SpoolError(msg, "check --to") from None
+    try:
+        with _locked(part) as stored:
+            if path := present(file, folder, unzip=unzip, size=size):
+                part.unlink()
+                return path
+            spool.download_to(transport, file, stored)
+            stored.seek(0)
+            if unzip:
+                return _unpacked(stored, part, target, str(file))
+            packed = is_gzip(stored.read(2))
+            return part.replace(target.with_name(target.name + ".gz") if packed else target)
+    except OSError as error:
+        msg = f"{file}: {target} cannot be written ({error.strerror})"
+        raise SpoolError(msg, "free some space, or name another folder") from None
+
+
+@contextmanager
+def _locked(part: Path) -> Iterator[IO[bytes]]:
+    """Open *part* for this process alone, once no other process has it; links are not followed."""
+    while True:
+        if part.is_symlink():
+            part.unlink()
+        number = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(number, "r+b") as stored:
+            flock(stored, LOCK_EX)
+            # Whoever had it before may have renamed it: then the name is free, or someone else's.
+            if _is_at(number, part):
+                yield stored
+                return
+
+
+def _is_at(number: int, path: Path) -> bool:
+    """Whether an open file, by the number of its descriptor, is the one at *path*."""
+    try:
+        return os.path.samestat(os.fstat(number), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _unpacked(stored: IO[bytes], part: Path, target: Path, what: str) -> Path:
+    """The proven bytes decompressed; what is not gzip stays as it is."""
+    unpacking = target.with_name(target.name + ".unzip")
+    unpacking.unlink(missing_ok=True)
+    with unpacking.open("xb") as plain:  # a new file: no link is followed
+        for piece in decompress(stored, what):
+            plain.write(piece)
+    unpacking.replace(target)
+    part.unlink()
+    return target

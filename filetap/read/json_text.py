@@ -1,0 +1,285 @@
+"""JSON values one by one, from text that comes in pieces and may be broken."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from filetap.errors import FormatError
+from filetap.read.csv_fast import LONGEST_ROW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_HEAD = 1 << 16  # characters that tell whether lines hold objects
+_PIECE = 1 << 15  # bytes taken at a time: Python's parser counts the lines before each error
+_LONGEST_SPAN = 1 << 24  # characters of an object on several lines, where lines hold objects
+_BLANKS = re.compile("[ \t\r\n,\N{ZERO WIDTH NO-BREAK SPACE}]*")  # commas, too
+_REST_OF_LINE = re.compile("[ \t\r,]*")
+_BETWEEN = re.compile(r'[^"{}\[\]:\n]+(?=\{)')  # what is no part of the object that follows
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\]]', re.DOTALL)
+_JUNK = re.compile(r".[^{}\[\]]*", re.DOTALL)
+_DEEP = 1000  # characters at least of what is nested too deeply
+_LONGEST_WORD = 10  # characters; an error as near to the end may only mean that more follows
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+Element = tuple[str, Any, str]  # its text, its value, and why it is not an object
+
+
+class JSONText:
+    """JSON that comes in pieces, and a place in it.
+
+    Attributes:
+        by_line: Whether each line should hold whole objects: a broken one ends with its line.
+        closed: Whether a bracket ended the array that was read last.
+
+    Args:
+        pieces: Bytes, in UTF-8 where they can be read.
+        what: The file, as messages name it.
+        cut: Whether *pieces* may end within a value, which is left out.
+    """
+
+    def __init__(self, pieces: Iterable[bytes], what: str, *, cut: bool) -> None:
+        """Look at the first lines."""
+        self._pieces = _small(pieces)
+        self._what = what
+        self._cut = cut
+        # A byte that is not UTF-8 becomes half a character here, and that byte again.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._text = ""
+        self._at = 0
+        self._dropped = 0  # characters before the text
+        self._ended = False
+        self._alone = 0  # up to that character each line is read without those that follow
+        self._faults: list[str] = []
+        self._decode = json.JSONDecoder(
+            object_pairs_hook=self._object,
+            parse_constant=self._constant,
+            parse_int=str,  # however many digits
+            parse_float=str,
+        ).raw_decode
+        self.closed = False
+        while self.peek() and len(self._text) - self._at < _HEAD and self._more():
+            pass
+        first, *others = self._text[self._at : self._at + _HEAD].split("\n", 2)
+        follows = any(line.startswith("{") for line in others[:1])
+        self.by_line = first.startswith("{") and (follows or first.rstrip().endswith("}"))
+
+    def peek(self, after: int = 0) -> str:
+        """The next character that is neither blank nor a comma; the place moves to it.
+
+        Args:
+            after: So many characters beyond the place to begin; then the place stays.
+        """
+        while True:
+            blanks = _BLANKS.match(self._text, self._at + after)
+            place = blanks.end() if blanks else len(self._text)
+            if not after:
+                self._at = place
+            if place < len(self._text):
+                return self._text[place]
+            if not self._more():
+                return ""
+
+    def skip(self, character: str) -> bool:
+        """Whether the next character is *character*; the place moves behind it."""
+        found = self.peek() == character
+        self._at += found
+        return found
+
+    def value(self) -> tuple[Any, bool]:
+        """The next value, and whether there is one that can be read."""
+        while self.peek():
+            value, end, _ = self._value()
+            # A number may go on there.
+            if end < len(self._text) or not self._more():
+                self._at = end or self._at
+                return value, bool(end)
+        return None, False
+
+    def elements(self, *, array: bool) -> Iterator[Element]:
+        """Each value up to the end of the array that the place is in, or of the file.
+
+        What cannot be read is an element too: up to the end of its line where lines hold
+        objects, else as far as its brackets reach.
+        """
+        self.closed = False
+        while first := self.peek():
+            if array and first == "]":
+                self._at += 1
+                self.closed = True
+                return
+            value, end, fault = self._value()
+            if end:
+                rest = _REST_OF_LINE.match(self._text, end)
+                next_one = rest.end() if rest else end
+                # A number may go on there.
+                if self._is_open(next_one) and self._more():
+                    continue
+                if not self.by_line or self._is_followed_by_object(next_one):
+                    yield self._take(end), value, fault
+                    continue
+                fault = "something else follows the object in its line"
+            elif not fault:
+                return
+            yield self._take(self._end_of_broken()), None, fault
+        if array and not self._cut:
+            yield "[", None, "the array is never closed"
+
+    def _take(self, end: int) -> str:
+        """The text from the place up to *end*; the place moves there."""
+        start, self._at = self._at, end
+        return self._text[start:end]
+
+    def _more(self) -> bool:
+        """Have at least twice as much text after the place; False at the end of the file.
+
+        Raises:
+            FormatError: A value is longer than any may be.
+        """
+        if self._ended:
+            return False
+        rest = self._text[self._at :]
+        if len(rest) > LONGEST_ROW:
+            msg = f"{self._what}: a JSON object is longer than {LONGEST_ROW} bytes"
+            raise FormatError(msg, "report the file to its vendor")
+        texts, size = [rest], 0
+        while size <= len(rest) and not self._ended:
+            piece = next(self._pieces, None)
+            self._ended = piece is None
+            texts.append(self._decoder.decode(piece or b"", final=self._ended))
+            size += len(texts[-1])
+        self._dropped += self._at
+        self._text, self._at = "".join(texts), 0
+        return True
+
+    def _value(self) -> tuple[Any, int, str]:
+        """The value at the place, where it ends, and what is wrong with it.
+
+        Returns:
+            0 for the end of what cannot be read; no fault where it is only cut off.
+        """
+        while True:
+            self._faults.clear()
+            alone = self.by_line and self._dropped + self._at < self._alone
+            end_of_line = self._line_end() if alone else 0
+            text = self._text[self._at : end_of_line] if alone else self._text
+            start = 0 if alone else self._at
+            try:
+                value, end = self._decode(text, start)
+            except RecursionError:
+                self._alone = self._dropped + self._at + _DEEP
+                return None, 0, "it is nested too deeply"
+            except json.JSONDecodeError as error:
+                near = error.pos + _LONGEST_WORD > len(text)
+                unfinished = not alone and (near or error.msg.startswith("Unterminated"))
+                if unfinished and self._may_span() and self._more():
+                    continue
+                self._alone = max(self._alone, self._dropped + self._at + error.pos - start)
+                if unfinished and self._cut and self._ended:
+                    return None, 0, ""
+                words = error.msg.removesuffix(" at").removesuffix(" starting")
+                return None, 0, f"it is not valid JSON ({words[0].lower()}{words[1:]})"
+            fault = self._fault(value, text[start:end])
+            return value, end - start + self._at, fault
+
+    def _may_span(self) -> bool:
+        """Whether a value may go on in the lines that follow."""
+        return (
+            not self.by_line
+            or len(self._text) - self._at < _LONGEST_SPAN
+            or self._text.find("\n", self._at) < 0
+        )
+
+    def _line_end(self) -> int:
+        """Where the line ends that the place is in."""
+        while (end := self._text.find("\n", self._at)) < 0:
+            if not self._more():
+                return len(self._text)
+        return end
+
+    def _end_of_broken(self) -> int:
+        """Where that ends which stands at the place and cannot be read."""
+        if self.by_line:
+            limit = self._line_end()
+            place = self._balanced(limit)
+            if place and self._is_followed_by_object(place):
+                return place
+            between = _BETWEEN.match(self._text, self._at)
+            return between.end() if between else limit
+        while True:
+            place = self._balanced(len(self._text))
+            if not place and self._text[self._at] not in "{[":
+                junk = _JUNK.match(self._text, self._at)
+                place = junk.end() if junk else 0
+                place = place if place < len(self._text) else 0
+            if place or not self._more():
+                return place or len(self._text)
+
+    def _balanced(self, limit: int) -> int:
+        """Where the bracket at the place is closed; 0 if not before *limit*, or there is none."""
+        depth, place = 0, self._at
+        while self._text[self._at] in "{[" and (match := _TOKEN.search(self._text, place, limit)):
+            place = match.end()
+            if match["end"] is None:
+                depth += 1 if match[0] in "{[" else -1
+            elif not match["end"]:
+                return 0  # a string that does not end here
+            if not depth:
+                return place
+        return 0
+
+    def _is_open(self, place: int) -> bool:
+        """Whether what is at hand after a value does not tell what follows it."""
+        if not self.by_line or place == len(self._text) or self._text[place] in "\n{":
+            return place == len(self._text)
+        return self._text.find("\n", place) < 0
+
+    def _is_followed_by_object(self, place: int) -> bool:
+        """Whether the rest of the line is blank, or another object comes in it."""
+        rest = _REST_OF_LINE.match(self._text, place)
+        after = rest.end() if rest else place
+        return self._text[after : after + 1] in "\n{" or bool(_BETWEEN.match(self._text, after))
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """An object of the parser's."""
+        members = dict(pairs)
+        if len(members) < len(pairs):
+            self._faults.append("two of its members have one name")
+        return members
+
+    def _constant(self, word: str) -> None:
+        """A word that the parser takes for a number."""
+        self._faults.append(f"{word} is not a JSON value")
+
+    def _fault(self, value: Any, text: str) -> str:
+        """What is wrong with a value as an object whose members are text; empty if nothing."""
+        if not isinstance(value, dict):
+            return "it is not a JSON object"
+        if not value:
+            return "the object has no members"
+        if self._faults:
+            return self._faults[0]
+        if not text.isascii() and not _is_text(text):
+            return "bytes that are not UTF-8"
+        if _HALF.search(text) and not _is_text(json.dumps(value, ensure_ascii=False)):
+            return "half of a surrogate pair, which is not a character"
+        return ""
+
+
+def _small(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of at most `_PIECE`."""
+    for piece in pieces:
+        for start in range(0, len(piece), _PIECE):
+            yield piece[start : start + _PIECE]
+
+
+def _is_text(text: str) -> bool:
+    """Whether *text* has characters only, and no half of one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Export files as Singer streams, on the SDK."""

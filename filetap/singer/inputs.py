@@ -1,0 +1,234 @@
+"""The JSON files that a run is given: settings, state and catalog."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft202012Validator, validators
+from singer_sdk.helpers._util import load_json
+from singer_sdk.singerlib import Catalog
+
+from filetap.errors import ExportError, SettingsError, StateError
+from filetap.files import STATE_HINT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+CATALOG_HINT = "make one with --discover"
+
+_TEXT = {"type": ["string", "null"]}
+_TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
+_FLAG = {"type": ["boolean", "null"]}
+# What the SDK takes for granted, and fails on in a traceback. A member that it never looks at,
+# or that is null where the SDK means "not given", does no harm.
+_CATALOG: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "streams": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["tap_stream_id"],
+                "properties": {
+                    "tap_stream_id": {"type": "string"},
+                    "stream": _TEXT,
+                    "schema": {"$ref": "#/$defs/schema"},
+                    "key_properties": _TEXTS,
+                    "replication_key": _TEXT,
+                    "replication_method": _TEXT,
+                    "metadata": {
+                        "type": ["array", "null"],
+                        "items": {
+                            "type": "object",
+                            "required": ["breadcrumb", "metadata"],
+                            "properties": {
+                                "breadcrumb": {"type": "array", "items": {"type": "string"}},
+                                "metadata": {
+                                    "type": "object",
+                                    "properties": {
+                                        "inclusion": _TEXT,
+                                        "selected": _FLAG,
+                                        "selected-by-default": _FLAG,
+                                        "replication-key": _TEXT,
+                                        "replication-method": _TEXT,
+                                        "forced-replication-method": _TEXT,
+                                        "table-key-properties": _TEXTS,
+                                    },
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+    "$defs": {
+        "schema": {
+            "type": ["object", "null"],
+            "properties": {
+                "properties": {
+                    "type": ["object", "null"],
+                    "additionalProperties": {"$ref": "#/$defs/column"},
+                },
+            },
+        },
+        "column": {
+            "type": "object",
+            "properties": {
+                "properties": {
+                    "type": ["object", "null"],
+                    "additionalProperties": {"$ref": "#/$defs/column"},
+                },
+                "items": {"$ref": "#/$defs/schema"},
+            },
+        },
+    },
+}
+_STATE: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "bookmarks": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {
+                    "partitions": {"type": "array", "items": {"type": "object"}},
+                    "progress_markers": {"type": "object"},
+                },
+            },
+        },
+    },
+}
+
+
+def read_json(option: str, data: bytes) -> Any:
+    """The value of a JSON file, which is UTF-8 whatever the locale, with or without a BOM.
+
+    Args:
+        option: The option and the file that it names, for errors.
+        data: The file's bytes.
+
+    Raises:
+        ExportError: It is not JSON in UTF-8.
+    """
+    try:
+        value = load_json(data.decode("utf-8-sig"))
+        # A surrogate without its pair can be written in JSON, and in no output.
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeError:
+        msg = f"{option}: the file cannot be read as JSON: it is not UTF-8 text"
+        raise ExportError(msg, "save it as UTF-8") from None
+    except RecursionError:
+        msg = f"{option}: the file cannot be read as JSON: it is nested too deeply"
+        raise ExportError(msg) from None
+    except ValueError as error:
+        why = str(error).replace("\n", " ") if data.strip() else "it is empty; leave it out"
+        msg = f"{option}: the file is not JSON: {why}"
+        raise ExportError(msg) from None
+    return value
+
+
+def read_file(option: str, path: Path) -> Any:
+    """The value of the JSON file at *path*, as `read_json` has it.
+
+    Raises:
+        ExportError: It cannot be read, or is not JSON in UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        msg = f"{option}: the file {path} cannot be read ({error.strerror})"
+        raise ExportError(msg) from None
+    return read_json(f"{option} {path}", data)
+
+
+def settings_file(path: Path) -> dict[str, Any]:
+    """The settings in a file.
+
+    Raises:
+        ExportError: It is not there, or holds no object.
+    """
+    if not path.exists():
+        msg = f"no settings file {path}"
+        raise SettingsError(msg, "check --config")
+    settings = read_file("--config", path)
+    if not isinstance(settings, dict):
+        msg = f"the settings file {path} holds no JSON object"
+        raise SettingsError(msg, "check --config")
+    return settings
+
+
+def usable_state(state: Any) -> Any:
+    """A state, out of the message that it was written in where that is given.
+
+    Raises:
+        StateError: It is not a state.
+    """
+    if not isinstance(state, dict | None):
+        msg = "the state cannot be read: it is not an object"
+        raise StateError(msg, STATE_HINT)
+    if state and state.get("type") == "STATE":
+        state = state.get("value") or {"value": None}
+    if isinstance(state, dict) and isinstance(state.get("singer_state"), dict):
+        state = state["singer_state"]  # as `meltano state get` prints it
+    if not isinstance(state, dict | None) or (state and "bookmarks" not in state):
+        msg = "the state cannot be read: it has no bookmarks"
+        raise StateError(msg, STATE_HINT)
+    if fault := _fault(state or {}, _STATE):
+        msg = f"the state cannot be read: it holds no bookmarks by stream ({fault})"
+        raise StateError(msg, STATE_HINT)
+    return state
+
+
+def usable_catalog(catalog: Any) -> Any:
+    """A catalog, with the replication method from its metadata, where the SDK drops it.
+
+    Raises:
+        ExportError: It is not a catalog.
+    """
+    if isinstance(catalog, Catalog | None):
+        return catalog
+    if fault := _fault(catalog, _CATALOG):
+        msg = f"the catalog cannot be read: {fault}"
+        raise ExportError(msg, CATALOG_HINT)
+    entries: dict[str, Any] = {}
+    for entry in catalog.get("streams", []):
+        name = entry["tap_stream_id"]
+        if entries.setdefault(name, entry) is not entry:
+            msg = f"the catalog cannot be read: it has {name} twice"
+            raise ExportError(msg, CATALOG_HINT)
+        for member in [name for name, value in entry.items() if value is None]:
+            del entry[member]
+        for column in (entry.get("schema", {}).get("properties") or {}).values():
+            if "type" in column and column["type"] is None:
+                column["type"] = "null"  # the SDK would drop it
+        for item in entry.get("metadata", []):
+            method = item["metadata"].get("replication-method")
+            if method and not item["breadcrumb"]:
+                entry.setdefault("replication_method", method)
+    return catalog
+
+
+# The SDK's own catalogs have tuples where a file has arrays.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "array", lambda _, value: isinstance(value, list | tuple)
+    ),
+)
+
+
+def _fault(document: Any, schema: Mapping[str, Any]) -> str:
+    """The first place where *document* differs from *schema*; empty if there is none."""
+    for error in _Validator(schema).iter_errors(document):
+        place = error.json_path.removeprefix("$").lstrip(".") or "it"
+        path, wanted = list(error.absolute_path), error.validator_value
+        if "properties" in path[-2:-1]:
+            return f"{path[-1]} is not described by an object"
+        if error.validator == "required":
+            return f"{place} lacks one of {', '.join(wanted)}"
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        return f"{place} is not of type {' or '.join(kinds)}"
+    return ""

@@ -1,0 +1,368 @@
+"""How far a run has come: a live line per stream on a terminal, log lines elsewhere.
+
+Nothing here is called per row, and the clock is read only where something is shown.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from filetap.wording import counted
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    from rich.console import Console
+    from rich.table import Table
+
+INTERVAL = 30.0  # seconds between two log lines about a stream
+REFRESH = 0.25  # seconds between two pictures on a terminal
+_PATIENCE = 1.0  # seconds; a signal may have interrupted whom the other thread waits for
+
+
+@dataclass(eq=False)
+class Tally:
+    """What a run has read of one stream so far.
+
+    Attributes:
+        stream: Its name.
+        files: Files to read.
+        files_begun: Files whose reading has begun.
+        files_done: Files that are read.
+        rows: Rows that have gone out.
+        misfits: Values that did not fit their column's type.
+        diverted: Rows that cannot be read and went to a stream of their own.
+        bytes: Of the files whose reading has begun, as stored.
+        unread: Of these, the bytes that are still to be read.
+        warnings: Warnings told.
+        begun: When the stream's turn came, by the monotonic clock; None before that.
+        ended: When it was over; None until then.
+    """
+
+    stream: str
+    files: int = 0
+    files_begun: int = 0
+    files_done: int = 0
+    rows: int = 0
+    misfits: int = 0
+    diverted: int = 0
+    bytes: int = 0
+    unread: int = 0
+    warnings: int = 0
+    begun: float | None = None
+    ended: float | None = None
+
+    def open_file(self, size: int) -> None:
+        """Count a file of *size* bytes whose reading begins."""
+        self.files_begun += 1
+        self.bytes += size
+        self.unread = size
+
+    def close_file(self) -> None:
+        """Count a file that is read."""
+        self.files_done += 1
+        self.unread = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the stream has taken."""
+        if self.begun is None:
+            return 0.0
+        return (time.monotonic() if self.ended is None else self.ended) - self.begun
+
+    @property
+    def pace(self) -> int:
+        """Rows per second."""
+        return round(self.rows / seconds) if (seconds := self.seconds) else 0
+
+    @property
+    def share(self) -> float:
+        """How much of all is read, from 0 to 1, taking files to come for as large as the others."""
+        if not self.bytes:
+            return 0.0
+        return (self.bytes - self.unread) / self.bytes * self.files_begun / self.files
+
+    @property
+    def remaining(self) -> str:
+        """The time that the rest will take, in words; empty while nothing is known."""
+        share = self.share
+        if not 0 < share < 1:
+            return ""
+        minutes, seconds = divmod(round(self.seconds * (1 / share - 1)), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left"
+
+    def standing(self) -> str:
+        """How far the stream has come, in one line."""
+        files, rows = counted(self.files, "file"), counted(self.rows, "row", ",")
+        pace = counted(self.pace, "row", ",")
+        return f"{self.files_done} of {files}, {rows}, {_size(self.bytes)}, {pace}/s"
+
+    def figures(self) -> dict[str, str]:
+        """What a table of the summary shows: heading → figure."""
+        return {
+            "files": f"{self.files_done} of {self.files}",
+            "rows": f"{self.rows:,}",
+            "misfits": f"{self.misfits:,}",
+            "diverted rows": f"{self.diverted:,}",
+            "bytes": f"{self.bytes:,}",
+            "seconds": f"{self.seconds:,.1f}",
+            "rows/s": f"{self.pace:,}",
+            "warnings": f"{self.warnings:,}",
+        }
+
+    def summary(self) -> str:
+        """The same in one line."""
+        parts = (
+            f"{self.files_done} of {counted(self.files, 'file')}",
+            counted(self.rows, "row", ","),
+            counted(self.misfits, "misfit", ","),
+            counted(self.diverted, "diverted row", ","),
+            counted(self.bytes, "byte", ","),
+            f"{self.seconds:,.1f} seconds",
+            f"{counted(self.pace, 'row', ',')}/s",
+            counted(self.warnings, "warning", ","),
+        )
+        return f"{self.stream}: {', '.join(parts)}"
+
+
+def _size(count: int) -> str:
+    """Bytes in words, to three digits or so."""
+    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
+        if count >= 10**power:
+            return f"{count / 10**power:.{int(count < 10 ** (power + 1))}f} {unit}"
+    return counted(count, "byte")
+
+
+class Display(Protocol):
+    """Where a run's tallies are shown."""
+
+    def start(self) -> None:
+        """Show how they stand, from now on."""
+
+    def stop(self) -> None:
+        """Show the summary, and nothing after it; may be called by the handler of a signal."""
+
+
+class LogDisplay:
+    """Shows tallies in the log: now and then, and at the end."""
+
+    def __init__(self, tallies: Sequence[Tally], logger: logging.Logger) -> None:
+        self._tallies = tallies
+        self._logger = logger
+        self._ended: SimpleQueue[None] = SimpleQueue()
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin to wait."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                return self._ended.get(timeout=INTERVAL)
+            except Empty:
+                for tally in self._tallies[-1:]:
+                    self._tell(tally, f"{tally.stream}: {tally.standing()}")
+
+    def stop(self) -> None:
+        """Log a line for each stream."""
+        self._ended.put(None)
+        self._thread.join(_PATIENCE)
+        for tally in self._tallies:
+            self._tell(tally, tally.summary())
+
+    def _tell(self, tally: Tally, line: str) -> None:
+        self._logger.getChild(tally.stream).info("%s", line, extra={"stream_name": tally.stream})
+
+
+class TerminalDisplay:
+    """Draws tallies on a terminal, below the log.
+
+    One thread draws, and writes what is logged above its drawing. So none that logs ever holds
+    a lock of the drawing, which the handler of a signal might then wait for in vain.
+    """
+
+    def __init__(self, tallies: Sequence[Tally], terminal: TextIO) -> None:
+        self._tallies = tallies
+        self._terminal = terminal
+        self._logged: SimpleQueue[str | None] = SimpleQueue()
+        self._routed: list[logging.StreamHandler[TextIO]] = []
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin to draw; log lines for the terminal come here."""
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is self._terminal:
+                handler.setStream(self)
+                self._routed.append(handler)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Replace the drawing by a table, and let the log go its own way again."""
+        self._logged.put(None)
+        self._thread.join()
+        for handler in self._routed:
+            handler.setStream(self._terminal)
+        while not self._logged.empty():
+            self._terminal.write(self._logged.get() or "")
+
+    def write(self, text: str) -> None:
+        """Take what a handler of the log writes."""
+        self._logged.put(text)
+
+    def flush(self) -> None:
+        """Nothing: what is logged is written as soon as it is taken."""
+
+    def _run(self) -> None:
+        from rich.console import Console  # noqa: PLC0415 - a tenth of a second, terminals only
+        from rich.live import Live  # noqa: PLC0415
+
+        console = Console(file=self._terminal, force_terminal=True)
+        live = Live(
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            get_renderable=self._drawing,
+        )
+        with live:
+            console.show_cursor()  # SIGKILL would leave it hidden
+            on = True
+            while on:
+                try:
+                    text = self._logged.get(timeout=REFRESH)
+                except Empty:
+                    text = ""
+                if text:
+                    console.out(text.removesuffix("\n"), highlight=False)
+                live.refresh()
+                on = text is not None
+        self._summarize(console)
+
+    def _summarize(self, console: Console) -> None:
+        """A table, or lines where that would be too wide."""
+        unbounded = console.options.update(width=1000)
+        for padding in (1, 0) if self._tallies else ():
+            table = self._table(padding)
+            if console.measure(table, options=unbounded).maximum <= console.width:
+                console.print(table)
+                return
+        for tally in self._tallies:
+            console.out(tally.summary(), highlight=False)
+
+    def _drawing(self) -> Table:
+        """A line for each stream."""
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+
+        drawing = Table.grid(padding=(0, 1))
+        for _ in range(3):
+            drawing.add_column(no_wrap=True)
+        for tally in self._tallies:
+            told = ", ".join(filter(None, (tally.standing(), tally.remaining)))
+            drawing.add_row(tally.stream, ProgressBar(1, tally.share, width=10), told)
+        return drawing
+
+    def _table(self, padding: int) -> Table:
+        """The summary, with so many blanks around each figure."""
+        from rich import box  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+
+        table = Table("stream", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, padding))
+        for word in self._tallies[0].figures():
+            table.add_column(word.replace(" ", "\n"), justify="right")
+        for column in table.columns:
+            column.no_wrap = True
+        for tally in self._tallies:
+            table.add_row(tally.stream, *tally.figures().values())
+        return table
+
+
+class Progress:
+    """A run's tallies, and their display while the run is on.
+
+    As a context manager it shows them; without, it only counts.
+
+    Args:
+        logger: The tap's.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._tallies: list[Tally] = []
+        self._display: Display | None = None
+        self._warnings = _Warnings(self._tallies)
+
+    def begin(self, tally: Tally) -> None:
+        """Turn to the next stream."""
+        now = time.monotonic()
+        self._over(now)
+        tally.begun = now
+        self._tallies.append(tally)
+
+    def _over(self, now: float) -> None:
+        """Stop the clock of the stream whose turn it was."""
+        for tally in self._tallies[-1:]:
+            tally.ended = tally.ended or now
+
+    def __enter__(self) -> Self:
+        """Show how the tallies stand, from now on."""
+        for logger in self._watched():
+            logger.addHandler(self._warnings)
+        # Without INFO, which --quiet turns off, none of it is wanted.
+        if self._logger.isEnabledFor(logging.INFO):
+            self._display = self._choose()
+            self._display.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Show the summary."""
+        self.end()
+        for logger in self._watched():
+            logger.removeHandler(self._warnings)
+
+    def end(self) -> None:
+        """Show the summary, once: what is logged after it stands below."""
+        display, self._display = self._display, None
+        if display:
+            self._over(time.monotonic())
+            display.stop()
+
+    def _choose(self) -> Display:
+        """The display that stderr is good for."""
+        plain = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
+        if sys.stderr is None or plain or not sys.stderr.isatty():
+            return LogDisplay(self._tallies, self._logger)
+        return TerminalDisplay(self._tallies, sys.stderr)
+
+    def _watched(self) -> tuple[logging.Logger, logging.Logger]:
+        """The parents of the streams' loggers, and of the modules'."""
+        return self._logger, logging.getLogger(__package__)
+
+
+class _Warnings(logging.Handler):
+    """Counts warnings for the stream whose turn it is."""
+
+    def __init__(self, tallies: Sequence[Tally]) -> None:
+        super().__init__(logging.WARNING)
+        self._tallies = tallies
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.WARNING:
+            for tally in self._tallies[-1:]:
+                tally.warnings += 1

@@ -1,0 +1,1 @@
+"""Where export files come from: web APIs, folders, buckets, SFTP servers."""

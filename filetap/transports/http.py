@@ -1,0 +1,383 @@
+"""HTTP for any vendor: retries, errors without secrets, and resumable downloads."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from io import BytesIO
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+
+from filetap.errors import (
+    ExpiredURLError,
+    FileGoneError,
+    FormatError,
+    RangeRefusedError,
+    RetriableTransportError,
+    TransportError,
+)
+from filetap.files import Body
+from filetap.redaction import SECRECY
+from filetap.transports.connection import in_time
+from filetap.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from filetap.download.checksum import Checksum
+
+T = TypeVar("T")
+
+CHUNK = 1 << 18  # bytes
+LONGEST_WAIT = 900.0  # seconds; a server that asks for more is left to the next run
+# Bytes, decompressed. A list of 100,000 files has about 30 MB.
+LARGEST_ANSWER = 64 << 20
+_YEAR = 365 * 86_400  # seconds
+_FIRST_PAUSE = 0.5  # seconds
+_LONGEST_PAUSE = 60.0  # seconds
+_REDIRECTS = 5  # one after the other, at most
+
+logger = logging.getLogger(__name__)
+
+
+def is_secure(url: str) -> bool:
+    """Whether *url* is https, or http on a loopback host."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    if parts.scheme == "https":
+        return bool(host)
+    if parts.scheme != "http":
+        return False
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def with_retries(
+    action: Callable[[], T], retries: int, pause: Callable[[float], object] = time.sleep
+) -> T:
+    """What *action* returns, tried again while its errors are of the passing kind.
+
+    Args:
+        action: Called at most ``retries + 1`` times.
+        retries: How many times to try again.
+        pause: Waits that many seconds: half a second, doubled each time up to a minute, less up
+            to half of it at random; longer where the server asks for it.
+
+    Raises:
+        RetriableTransportError: The last try failed as well.
+        TransportError: The server asked to wait longer than a run should.
+    """
+    attempt = 0
+    while True:
+        try:
+            return action()
+        except RetriableTransportError as error:
+            if attempt >= retries:
+                raise
+            attempt += 1
+            pause(delay(error, attempt, retries))
+
+
+def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
+    """Seconds to wait before try again number *attempt* (from 1); says so in the log.
+
+    Raises:
+        TransportError: The server asked to wait longer than a run should.
+    """
+    asked = error.retry_after or 0.0
+    if asked > LONGEST_WAIT:
+        span = f"{asked:.0f} seconds" if asked < _YEAR else "more than a year"
+        most = f"{LONGEST_WAIT / 60:.0f}"
+        msg = f"{error.message}, and asks to wait longer than {most} minutes ({span})"
+        raise TransportError(msg, "run again later: the state is kept")
+    ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt - 1, 30))
+    seconds: float = max(asked, ceiling * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+    message = "%s; trying again in %.1f s (%d of %d)"
+    logger.warning(message, error.message, seconds, attempt, retries)
+    return seconds
+
+
+def send(
+    session: requests.Session,
+    method: str,
+    url: str,
+    what: str,
+    *,
+    follow: Callable[[str], bool] = lambda _: False,
+    **options: object,
+) -> requests.Response:
+    """One request, its failures told without the URL's query.
+
+    Args:
+        session: Session to send with.
+        method: HTTP method.
+        url: Whole URL.
+        what: What the request is for, as messages name it.
+        follow: Whether a URL that the answer leads to may be asked instead, with all that the
+            request carries.
+        options: As of `requests.Session.request`.
+
+    Returns:
+        The answer, whatever its status below 500, except 429; one that leads elsewhere only
+        where it is not followed, and then without its body. Another body is there as a whole,
+        unless the options have ``stream``.
+
+    Raises:
+        RetriableTransportError: No connection, a time-out, a broken answer, 429 or 5xx.
+        TransportError: The URL or the server's certificate is not usable, or the answer is too
+            large.
+    """
+    for _ in range(_REDIRECTS):
+        answer = _send_once(session, method, url, what, **options)
+        if not answer.is_redirect:
+            return answer
+        answer.close()
+        target = target_of(url, answer.headers["Location"])
+        if not target or not follow(target):
+            return answer
+        url = target
+    msg = f"{what}: {urlsplit(url).hostname} leads round in a circle"
+    raise TransportError(msg, "check region, api_url and auth_url")
+
+
+def target_of(url: str, location: str) -> str:
+    """Where *url* leads to; empty where that is not a URL, or would give up encryption."""
+    try:
+        target = urljoin(url, location)
+        schemes = urlsplit(url).scheme, urlsplit(target).scheme
+    except ValueError:
+        return ""
+    return "" if schemes[0] == "https" != schemes[1] else target
+
+
+def _send_once(
+    session: requests.Session, method: str, url: str, what: str, **options: object
+) -> requests.Response:
+    """One request, redirects not followed; raises as `send` does."""
+    host = urlsplit(url).hostname
+    try:
+        answer = session.request(
+            method,
+            url,
+            allow_redirects=False,
+            **{**options, "stream": True},  # type: ignore[arg-type]
+        )
+    except requests.exceptions.SSLError:
+        msg = f"{what}: the certificate of {host} cannot be verified"
+        raise TransportError(msg, "check the host and the local certificate store") from None
+    except (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+    ) as error:
+        msg = f"{what}: {describe(error)} ({host})"
+        raise RetriableTransportError(
+            msg, "check region, api_url, auth_url and the network"
+        ) from None
+    except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:  # requests' are the last
+        msg = f"{what}: {type(error).__name__} ({host})"
+        raise TransportError(msg, "check region, api_url and auth_url") from None
+    if answer.status_code == 429 or answer.status_code >= 500:
+        answer.close()
+        msg = f"{what}: {host} answered {answer.status_code}"
+        raise RetriableTransportError(
+            msg, "run again later: the state is kept", retry_after=_retry_after(answer)
+        )
+    if not options.get("stream") and not answer.is_redirect:
+        try:
+            body = _body(answer, what, options.get("timeout"))
+        finally:
+            answer.close()
+        answer.raw = BytesIO(body)
+    return answer
+
+
+def _body(answer: requests.Response, what: str, timeout: object) -> bytes:
+    """An answer's whole body, decompressed; raises as `send` does."""
+    body = bytearray()
+    host = urlsplit(answer.url).hostname
+    try:
+        with in_time(timeout, answer.raw.shutdown):
+            for piece in answer.raw.stream(CHUNK, decode_content=True):
+                body += piece
+                if len(body) > LARGEST_ANSWER:
+                    break
+    except urllib3.exceptions.DecodeError:
+        msg = f"{what}: the answer of {host} cannot be decompressed"
+        raise TransportError(msg, "check api_url, auth_url and any proxy in between") from None
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        msg = f"{what}: {describe(error)} ({host})"
+        raise RetriableTransportError(
+            msg, "check region, api_url, auth_url and the network"
+        ) from None
+    if len(body) > LARGEST_ANSWER:
+        msg = f"{what}: the answer of {host} is larger than {LARGEST_ANSWER >> 20} MiB"
+        raise TransportError(msg, "check api_url, auth_url and any proxy in between")
+    return bytes(body)
+
+
+@contextmanager
+def open_range(  # noqa: PLR0913 - each says something about the one download
+    session: requests.Session,
+    url: str,
+    what: str,
+    *,
+    offset: int,
+    version: str,
+    size: int | None,
+    checksum: Checksum | None,
+    timeout: float,
+) -> Iterator[Body]:
+    """Open the stored bytes behind a presigned URL from *offset*, never decompressed.
+
+    Args:
+        session: A session that sends no credentials.
+        url: Presigned URL; its query is shown nowhere.
+        what: The file, as messages name it.
+        offset: First byte to ask for, from 0.
+        version: ETag that the bytes before *offset* belong to; empty if not known.
+        size: Promised length of the whole file in bytes; None if not promised.
+        checksum: Promised checksum of the whole file; None if not promised.
+        timeout: Seconds that one socket operation may take.
+
+    Yields:
+        The bytes; from 0 when the server would not go on from *offset*.
+
+    Raises:
+        ExpiredURLError: The URL is no longer accepted.
+        FileGoneError: The file is no longer there.
+        RetriableTransportError: Anything that passes, also in the middle of the bytes.
+        TransportError: Any other answer.
+    """
+    # Stored bytes, not decoded ones: the checksum covers what S3 holds.
+    headers = {"Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if version:
+            headers["If-Range"] = version
+    # Nothing secret goes along, so an answer may lead to any host that encrypts.
+    with send(
+        session,
+        "GET",
+        url,
+        what,
+        follow=is_secure,
+        headers=headers,
+        stream=True,
+        timeout=timeout,
+    ) as answer:
+        status = answer.status_code
+        # S3 answers 400 when the token that signed the URL lapsed before the URL did.
+        if status in {400, 401, 403}:
+            msg = f"{what}: the download URL was refused ({status})"
+            raise ExpiredURLError(msg, "check that the clock and the network path are right")
+        if status == 404:
+            msg = f"{what}: the stored file is no longer there"
+            raise FileGoneError(msg)
+        if status == 416:
+            msg = f"{what}: the stored file is shorter than the part already read"
+            raise RangeRefusedError(msg)
+        if status not in {200, 206}:
+            msg = f"{what}: {urlsplit(url).hostname} answered {status} to a download"
+            raise TransportError(msg, "report the status: it is not a documented one")
+        start = _start_of(answer.headers.get("Content-Range", "")) if status == 206 else 0
+        if start not in {0, offset}:
+            msg = f"{what}: the server sent another range than asked for"
+            raise RangeRefusedError(msg)
+        etag = answer.headers.get("ETag", "")
+        if start and version and etag and etag != version:
+            msg = f"{what}: the stored file changed during the download"
+            raise RangeRefusedError(msg)
+        yield Body(_chunks(answer, what), start, size, checksum, etag)
+
+
+def _chunks(answer: requests.Response, what: str) -> Iterator[bytes]:
+    """The body as sent, in pieces of at most `CHUNK` bytes."""
+    try:
+        yield from answer.raw.stream(CHUNK, decode_content=False)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        msg = f"{what}: the download broke off ({type(error).__name__})"
+        raise RetriableTransportError(msg, "run again: the state is kept") from None
+
+
+def _start_of(content_range: str) -> int:
+    """The first byte that ``Content-Range: bytes 5-9/10`` names; -1 when it names none."""
+    unit, _, span = content_range.partition(" ")
+    first = span.partition("-")[0]
+    return int(first) if unit == "bytes" and first.isdecimal() else -1
+
+
+def _retry_after(answer: requests.Response) -> float | None:
+    """Seconds of a ``Retry-After``, given as seconds or as a date; None without one.
+
+    A date is compared with the answer's own ``Date``: either clock may be wrong.
+    """
+    value = answer.headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value):
+        return float(value)
+    if (moment := http_date(value)) is None:
+        return None
+    now = http_date(answer.headers.get("Date", "")) or datetime.now(UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def http_date(text: str) -> datetime | None:
+    """The time that a header states, aware; None when it is not one."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def describe(error: Exception) -> str:
+    """What went wrong with a connection, in words without a URL."""
+    text = str(error)
+    for sign, words in (
+        ("NameResolutionError", "the host name cannot be resolved"),
+        ("refused", "the connection was refused"),
+        ("timed out", "no answer in time"),
+        ("reset by peer", "the connection was reset"),
+    ):
+        if sign in text:
+            return words
+    return "the connection broke off"
+
+
+def json_object(answer: requests.Response, what: str) -> dict[str, object]:
+    """The JSON object in an answer's body.
+
+    Raises:
+        FormatError: The body is not a JSON object.
+    """
+    try:
+        content = answer.json()
+    except (ValueError, RecursionError):  # of numbers too long and values too deep, too
+        content = None
+    if not isinstance(content, dict):
+        kind = content_type(answer) or "no content type"
+        size = counted(len(answer.content), "byte")
+        msg = f"{what}: the answer is not a JSON object ({kind}, {size})"
+        raise FormatError(msg, "check api_url, auth_url and any proxy in between")
+    return content
+
+
+def content_type(answer: requests.Response) -> str:
+    """What an answer says it holds, short enough for a message; empty when it does not say."""
+    # Struck out before it is cut: the beginning of a secret is not recognised.
+    kind = SECRECY.scrub(answer.headers.get("Content-Type", ""))
+    return kind.partition(";")[0].strip()[:40]

@@ -1,0 +1,1 @@
+"""From typed batches to RECORD lines and batch files."""

@@ -1,4 +1,0 @@
-"""Export files for any vendor: transport, proof, formats, types and messages.
-
-Knows neither Firstup nor the SDK.
-"""
