@@ -1,18 +1,19 @@
-"""A stream's export files as Arrow batches, for engines that read files side by side.
+"""A stream's export files as Arrow batches, for engines that read files in parallel.
 
-Such an engine wants to know the columns before any row, and cannot be told of others later. So
-one process lists the files and settles the columns (`Source`); any number of others read files
-(`Reading`), each by itself.
+Such an engine needs the columns before any row, and they cannot change later. So one process
+lists the files and settles the columns (`Source`); any number of others read files (`Reading`),
+each by itself.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import lru_cache, reduce
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -23,56 +24,42 @@ from upath import UPath
 from upath.implementations.cloud import CloudPath
 
 from filetap.allocation import keep_freed_memory
-from filetap.columns.resolve import (
-    ADDED_SCHEMA,
-    Sources,
-    certain,
-    own_keys,
-    own_types,
-    pinned_types,
+from filetap.bookmark_checks import check_accounts
+from filetap.columns.added import (
+    ACCOUNT,
+    ADDED,
+    ADDED_TYPES,
+    ALWAYS_ADDED,
+    MALFORMED,
     with_added,
 )
-from filetap.columns.sample import (
-    LOOK_WHOLE,
-    Knowledge,
-    Look,
-    check_columns,
-    look_into,
-)
-from filetap.columns.types import MISFIT_SUFFIX, fit, to_values, type_of
-from filetap.download.prefetch import ahead
+from filetap.columns.resolve import Columns, Known
+from filetap.columns.sample import Expected, Sample, sample
+from filetap.columns.types import MISFIT_SUFFIX, to_values
 from filetap.download.spool import Spool
 from filetap.errors import FileGoneError, FormatError, SettingsError
-from filetap.people.inventory import Limits
-from filetap.read.csv_fast import BLOCK, CSVReader, parts
-from filetap.read.names import clashes
+from filetap.plan import plan_columns
+from filetap.read.csv_fast import CSVReader
 from filetap.redaction import SECRECY
-from filetap.settings import secrets
+from filetap.scan import ScanOptions, scan
+from filetap.stats import FileStats
 from filetap.wording import counted
-from tap_firstup_dde.api import connect
-from tap_firstup_dde.vendor import (
-    ADDED,
-    ALWAYS_ADDED,
-    DOCUMENTED,
-    KEYS,
-    MALFORMED,
-    MALFORMED_SUFFIX,
-    PROGRAM_ID,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from filetap.bookmark import Bookmark
+    from filetap.columns.types import Documented
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile, Transport
+    from filetap.settings import Settings
+    from filetap.vendor import Vendor
 
 ROWS = 25_000  # of a batch, at most
-LOOKS_AT_ONCE = 8  # files that are looked into at a time
+SAMPLES_AT_ONCE = 8  # files that are sampled at a time
 _LOCATION_HINT = "give a folder that the driver can write to; it holds a file for each stream"
-_MISFIT_HINT = "set misfitColumns to all, and start the query anew"
+_MISFIT_HINT = "set misfitColumns to all, and start the query again"
 _SCHEMA_HINT = (
-    "start the query anew, so that the columns are found anew, or give a schema: columns that are "
+    "start the query again, so that the columns are found again, or give a schema: columns that are "
     "not in it are left out"
 )
 
@@ -84,96 +71,92 @@ class Source:
     """What is read, and from where.
 
     Attributes:
-        stream: Name of the stream whose files are read.
-        malformed: Whether its rows that cannot be read are wanted, instead of the others.
-        config: The tap's settings, validated, credentials among them.
+        vendor: Whose files are read.
+        stream: Name of the stream.
+        settings: The tap's settings, credentials among them.
+        malformed: True to read malformed rows instead of the others.
         at_once: How many files are read at once, at most; None for any number.
-        every_misfit: Whether each typed column gets one for values that do not fit.
-        types_at: The folder where the types of columns that were read are kept; empty for none.
+        every_misfit: True to give each typed column one for values that do not fit.
+        types_at: Folder where the types of columns that were read are kept; empty for none.
     """
 
+    vendor: Vendor
     stream: str
-    malformed: bool
-    config: Mapping[str, Any] = field(repr=False)
+    settings: Settings = field(repr=False)
+    malformed: bool = False
     at_once: int | None = None
     every_misfit: bool = False
     types_at: str = ""
 
-    @property
-    def limits(self) -> Limits:
-        """Which files the settings have read."""
-        return Limits.of(self.config)
-
-    def pending(self, files: Collection[ExportFile], since: Bookmark) -> list[ExportFile]:
-        """The files that are still to be read, in order."""
-        return since.pending(files, self.limits.lookback, self.limits.start)
-
-    def columns(self, files: Sequence[ExportFile], transport: Transport) -> dict[str, str]:
-        """Column → type, as the tap would have them, the added ones too.
+    def columns(self, files: Sequence[ExportFile], transport: Transport) -> Columns:
+        """The columns as the tap would have them, the added ones included.
 
         Args:
             files: Those that are available.
             transport: Where they were listed.
 
         Raises:
-            ExportError: A file cannot be looked into.
+            ExportError: A file cannot be sampled.
             SettingsError: The types that were kept cannot be read, or new ones not be kept.
         """
-        types = dict(MALFORMED) if self.malformed else self._types(files, transport)
-        several = PROGRAM_ID in types
-        types.pop(PROGRAM_ID, None)
-        added = ADDED if several else ALWAYS_ADDED
-        return types | {name: type_of(ADDED_SCHEMA[name]) for name in added}
+        kept = self._kept() if self.types_at and not self.malformed else {}
+        known = Known.of(self.vendor.streams[self.stream], self.settings, kept)
+        keyed = ACCOUNT in {*known.own_key, *known.pinned_key}
+        several = check_accounts(self.stream, transport, self.vendor, logger, keyed=keyed)
+        names = ADDED if keyed or several or ACCOUNT in kept.get("types", ()) else ALWAYS_ADDED
+        added = {name: ADDED_TYPES[name] for name in names}
+        if self.malformed:
+            return Columns({**MALFORMED, **added}, ())
+        columns, has_seen = self._sampled(known, files, transport)
+        columns = replace(columns, types={**columns.types, **added})
+        # What no file has shown is not a reason for a type that lasts.
+        if self.types_at and has_seen:
+            own = {n: kind for n, kind in columns.types.items() if n not in ALWAYS_ADDED}
+            self._keep({"types": own, "key": list(columns.key)})
+        return columns
 
-    def _types(self, files: Sequence[ExportFile], transport: Transport) -> dict[str, str]:
-        """Column → type, from the settings, what was kept, and a look at every file."""
-        keys = own_keys(self.config, self.stream) or KEYS[self.stream]
-        kept = self._kept() if self.types_at else {}
-        several = kept.pop(PROGRAM_ID, "") or len(transport.programs) > 1 or PROGRAM_ID in keys
-        sources = Sources(self.stream, own_types(self.config, self.stream), kept, {}, keys)
-        looks = self._look(files, transport, sources.known)
-        seen = reduce(or_, (seen for seen, _ in looks), Look())
-        whole = all(whole for _, whole in looks)
-        types, warnings = sources.types(seen)
-        for warning in warnings:
+    def _sampled(
+        self, known: Known, files: Sequence[ExportFile], transport: Transport
+    ) -> tuple[Columns, bool]:
+        """The files' own columns from a sample of every file; True if any file had rows."""
+        samples = self._sample(files, transport, known.expected)
+        found = reduce(or_, (one for one, _ in samples), Sample())
+        whole = all(whole for _, whole in samples)
+        # Nobody knows whether a file that has expired had rows.
+        complete = len(samples) == len(files)
+        columns = plan_columns(known, found) if complete else known.resolve(found)
+        for warning in columns.warnings:
             logger.warning("%s: %s", self.stream, warning)
-        # Of a file that has expired nobody knows whether it had rows.
-        if not seen.columns and not kept and len(looks) == len(files):
-            types = certain(types, self.stream, keys)
+        types = dict(columns.types)
         if self.every_misfit or not whole:
             typed = [name for name, kind in types.items() if kind != "string"]
             types |= dict.fromkeys((name + MISFIT_SUFFIX for name in typed), "string")
-        if several:
-            types[PROGRAM_ID] = "string"
-        # What nobody has seen is no reason for a type that lasts.
-        if self.types_at and seen.columns:
-            self._keep(types)
-        return types
+        return replace(columns, types=types), bool(found.columns)
 
-    def _kept(self) -> dict[str, str]:
-        """Column → type of the columns that were read before.
+    def _kept(self) -> dict[str, Any]:
+        """What was kept of the columns that were read before, as a stream's state has it.
 
         Raises:
-            SettingsError: They cannot be known.
+            SettingsError: It cannot be read.
         """
         name = f"{self.stream}.json"
         try:
             kept = json.loads((UPath(self.types_at) / name).read_text(encoding="utf-8"))
-            program = {PROGRAM_ID: "string"} if PROGRAM_ID in kept["types"] else {}
-            return pinned_types(kept, self.stream) | program
+            Known.of(self.vendor.streams[self.stream], self.settings, kept)
         except FileNotFoundError:
             return {}
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own
             msg = f"schemaLocation: {name} cannot be read ({type(error).__name__})"
             raise SettingsError(msg, _LOCATION_HINT) from None
+        return dict(kept)
 
-    def _keep(self, types: Mapping[str, str]) -> None:
-        """Keep types for whoever reads later.
+    def _keep(self, state: Mapping[str, Any]) -> None:
+        """Keep types and key for whoever reads later.
 
         Raises:
             SettingsError: They cannot be kept.
         """
-        name, text = f"{self.stream}.json", json.dumps({"types": types}, indent=1)
+        name, text = f"{self.stream}.json", json.dumps(state, indent=1)
         try:
             folder = UPath(self.types_at)
             if isinstance(folder, CloudPath):  # an object is there whole or not at all
@@ -187,34 +170,96 @@ class Source:
             msg = f"schemaLocation: {name} cannot be written ({type(error).__name__})"
             raise SettingsError(msg, _LOCATION_HINT) from None
 
-    def _look(
-        self, files: Sequence[ExportFile], transport: Transport, known: Knowledge
-    ) -> list[tuple[Look, bool]]:
-        """What each file holds, and whether it was seen whole; without those that have expired."""
-        spool = Spool.of(self.config)
+    def _sample(
+        self, files: Sequence[ExportFile], transport: Transport, expected: Expected
+    ) -> list[tuple[Sample, bool]]:
+        """Each file's sample, and True if it is of the whole file; expired files are left out."""
+        spool, tuning = Spool.of(self.settings), self.settings.tuning
 
-        def look(file: ExportFile) -> tuple[Look, bool] | None:
+        def one(file: ExportFile) -> tuple[Sample, bool] | None:
             try:
-                with closing(spool.download(transport, file, LOOK_WHOLE)) as spooled:
-                    seen = look_into(spooled, known)
+                with closing(spool.download(transport, file, tuning.whole)) as spooled:
+                    found = sample(spooled, expected, tuning)
                     if spooled.whole:
-                        return seen, True
-                    reader = spooled.reader(known.reserved, known.names, divert=True)
-                    if seen.columns and isinstance(reader, CSVReader):
-                        return seen, False
-                # Of other files the beginning does not tell the columns.
+                        return found, True
+                    reader = spooled.reader(ADDED, expected.names, divert=True)
+                    if found.columns and isinstance(reader, CSVReader):
+                        return found, False
+                # The beginning of other files does not show all columns.
                 with closing(spool.download(transport, file)) as spooled:
-                    columns = spooled.reader(known.reserved, known.names, divert=True).columns
-                    return Look(tuple(columns)) | look_into(spooled, known), False
-            except FileGoneError as error:  # a task that needs it will say so
+                    columns = spooled.reader(ADDED, expected.names, divert=True).columns
+                    return Sample(tuple(columns)) | sample(spooled, expected, tuning), False
+            except FileGoneError as error:  # an error for the task that needs it
                 logger.warning("%s", error)
                 return None
 
-        pool = ThreadPoolExecutor(min(self.at_once or LOOKS_AT_ONCE, LOOKS_AT_ONCE))
+        pool = ThreadPoolExecutor(min(self.at_once or SAMPLES_AT_ONCE, SAMPLES_AT_ONCE))
         try:
-            return [found for found in pool.map(look, files) if found is not None]
+            return [found for found in pool.map(one, files) if found is not None]
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class FixedTable:
+    """Columns that cannot grow: those of a query that has begun, or that its user gave.
+
+    Attributes:
+        expected: What files are expected to hold.
+        all_types: Column → type, the added columns included.
+        key: Columns of the key; empty if it is not among the columns.
+        strict: True if a column that has no place is an error; otherwise it is left out.
+    """
+
+    expected: Expected
+    all_types: Mapping[str, str]
+    key: tuple[str, ...]
+    strict: bool
+
+    @property
+    def documented(self) -> Documented:
+        """What the vendor documents."""
+        return self.expected.documented
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """Column → type of the file columns."""
+        return {name: kind for name, kind in self.all_types.items() if name not in ADDED}
+
+    @property
+    def names(self) -> Collection[str]:
+        """The file columns that have their place."""
+        return self.types
+
+    @property
+    def added(self) -> Collection[str]:
+        """The added columns that are wanted."""
+        return self.all_types.keys() & {*ADDED}
+
+    def extend(self, spooled: Spooled, columns: Sequence[str]) -> None:
+        """Refuse a file with a column that has no place; leave it out if not strict.
+
+        Raises:
+            FormatError: It has one.
+        """
+        if self.strict and (new := sorted(set(columns) - set(self.types))):
+            msg = f"{spooled.file}: it has columns that the query lacks: {', '.join(new)}"
+            raise FormatError(msg, _SCHEMA_HINT)
+
+    def add_misfits(self, file: ExportFile, misfits: Mapping[str, int]) -> None:
+        """Refuse values that do not fit where there is no place for them.
+
+        Raises:
+            FormatError: There are some.
+        """
+        for name, count in misfits.items():
+            if name + MISFIT_SUFFIX not in self.types:
+                kind = self.types[name]
+                be, have = ("is", "has") if count == 1 else ("are", "have")
+                found = f"{counted(count, 'value')} in {name} {be} not {kind}"
+                msg = f"{file}: {found}, and {have} no other place"
+                hint = f"add {name}{MISFIT_SUFFIX} string to the schema, or make {name} a string"
+                raise FormatError(msg, _MISFIT_HINT if self.strict else hint)
 
 
 @dataclass(frozen=True)
@@ -225,35 +270,38 @@ class Reading:
         source: What is read, and from where.
         types: Column → type of its values, in the order of *schema*.
         schema: The same columns, as Arrow has them.
-        strict: Whether a column that is not among them is an error.
+        strict: True if a column that is not among them is an error.
+        key: Columns of the key; empty if that is not known.
     """
 
     source: Source
     types: Mapping[str, str]
     schema: pa.Schema
     strict: bool
+    key: tuple[str, ...] = ()
 
-    def check_programs(self, programs: Collection[str]) -> None:
-        """Refuse files of several programs where nothing would tell them apart.
+    def check_accounts(self, accounts: Collection[str]) -> None:
+        """Refuse files of several accounts where nothing would tell them apart.
 
         Raises:
-            FormatError: They are, and the columns were found when there was one program.
+            FormatError: There are several, and the columns were found when there was one.
         """
-        tells = PROGRAM_ID in self.types or self.source.malformed
-        if self.strict and len(programs) > 1 and not tells:
-            msg = f"{self.source.stream}: there are files of a second program now"
-            raise FormatError(msg, "start the query anew, or read one by folder.program_id")
+        tells = ACCOUNT in self.types or self.source.malformed
+        if self.strict and len(accounts) > 1 and not tells:
+            vendor = self.source.vendor
+            msg = f"{self.source.stream}: there are files of a second {vendor.account} now"
+            raise FormatError(msg, f"start the query again{vendor.hints.accounts}")
 
     def batches(self, files: Sequence[ExportFile]) -> Iterator[pa.RecordBatch]:
-        """The rows of *files*, each file proven before its first one.
+        """The rows of *files*, each file verified before its first one.
 
         Raises:
-            ExportError: A file cannot be had, or not be read.
+            ExportError: A file cannot be fetched, or not be read.
         """
-        SECRECY.guard(secrets(self.source.config))
+        settings = self.source.settings
         keep_freed_memory()
-        transport = _transport(json.dumps(self.source.config))
-        spool = Spool.of(self.source.config)
+        transport = _transport(pickle.dumps((self.source.vendor, settings)))
+        spool = Spool.of(settings)
         for file in files:
             with closing(spool.download(transport, file)) as spooled:
                 for frame in self._frames(spooled):
@@ -262,57 +310,30 @@ class Reading:
     def _frames(self, spooled: Spooled) -> Iterator[pl.DataFrame]:
         """One file's rows, as text that fits the types."""
         source, file = self.source, spooled.file
-        diverts = source.malformed or source.config["malformed_rows"] == "divert"
-        names = {*self.types, *DOCUMENTED[source.stream].columns}
-        reader = spooled.reader(ADDED, names, block=2 * BLOCK, divert=diverts)
-        if words := clashes(reader.labels, reader.columns):
-            logger.warning("%s: only their order tells columns apart: %s", file, words)
         own = {name: kind for name, kind in self.types.items() if name not in ADDED}
-        if not source.malformed:
-            check_columns(file, reader.columns, Knowledge(own, DOCUMENTED[source.stream], ADDED))
-            self._check_columns(file, reader.columns)
-        diverted = 0
-        for part in parts(ahead(iter(reader)), str(file), skip=0, most=ROWS, full=True):
-            diverted += len(part.malformed)
-            frame, numbers = part.frame, part.numbers
+        documented = source.vendor.streams[source.stream].documented
+        expected = Expected({} if source.malformed else own, documented)
+        table = FixedTable(expected, self.types, self.key, self.strict)
+        if source.malformed:
+            table = FixedTable(expected, {}, (), strict=False)
+        options = ScanOptions(
+            block=2 * source.settings.tuning.block,
+            most=ROWS,
+            fill=True,
+            divert=source.malformed or source.settings.diverts,
+        )
+        stats = FileStats(file, self.key)
+        for rows in scan(spooled, table, options, stats):
+            frame = rows.frame
             if source.malformed:
-                rows = part.malformed
-                texts = {name: [getattr(row, name) for row in rows] for name in MALFORMED}
+                texts = {name: [getattr(row, name) for row in rows.malformed] for name in MALFORMED}
                 frame = pl.DataFrame(texts, dict.fromkeys(texts, pl.String))
-                numbers = pl.Series([row.number for row in rows], dtype=pl.Int64)
-            fitted = fit(frame, own, DOCUMENTED[source.stream])
-            self._check_misfits(file, fitted.misfits)
-            if len(numbers):
-                yield with_added(fitted.frame, file, numbers, self.types).select(*self.types)
-        if diverted and not source.malformed:
-            others = source.stream + MALFORMED_SUFFIX
-            told, them = counted(diverted, "row"), "it" if diverted == 1 else "them"
-            logger.warning("%s: %s cannot be read; %s has %s", file, told, others, them)
-
-    def _check_columns(self, file: ExportFile, columns: Collection[str]) -> None:
-        """Refuse a file with a column for which there is no place.
-
-        Raises:
-            FormatError: It has one.
-        """
-        if self.strict and (new := sorted(set(columns) - set(self.types))):
-            msg = f"{file}: it has columns that the query does not have: {', '.join(new)}"
-            raise FormatError(msg, _SCHEMA_HINT)
-
-    def _check_misfits(self, file: ExportFile, misfits: Mapping[str, int]) -> None:
-        """Refuse values that do not fit where there is no place for them.
-
-        Raises:
-            FormatError: There are some.
-        """
-        for name, count in misfits.items():
-            if name + MISFIT_SUFFIX not in self.types:
-                kind = self.types[name]
-                be, have = ("is", "has") if count == 1 else ("are", "have")
-                found = f"{counted(count, 'value')} of {name} {be} not {kind}"
-                msg = f"{file}: {found}, and {have} no other place"
-                hint = f"add {name}{MISFIT_SUFFIX} string to the schema, or have {name} as string"
-                raise FormatError(msg, _MISFIT_HINT if self.strict else hint)
+                numbers = pl.Series([row.number for row in rows.malformed], dtype=pl.Int64)
+                frame = with_added(frame, file, numbers, self.types)
+            if frame.height:
+                yield frame.select(*self.types)
+        if not source.malformed:
+            stats.log(logger, self.types, self.types)
 
     def _as_arrow(self, frame: pl.DataFrame, file: ExportFile) -> Iterator[pa.RecordBatch]:
         """Rows as the schema has them.
@@ -336,6 +357,9 @@ class Reading:
 
 
 @lru_cache(maxsize=1)
-def _transport(config: str) -> Transport:
-    """The transport of some settings, as JSON: what one process reads shares its token."""
-    return connect(json.loads(config))
+def _transport(pickled: bytes) -> Transport:
+    """The transport of a vendor and settings: what one process reads shares its token."""
+    vendor, settings = pickle.loads(pickled)  # noqa: S301 - our own
+    SECRECY.guard(list(settings.secrets))
+    transport: Transport = vendor.connect(settings)
+    return transport

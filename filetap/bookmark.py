@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from filetap.errors import StateError
-from filetap.files import STATE_HINT, format_time, parse_generation
+from filetap.files import STATE_HINT
+from filetap.times import format_time, parse_generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +35,6 @@ MEMBERS = (
 )
 AHEAD = timedelta(days=1)  # a clock, or a time zone, may be off by that much
 _UNKNOWN = datetime.min.replace(tzinfo=UTC)
-_RETENTION = timedelta(days=7)  # about as long as vendors keep files: no list explains more
 _OLD_VERSIONS = 1000  # versions remembered of listed files older than the lookback
 
 
@@ -220,7 +220,7 @@ class Bookmark:
                 self,
                 finished={file.key: file.generated_at for file in done},
                 closed_at=None,
-                owners={file.key: file.program for file in done if file.program},
+                owners={file.key: file.account for file in done if file.account},
                 historical=frozenset(file.key for file in done if file.historical),
                 versions={file.key: file.version for file in done if file.version},
             )
@@ -238,14 +238,15 @@ class Bookmark:
             partly_read=_continued(known, files),
             versions=_listed_versions(known, files) | versions,
             counted=self.counted | {file.key for file in counted},
-            owners={**self.owners, **{file.key: file.program for file in counted if file.program}},
+            owners={**self.owners, **{file.key: file.account for file in counted if file.account}},
         )
 
-    def gap(self, listed: Iterable[datetime]) -> tuple[datetime, datetime] | None:
-        """Between which times files seem to have expired unread.
+    def gap(self, listed: Iterable[datetime], kept: timedelta) -> tuple[datetime, datetime] | None:
+        """The times between which files seem to have expired unread.
 
         Args:
             listed: When the files were generated that are available now.
+            kept: How long files are available.
 
         Returns:
             The bookmark and the oldest file's time, when they are further apart, by half, than any
@@ -256,7 +257,7 @@ class Bookmark:
         if not times or self.generated_at is None or times[0] <= self.generated_at:
             return None
         known = times if len(times) > 1 else sorted({*self.finished.values()} - {_UNKNOWN})
-        cadence = max((b - a for a, b in pairwise(known)), default=_RETENTION)
+        cadence = max((b - a for a, b in pairwise(known)), default=kept)
         # Files are not always generated on the minute of an hour.
         late = times[0] - self.generated_at > 1.5 * cadence
         return (self.generated_at, times[0]) if late else None
@@ -371,7 +372,7 @@ class Bookmark:
             counted=(self.counted - {file.key}) & kept.keys(),
             owners={
                 key: owner
-                for key, owner in (*self.owners.items(), (file.key, file.program))
+                for key, owner in (*self.owners.items(), (file.key, file.account))
                 if owner and key in kept
             },
             unfinished=self.unfinished,
@@ -403,8 +404,8 @@ def _read_elsewhere(bookmark: Bookmark, files: Iterable[ExportFile]) -> list[Exp
         and file.key not in bookmark.finished
         and file.key not in in_part
         and file.generated_at not in unfinished
-        and _may_own(read.get((not file.version, file.generated_at)), file.program)
-        and not _may_own(seen.get((bool(file.version), file.generated_at)), file.program)
+        and _may_own(read.get((not file.version, file.generated_at)), file.account)
+        and not _may_own(seen.get((bool(file.version), file.generated_at)), file.account)
     ]
 
 

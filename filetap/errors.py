@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from filetap.redaction import SECRECY, printable
 
+STATE_HINT = "give the last STATE as it was written, or none"
+
 
 class ExportError(Exception):
     """An error with a way out; its text is one printable line and holds no secret.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from filetap.redaction import printable
@@ -13,47 +11,9 @@ from filetap.redaction import printable
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from filetap.download.checksum import Checksum
-
-STATE_HINT = "give the last STATE as it was written, or none"
-_HOURLY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})-([0-9]{2})")
-# Python's own reader takes any character for the T.
-_ISO_8601 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.,]+(?:Z|[+-][0-9:]+)?)?"
-    r"|[0-9]{8}(?:T[0-9.,]+(?:Z|[+-][0-9:]+)?)?"
-)
-
-
-def parse_generation(text: str) -> datetime:
-    """When a file was generated, from the text in a listing.
-
-    Firstup documents ``YYYY-MM-DD-HH`` by example and no time zone; UTC fits the samples.
-    ISO 8601 is accepted as well; without an offset it is UTC.
-
-    Returns:
-        An aware time in UTC.
-
-    Raises:
-        ValueError: The text is neither.
-    """
-    if match := _HOURLY.fullmatch(text):
-        year, month, day, hour = map(int, match.groups())
-        return datetime(year, month, day, hour, tzinfo=UTC)
-    if not _ISO_8601.fullmatch(text):
-        msg = f"{text!r} is not a time"
-        raise ValueError(msg)
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except OverflowError:
-        msg = f"{text!r} is outside the calendar"
-        raise ValueError(msg) from None
-
-
-def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC, to the second, or to the microsecond where there are any."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +31,7 @@ class ExportFile:
         historical: Whether it holds the past up to then, asked for at any time: it is never too
             late to be read, and moves no bookmark.
         version: Changes when the stored file changes; empty if not known.
-        program: The vendor's name for whose file it is; empty if not known.
+        account: The vendor's name for whose file it is; empty if not known.
         paths: Where it is stored in a folder's file system, and after that what stands beside it
             and may hold its checksum; empty for a file that is asked for by its id.
     """
@@ -83,7 +43,7 @@ class ExportFile:
     generated_at: datetime
     historical: bool = False
     version: str = ""
-    program: str = ""
+    account: str = ""
     paths: tuple[str, ...] = ()
 
     @property
@@ -125,8 +85,13 @@ class Body:
 class Transport(Protocol):
     """Where export files come from."""
 
-    def list_files(self, stream: str) -> Iterable[ExportFile]:
-        """The files that are available now, in any order."""
+    def list_files(self, stream: str, since: datetime | None = None) -> Iterable[ExportFile]:
+        """List the files that are available now, in any order.
+
+        Args:
+            stream: Name of the stream.
+            since: Files generated before it may be left out; None for all.
+        """
 
     def fetch(
         self, file: ExportFile, offset: int = 0, version: str = ""
@@ -137,12 +102,15 @@ class Transport(Protocol):
         """
 
     def stored_size(self, file: ExportFile) -> int | None:
-        """Bytes of the file as stored; None if that is not stated. Safe to call from threads."""
+        """The file's bytes as stored; None if that is not stated. Safe to call from threads."""
+
+    def describe(self) -> str:
+        """Where files come from, in a few words that hold no secret."""
 
     @property
-    def program_id(self) -> str | None:
-        """The program that the files belong to, once known, and if there is only one."""
+    def account(self) -> str | None:
+        """Whose files they are, once known, and if they are one account's."""
 
     @property
-    def programs(self) -> Collection[str]:
-        """The programs that the files belong to, where files say so."""
+    def accounts(self) -> Collection[str]:
+        """Everyone whose files they are, as far as files say so."""

@@ -21,8 +21,9 @@ from filetap.errors import (
     FormatError,
     TransportError,
 )
-from filetap.files import Body, ExportFile, parse_generation
+from filetap.files import Body, ExportFile
 from filetap.redaction import SECRECY, printable
+from filetap.times import parse_generation
 from filetap.transports.connection import bare_session
 from filetap.transports.http import (
     content_type,
@@ -33,14 +34,13 @@ from filetap.transports.http import (
     target_of,
     with_retries,
 )
-from tap_firstup_dde import delivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     import requests
 
-    from filetap.files import Transport
 
 # Firstup's developer portal, "Servers" and "Authentication methods".
 REGIONS = {
@@ -74,8 +74,7 @@ class Connection:
         client_secret: Its secret.
         scope: Sent with the token request unless empty.
         access_token: A ready token; empty to ask for tokens.
-        timeout: Seconds that one socket operation may take.
-        retries: How often one request is tried again.
+        region: The region that was chosen; empty if none was.
     """
 
     api_url: str
@@ -84,39 +83,11 @@ class Connection:
     client_secret: str = ""
     scope: str = ""
     access_token: str = ""
-    timeout: float = 60.0
-    retries: int = 5
+    region: str = ""
 
     def __repr__(self) -> str:
         """Without the secrets."""
         return f"Connection({self.api_url!r})"
-
-
-def connect(config: Mapping[str, Any]) -> Transport:
-    """Where the tap's settings have export files come from: the API, or a folder.
-
-    Args:
-        config: Settings, taken as validated.
-    """
-    return delivered.connect(config) if config.get("folder") else connect_to_api(config)
-
-
-def connect_to_api(config: Mapping[str, Any]) -> FirstupTransport:
-    """The API that the settings name; settings are taken as validated."""
-    api_url, auth_url = REGIONS[config.get("region") or "us1"]
-    return FirstupTransport(
-        Connection(
-            api_url=(config.get("api_url") or api_url).rstrip("/").removesuffix("/v2"),
-            auth_url=(config.get("auth_url") or auth_url).rstrip("/"),
-            # Secrets out of files often end with a line end.
-            client_id=(config.get("client_id") or "").rstrip("\r\n"),
-            client_secret=(config.get("client_secret") or "").rstrip("\r\n"),
-            scope=(config.get("scope") or "").strip(),
-            access_token=(config.get("access_token") or "").strip(),
-            timeout=float(config.get("request_timeout", 60)),
-            retries=int(config.get("max_retries", 5)),
-        )
-    )
 
 
 def is_token(text: str) -> bool:
@@ -155,9 +126,17 @@ class _Signed:
 class FirstupTransport:
     """Lists and fetches one program's export files through the API."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Nothing is asked before the first listing."""
+    def __init__(self, connection: Connection, timeout: float = 60.0, retries: int = 5) -> None:
+        """Nothing is requested before the first listing.
+
+        Args:
+            connection: How to reach the API.
+            timeout: Seconds that one socket operation may take.
+            retries: How often one request is repeated.
+        """
         self._to = connection
+        self._timeout = timeout
+        self._retries = retries
         self._api = bare_session()
         # Presigned URLs get a session of their own, which never carries the token.
         self._storage = bare_session()
@@ -168,12 +147,12 @@ class FirstupTransport:
         self._program_id: str | None = None
 
     @property
-    def program_id(self) -> str | None:
+    def account(self) -> str | None:
         """The program that the token belongs to, as the API's answers say."""
         return self._program_id
 
     @property
-    def programs(self) -> tuple[str, ...]:
+    def accounts(self) -> tuple[str, ...]:
         """The one program there is, once known."""
         return (self._program_id,) if self._program_id else ()
 
@@ -189,9 +168,13 @@ class FirstupTransport:
             AuthenticationError: The credentials were refused.
             TransportError: The authorisation server cannot be reached.
         """
-        with_retries(self._bearer, self._to.retries)
+        with_retries(self._bearer, self._retries)
 
-    def list_files(self, stream: str) -> list[ExportFile]:
+    def describe(self) -> str:
+        """The API's host."""
+        return urlsplit(self._to.api_url).hostname or ""
+
+    def list_files(self, stream: str, since: datetime | None = None) -> list[ExportFile]:  # noqa: ARG002 - the API lists everything
         """Every available file of *stream*, in the order of the answer, pages followed.
 
         Raises:
@@ -220,7 +203,7 @@ class FirstupTransport:
             items = _file_items(content, what, empty=first)
             files += [_listed(stream, item) for item in items]
             url = self._next_page(content, answer, url, (len(seen), len(files)), what)
-        return [replace(file, program=self._program_id or "") for file in files]
+        return [replace(file, account=self._program_id or "") for file in files]
 
     @contextmanager
     def fetch(self, file: ExportFile, offset: int = 0, version: str = "") -> Iterator[Body]:
@@ -241,7 +224,7 @@ class FirstupTransport:
                 version=version,
                 size=signed.size,
                 checksum=signed.checksum,
-                timeout=self._to.timeout,
+                timeout=self._timeout,
             ) as body:
                 yield body
         except ExpiredURLError:
@@ -293,14 +276,14 @@ class FirstupTransport:
                 follow=self._is_api,
                 auth=_Bearer(used),
                 headers={"Accept": "application/json"},
-                timeout=self._to.timeout,
+                timeout=self._timeout,
             )
 
-        answer = with_retries(ask, self._to.retries)
+        answer = with_retries(ask, self._retries)
         if answer.status_code == 401 and not self._to.access_token:
             if self._token == used:
                 self._token = ""
-            answer = with_retries(ask, self._to.retries)
+            answer = with_retries(ask, self._retries)
         _check(answer, what)
         # It is compared with states and stored in them: nothing secret, nothing unprintable.
         program = printable(SECRECY.scrub(answer.headers.get("X-Program-Id", "")))
@@ -330,7 +313,7 @@ class FirstupTransport:
             what,
             data=form,
             headers={"Accept": "application/json"},
-            timeout=self._to.timeout,
+            timeout=self._timeout,
         )
         if answer.status_code != 200:
             msg = f"{what}: {urlsplit(self._to.auth_url).hostname} answered {answer.status_code}"

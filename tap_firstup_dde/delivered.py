@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from posixpath import basename
+from typing import TYPE_CHECKING
 
 from filetap.transports.folder import FolderTransport
 from filetap.transports.folder_files import Named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from filetap.settings import Folder
 
 STREAMS = {"campaign": "campaigns", "user": "users", "activity": "activities"}
 _NAME = re.compile(
@@ -24,17 +25,9 @@ _NAME = re.compile(
 )
 
 
-def connect(config: Mapping[str, Any]) -> FolderTransport:
-    """The transport of the setting ``folder``; settings are taken as validated."""
-    folder = config["folder"]
-    return FolderTransport(
-        folder["url"],
-        folder.get("options") or {},
-        parse_name,
-        resembles=resembles_export,
-        program=str(folder.get("program_id") or ""),
-        retries=int(config.get("max_retries", 5)),
-    )
+def folder_transport(folder: Folder, retries: int) -> FolderTransport:
+    """The transport of a folder that Firstup delivers into."""
+    return FolderTransport(folder, parse_path, resembles=resembles_export, retries=retries)
 
 
 _RESEMBLING = re.compile(
@@ -42,16 +35,20 @@ _RESEMBLING = re.compile(
 )
 
 
-def resembles_export(name: str) -> bool:
-    """True if a file might be meant for an export, though its name is not one of an export.
+def resembles_export(path: str) -> bool:
+    """True if a file might be meant for an export, though its name is not an export's.
 
     It has a date and a type, but the date does not exist, or the name has something added.
     """
-    return bool(_RESEMBLING.fullmatch(name))
+    return bool(_RESEMBLING.fullmatch(basename(path)))
 
 
-def parse_name(name: str) -> Named | None:
-    """What a delivered file's name says; None for a name that is no delivered file's."""
+def parse_path(path: str) -> Named | None:
+    """What a delivered file's path says; None if it is not one of a delivered file.
+
+    Its name identifies it: a file that is moved into another folder stays the same.
+    """
+    name = basename(path)
     match = _NAME.fullmatch(name)
     if not match:
         return None
@@ -61,9 +58,10 @@ def parse_name(name: str) -> Named | None:
     except ValueError:
         return None
     return Named(
+        id=name,
         stream=STREAMS[match["type"]],
         generation=f"{moment:%Y-%m-%d-%H}",
         generated_at=moment,
         historical=match["export"] == "historical",
-        program=match["program"],
+        account=match["program"],
     )

@@ -51,16 +51,12 @@ from filetap.errors import (
     SettingsError,
     StateError,
 )
-from filetap.files import (
-    STATE_HINT,
-    ExportFile,
-    format_time,
-    parse_generation,
-)
+from filetap.files import STATE_HINT, ExportFile
 from filetap.people.inventory import utc_now
 from filetap.read.names import column_names
 from filetap.redaction import SECRECY
 from filetap.settings import SETTINGS, from_texts, secrets, shadowed
+from filetap.times import format_time, parse_generation
 from tap_firstup_dde.api import connect
 from tap_firstup_dde.vendor import KEYS, MALFORMED_SUFFIX
 

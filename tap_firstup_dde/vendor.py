@@ -1,106 +1,134 @@
-"""What Firstup documents about the columns of its export files.
-
-Source: Firstup's knowledge base, "Direct Data Export v2", File Metadata. It lists labels
-only (``User ID``); neither header rows nor types nor formats are documented. The names here
-are the labels in snake case; the types are what a column gets while it has no values.
-"""
+"""Firstup, as the engine needs to know it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-from filetap.columns.types import Documented
+from filetap.setting_checks import folder_of
+from filetap.setting_schema import SECRET, folder_setting, setting
+from filetap.settings import Folder
+from filetap.transports.http import is_secure
+from filetap.vendor import Hints, Vendor
+from tap_firstup_dde.api import GONE_HINT, REGIONS, Connection, FirstupTransport, is_token
+from tap_firstup_dde.delivered import folder_transport
+from tap_firstup_dde.documented import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-SOURCE_FILE = "_sdc_source_file"
-SOURCE_LINE = "_sdc_source_lineno"
-GENERATED_AT = "generated_at"
-PROGRAM_ID = "_sdc_program_id"
-ALWAYS_ADDED = (GENERATED_AT, SOURCE_FILE, SOURCE_LINE)
-ADDED = (*ALWAYS_ADDED, PROGRAM_ID)
-ROW_KEY = (SOURCE_FILE, SOURCE_LINE)
-MALFORMED = {"raw": "string", "reason": "string"}  # columns of a row that cannot be read
-MALFORMED_SUFFIX = "_malformed"
+    from filetap.files import Transport
+    from filetap.settings import Settings
 
-# Activities are raw events without an id of their own: equal rows can be two events.
-KEYS: Mapping[str, tuple[str, ...]] = {
-    "campaigns": ("campaign_id",),
-    "users": ("user_id",),
-    "activities": ROW_KEY,
-}
-
-_USERS = """
-user_id first_name last_name universal_identifier experience_status blocked_at studio_role
-last_visited_date account_created_date registered_date preferred_name
-profile_zip profile_job_title profile_birthdate attribute_company attribute_department
-attribute_job_description attribute_gender attribute_city attribute_state attribute_country
-attribute_region attribute_hire_date attribute_start_date attribute_language
-attribute_work_location attribute_timezone attribute_locale attribute_cost_center
-attribute_division attribute_manager attribute_employee_type attribute_business_unit
-""".split()
-_CAMPAIGNS = """
-campaign_name campaign_id publish_date archive_date publisher_user_id publisher_name
-author_user_id author_name content_version studio_url topic_id topic_name
-topic_subscriber_count initiatives is_featured is_shareable is_commentable is_translatable
-duration priority acknowledgeable author_alias_id author_alias_name publication_state
-source_type audiences content_type channels acknowledge_message resources for_you
-optimized_delivery automatic_retargeting subject_line preview
-""".split()
-_ACTIVITIES = """
-content_id content_name content_published_at user_id user_name likes shares bookmarks
-email_opens feed_clicks emails_delivered emails_clicks push_clicks impressions downloads
-poll_responses acknowledge_counts platform date assistant_delivered_count assistant_opens
-video_plays push_delivered link_clicks link_clicked opens clicks subject_line preview
-""".split()
-
-_YES_NO = frozenset(
-    """
-    is_featured is_shareable is_commentable is_translatable acknowledgeable for_you
-    optimized_delivery automatic_retargeting
-    """.split()
-)
-_COUNTS = frozenset(
-    """
-    topic_subscriber_count duration priority likes shares bookmarks email_opens feed_clicks
-    emails_delivered emails_clicks push_clicks impressions downloads poll_responses
-    acknowledge_counts assistant_delivered_count assistant_opens video_plays push_delivered
-    link_clicks opens clicks
-    """.split()
-)
-# Keys, codes and free text, which are text even where they look like something else.
-_TEXT = frozenset(
-    """
-    user_id campaign_id first_name last_name preferred_name universal_identifier user_name
-    campaign_name content_name publisher_name author_name author_alias_name topic_name
-    content_version profile_zip profile_job_title acknowledge_message subject_line preview
-    """.split()
-) | {
-    name
-    for name in _USERS
-    if name.startswith("attribute_") and name not in {"attribute_hire_date", "attribute_start_date"}
+_SETTINGS: Mapping[str, Any] = {
+    "region": setting(
+        "string",
+        "Region",
+        "Where the program lives; picks api_url and auth_url.",
+        default="us1",
+        enum=list(REGIONS),
+    ),
+    "api_url": setting(
+        "string",
+        "API URL",
+        "Base of the API, without /v2; overrides the region's.",
+        format="uri",
+    ),
+    "auth_url": setting(
+        "string",
+        "Authorisation URL",
+        "Base of the authorisation server; overrides the region's.",
+        format="uri",
+    ),
+    "client_id": setting("string", "Client ID", "OAuth client, from Firstup.", **SECRET),
+    "client_secret": setting("string", "Client secret", "Secret of the OAuth client.", **SECRET),
+    "scope": setting("string", "Scope", "Sent with the token request only when set."),
+    "access_token": setting(
+        "string", "Access token", "A ready token, instead of client credentials.", **SECRET
+    ),
+    "folder": folder_setting("program"),
 }
 
 
-def _documented_type(name: str) -> str:
-    """The type of a column while it has no values, by its name, in whichever stream."""
-    if name in _YES_NO:
-        return "boolean"
-    if name in _COUNTS:
-        return "integer"
-    if name == "date" or name.endswith(("_at", "_date")):
-        return "date-time"
-    return "string"
-
-
-DOCUMENTED: Mapping[str, Documented] = {
-    stream: Documented(
-        {name: _documented_type(name) for name in names}, _TEXT, _YES_NO, _documented_type
+def _source(config: Mapping[str, Any]) -> Folder | Connection:
+    """The folder that is set, or the API."""
+    if folder := folder_of(config, "program"):
+        return folder
+    api_url, auth_url = REGIONS[config.get("region") or "us1"]
+    return Connection(
+        api_url=(config.get("api_url") or api_url).rstrip("/").removesuffix("/v2"),
+        auth_url=(config.get("auth_url") or auth_url).rstrip("/"),
+        region=config.get("region") or "",
+        # Secrets out of files often end with a line end.
+        client_id=(config.get("client_id") or "").rstrip("\r\n"),
+        client_secret=(config.get("client_secret") or "").rstrip("\r\n"),
+        scope=(config.get("scope") or "").strip(),
+        access_token=(config.get("access_token") or "").strip(),
     )
-    for stream, names in (
-        ("campaigns", _CAMPAIGNS),
-        ("users", _USERS),
-        ("activities", _ACTIVITIES),
-    )
-}
+
+
+def _connect(settings: Settings) -> Transport:
+    """The transport of the API, or of a folder."""
+    if isinstance(settings.source, Folder):
+        return folder_transport(settings.source, settings.retries)
+    return FirstupTransport(settings.source, settings.timeout, settings.retries)
+
+
+def _faults(config: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with Firstup's own settings."""
+    has_client = config.get("client_id") and config.get("client_secret")
+    if not has_client and not config.get("access_token") and config.get("folder") is None:
+        yield (
+            "no credentials: set client_id and client_secret (or access_token) as Firstup gave "
+            "them, or folder to read delivered files"
+        )
+    if (token := config.get("access_token")) and not is_token(token.strip()):
+        yield "access_token holds blanks or characters that no token has"
+    for name in ("api_url", "auth_url"):
+        url = config.get(name)
+        if url and not is_secure(url):
+            yield f"{name} is not an https URL (http is for loopback hosts only)"
+        if set(url or "") & set("@?#"):
+            yield (
+                f"{name} may hold no login, query or fragment; the credentials have settings of "
+                "their own"
+            )
+
+
+def _shadowed(config: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that are set and have no effect → the one that is used instead."""
+    found = {}
+    if config.get("access_token"):
+        found = dict.fromkeys(("client_id", "client_secret"), "access_token")
+    if config.get("folder"):
+        found = dict.fromkeys(("client_id", "client_secret", "access_token"), "folder")
+    return {name: winner for name, winner in found.items() if config.get(name)}
+
+
+FIRSTUP = Vendor(
+    name="Firstup",
+    program="tap-firstup-dde",
+    tool="firstup-dde",
+    streams=STREAMS,
+    settings=_SETTINGS,
+    source=_source,
+    connect=_connect,
+    faults=_faults,
+    shadowed=_shadowed,
+    hints=Hints(
+        gone=GONE_HINT,
+        gap=(
+            "a historical export in Creator Studio, which reaches 24 months back, fills such a "
+            "gap, and a run every few hours leaves none"
+        ),
+        empty=(
+            "in Creator Studio, Configure > Insights > Recurring Data Connections must be set "
+            "up; files appear after the first scheduled run that has data"
+        ),
+        old="see in Creator Studio whether exports still run",
+        accounts="; folder.program_id reads one only",
+    ),
+    account="program",
+    # Firstup's knowledge base, "Direct Data Export": how long files can be downloaded.
+    retention=timedelta(days=7),
+)

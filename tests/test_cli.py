@@ -21,8 +21,8 @@ import pytest
 from click.testing import CliRunner
 
 from filetap.bookmark import Bookmark
-from filetap.files import format_time
 from filetap.people.cli import STREAMS, main
+from filetap.times import format_time
 from tap_firstup_dde.vendor import KEYS
 from tests.singer import run, settings, write
 

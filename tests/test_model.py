@@ -35,9 +35,9 @@ from hypothesis.stateful import (
 )
 
 from filetap.errors import ExportError
-from filetap.files import parse_generation
 from filetap.redaction import SECRECY
 from filetap.singer import stream as streams
+from filetap.times import parse_generation
 from filetap.transports import http
 from tap_firstup_dde.sample_data import INTERVAL
 from tap_firstup_dde.tap import TapFirstupDDE

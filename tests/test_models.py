@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from filetap.bookmark import Bookmark, PartlyRead
 from filetap.errors import StateError
-from filetap.files import ExportFile, format_time, parse_generation
+from filetap.files import ExportFile
+from filetap.times import format_time, parse_generation
 
 DAY = timedelta(days=1)
 LOOKBACK = 14 * DAY

@@ -1,116 +1,153 @@
-"""A stream's columns before a SCHEMA goes out: which types they have, and which are the key."""
+"""A stream's columns before they are emitted: their types, and which of them are the key."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from filetap.columns.sample import Knowledge
-from filetap.columns.types import MISFIT_SUFFIX, TYPES, infer, json_schema, type_of
-from filetap.errors import StateError
-from filetap.files import STATE_HINT, format_time
-from filetap.read.names import column_names
-from tap_firstup_dde.vendor import (
-    ADDED,
-    DOCUMENTED,
-    GENERATED_AT,
-    KEYS,
-    PROGRAM_ID,
-    ROW_KEY,
-    SOURCE_FILE,
-    SOURCE_LINE,
-)
+from filetap.columns.added import ADDED, ROW_KEY
+from filetap.columns.sample import Expected, Sample
+from filetap.columns.types import MISFIT_SUFFIX, TYPES, infer, type_of
+from filetap.errors import STATE_HINT, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from filetap.columns.sample import Look
-    from filetap.files import ExportFile
+    from filetap.settings import Settings
+    from filetap.vendor import StreamSpec
 
-ADDED_SCHEMA: Mapping[str, dict[str, Any]] = {
-    GENERATED_AT: {
-        "type": ["string", "null"],
-        "format": "date-time",
-        "description": "When Firstup generated the file (UTC)",
-    },
-    SOURCE_FILE: {
-        "type": ["string", "null"],
-        "description": "Generation, name and key of the file",
-    },
-    SOURCE_LINE: {"type": ["integer", "null"], "description": "Row number in the file, from 1"},
-    PROGRAM_ID: {
-        "type": ["string", "null"],
-        "description": "Whose file it is, where a folder has those of several programs",
-    },
-}
-ADDED_TYPES = {SOURCE_LINE: "integer"}
-# What a discovered catalog says of a column without values, so that a run may still infer its type.
+# Marks a column without values in a discovered catalog, so that a run still infers its type.
 ASSUMED = "No value was seen: the type is assumed"
 
 
-def own_types(config: Mapping[str, Any], stream: str) -> dict[str, str]:
-    """Column → type, as the setting ``column_types`` has it; labels may be as the CSV has them."""
-    types = (config.get("column_types") or {}).get(stream, {})
-    return {column_names([label])[0]: kind for label, kind in types.items()}
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns that a stream's records have.
 
+    Attributes:
+        types: Column → type.
+        key: Columns of the key.
+        assumed: Columns whose type no value has shown.
+        warnings: What is odd about them.
+    """
 
-def own_keys(config: Mapping[str, Any], stream: str) -> tuple[str, ...]:
-    """The columns that the setting ``primary_keys`` has for a stream; none if it has none."""
-    labels = (config.get("primary_keys") or {}).get(stream) or ()
-    names = (label if label in ADDED else column_names([label])[0] for label in labels)
-    return tuple(dict.fromkeys(names))
+    types: Mapping[str, str]
+    key: tuple[str, ...]
+    assumed: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the types of a stream's columns come from.
+class Known:
+    """Everything that is known about a stream's columns without reading a file.
 
     Attributes:
-        stream: Name of the stream.
-        settings: Column → type, as ``column_types`` has it.
-        pinned: Column → type of the columns that have gone out.
-        catalog: Column → type, as the input catalog has it; empty where it has none.
-        keys: Columns of the stream's key.
-        assumed: Columns that the input catalog has, and whose types discovery assumed.
+        spec: What the vendor documents.
+        key: Columns of the key as far as it is known.
+        own_types: Column → type, as the setting ``column_types`` has it.
+        own_key: The key, as the setting ``primary_keys`` has it; empty if it has none.
+        pinned: Column → type of the columns that were emitted.
+        pinned_key: The key that records were emitted with; empty if none were.
+        catalog: Column → type, as the input catalog has it; an empty type where it has none.
+        catalog_key: The key, as the input catalog has it.
+        assumed: Columns of the input catalog whose types discovery assumed.
+        maps: Stream maps.
     """
 
-    stream: str
-    settings: Mapping[str, str]
-    pinned: Mapping[str, str]
-    catalog: Mapping[str, str]
-    keys: Sequence[str]
+    spec: StreamSpec
+    key: tuple[str, ...]
+    own_types: Mapping[str, str] = field(default_factory=dict)
+    own_key: tuple[str, ...] = ()
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    pinned_key: tuple[str, ...] = ()
+    catalog: Mapping[str, str] = field(default_factory=dict)
+    catalog_key: tuple[str, ...] = ()
     assumed: Sequence[str] = ()
+    maps: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, spec: StreamSpec, settings: Settings, state: Mapping[str, Any]) -> Known:
+        """What vendor, settings and a stream's part of the state say.
+
+        Raises:
+            StateError: The state's types or key cannot be read.
+        """
+        own_key = settings.keys.get(spec.name, ())
+        known = cls(
+            spec,
+            own_key or spec.key,
+            own_types=settings.types.get(spec.name, {}),
+            own_key=own_key,
+            maps=settings.maps,
+        )
+        return known.with_state(state)
+
+    def with_state(self, state: Mapping[str, Any]) -> Known:
+        """The same with what a stream's part of the state says was emitted.
+
+        Raises:
+            StateError: The state's types or key cannot be read.
+        """
+        return replace(
+            self,
+            pinned=pinned_types(state, self.spec.name),
+            pinned_key=pinned_key(state, self.spec),
+        )
+
+    def with_catalog(self, schema: Mapping[str, Any] | None, key: Sequence[str]) -> Known:
+        """The same with an input catalog's schema and key."""
+        return replace(
+            self,
+            key=self.own_key or tuple(key) or self.spec.key,
+            catalog=catalog_types(schema),
+            catalog_key=tuple(key),
+            assumed=assumed_columns(schema),
+        )
 
     @property
     def before(self) -> dict[str, str]:
-        """Column → type of the columns that are known without a look at a file."""
+        """Column → type of the columns that are known without a sample."""
         return {**dict.fromkeys(self.assumed, ""), **self.catalog, **self.pinned}
 
     @property
     def settled(self) -> dict[str, str]:
         """Column → type, as settings, state and catalog have it; the first wins.
 
-        A key is text, unless it has gone out as something else.
+        A key is text, unless it was emitted as something else.
         """
-        keys = {*KEYS[self.stream], *self.keys} - {*ADDED}
+        keys = {*self.spec.key, *self.key} - {*ADDED}
         text = {key: "string" for key in keys if self.pinned.get(key, "string") == "string"}
         typed = {name: kind for name, kind in self.before.items() if kind}
-        return {**typed, **self.settings, **text}
+        return {**typed, **self.own_types, **text}
 
     @property
-    def known(self) -> Knowledge:
-        """What needs no look."""
-        return Knowledge(self.settled, DOCUMENTED[self.stream], ADDED, self.before)
+    def expected(self) -> Expected:
+        """What files are expected to hold."""
+        return Expected(self.settled, self.spec.documented, self.before)
 
-    def types(self, seen: Look) -> tuple[dict[str, str], list[str]]:
-        """Column → type of every column that is known or *seen*, and what to say of them."""
-        documented, settled = DOCUMENTED[self.stream], self.settled
-        base = self.before
-        if not base and not seen.columns:
+    def resolve(self, sample: Sample) -> Columns:
+        """The columns that are known or were sampled, with their types and the key."""
+        name, maps = self.spec.name, self.maps
+        types, warnings = self._types(sample)
+        types |= dict.fromkeys(mapped_misfits(types, name, maps), "string")
+        types = {c: kind for c, kind in types.items() if not is_mapped_away(c, name, maps)}
+        key, doubts = self._choose_key(types, sample.shared)
+        types |= {column: "string" for column in key if column not in {*types, *ADDED}}
+        shown = {*self.settled, *self.spec.documented.text, *sample.evidence.valued}
+        return Columns(types, key, frozenset(types.keys() - shown), (*warnings, *doubts))
+
+    def certain(self, columns: Columns) -> Columns:
+        """Only columns whose type no file can change; used when there is none to infer from."""
+        names = self.spec.documented.text | set(columns.key)
+        types = {name: kind for name, kind in columns.types.items() if name in names}
+        return replace(columns, types=types)
+
+    def _types(self, sample: Sample) -> tuple[dict[str, str], list[str]]:
+        """Column → type, and what to warn about."""
+        documented, settled, base = self.spec.documented, self.settled, self.before
+        if not base and not sample.columns:
             base = dict(documented.columns)
         types: dict[str, str] = {}
         warnings = []
@@ -119,128 +156,51 @@ class Sources:
                 f"the catalog has a schema without a type for {', '.join(untyped)}; the type that "
                 "was emitted before is kept, else it is inferred"
             )
-        for name in dict.fromkeys([*base, *seen.columns]):
-            kind = types[name] = settled.get(name) or infer(name, seen.evidence, documented)
-            gone_out = self.pinned.get(name, kind)
-            if self.settings.get(name, kind) != kind:
+        for name in dict.fromkeys([*base, *sample.columns]):
+            kind = types[name] = settled.get(name) or infer(name, sample.evidence, documented)
+            emitted = self.pinned.get(name, kind)
+            if self.own_types.get(name, kind) != kind:
                 warnings.append(f"{name} is a key and stays a string")
-            elif name in self.settings and kind != gone_out:
+            elif name in self.own_types and kind != emitted:
                 warnings.append(
-                    f"column_types makes {name} {kind}; it has gone out as {gone_out}, and "
-                    "loaders may refuse"
+                    f"column_types makes {name} {kind}; it was emitted as {emitted}, and loaders "
+                    "may refuse the change"
                 )
-        if seen.columns and (absent := sorted(set(self.settings) - set(types))):
-            warnings.append(f"column_types names columns that are not there: {', '.join(absent)}")
-        types |= {name + MISFIT_SUFFIX: "string" for name in sorted(seen.misfits & set(types))}
+        if sample.columns and (absent := sorted(set(self.own_types) - set(types))):
+            warnings.append(f"column_types names columns that do not exist: {', '.join(absent)}")
+        types |= {name + MISFIT_SUFFIX: "string" for name in sorted(sample.misfits & set(types))}
         return types, warnings
 
-
-def certain(types: Mapping[str, str], stream: str, keys: Collection[str]) -> dict[str, str]:
-    """The columns that no file can gainsay, where there is none to learn types from."""
-    names = DOCUMENTED[stream].text | set(keys)
-    return {name: kind for name, kind in types.items() if name in names}
-
-
-def pinned_types(state: Mapping[str, Any], stream: str) -> dict[str, str]:
-    """Column → type of the columns that have gone out, as a stream's state has it.
-
-    Raises:
-        StateError: The state holds types that do not exist.
-    """
-    types = state.get("types") or {}
-    if not isinstance(types, dict) or not all(kind in TYPES for kind in types.values()):
-        msg = f"{stream}: the state's types cannot be read"
-        raise StateError(msg, STATE_HINT)
-    return {name: _own_type(name, kind) for name, kind in types.items() if name not in ADDED}
-
-
-def pinned_key(state: Mapping[str, Any], stream: str) -> tuple[str, ...]:
-    """The key that records were emitted with; empty if none were, or it is not known.
-
-    A state of an earlier version names no key: then it is the usual one, where its columns
-    have been emitted as text.
-
-    Raises:
-        StateError: The state holds a key that is not a list of names.
-    """
-    key = state.get("key")
-    if key is None:
-        types, usual = pinned_types(state, stream), KEYS[stream]
-        if not types or not set(usual) - {*ADDED} <= {*types}:
-            return ()
-        return usual if all(types.get(name, "string") == "string" for name in usual) else ()
-    if not isinstance(key, list) or not all(isinstance(name, str) for name in key):
-        msg = f"{stream}: the state's key cannot be read"
-        raise StateError(msg, STATE_HINT)
-    return tuple(key)
-
-
-def _own_type(name: str, kind: str) -> str:
-    """The type of a column; of a misfit column always text: it holds what fits no other."""
-    return "string" if name.endswith(MISFIT_SUFFIX) else kind
-
-
-def catalog_types(schema: Mapping[str, Any] | None) -> dict[str, str]:
-    """Column → type of the columns that an input catalog's schema has; empty for no type."""
-    properties = (schema or {}).get("properties") or {}
-    return {
-        name: _own_type(name, type_of(column))
-        for name, column in properties.items()
-        if name not in ADDED and column.get("description") != ASSUMED
-    }
-
-
-def assumed_columns(schema: Mapping[str, Any] | None) -> list[str]:
-    """The columns of an input catalog whose types discovery assumed, having seen no value."""
-    properties = (schema or {}).get("properties") or {}
-    return [name for name, column in properties.items() if column.get("description") == ASSUMED]
-
-
-@dataclass(frozen=True, slots=True)
-class KeySources:
-    """Where a stream's key comes from; the first one that is not empty wins.
-
-    Attributes:
-        settings: The columns that ``primary_keys`` names.
-        pinned: The columns that records were emitted with.
-        catalog: The columns that the input catalog names.
-        usual: The columns that the stream has by default.
-    """
-
-    settings: tuple[str, ...]
-    pinned: tuple[str, ...]
-    catalog: tuple[str, ...]
-    usual: tuple[str, ...]
-
-    def choose(
+    def _choose_key(
         self, types: Mapping[str, str], shared: Collection[str] | None
     ) -> tuple[tuple[str, ...], list[str]]:
         """The key's columns, and what to warn about.
 
-        A key that records were emitted with is kept, whatever files or a catalog have; before
-        that, the row's place is the key where a row might have none.
+        The first that is not empty wins: settings, emitted before, catalog, vendor. A key that
+        records were emitted with is kept, whatever files or a catalog have; before that, the
+        row's place is the key where a row might have none.
 
         Args:
             types: Column → type.
             shared: Columns that every file has; None if that is not known.
         """
         place, warnings = ", ".join(ROW_KEY), []
-        key = self.settings or self.pinned or self.catalog or self.usual
-        if self.settings and self.pinned and set(self.settings) != set(self.pinned):
+        own, pinned, catalog, usual = self.own_key, self.pinned_key, self.catalog_key, self.spec.key
+        key = own or pinned or catalog or usual
+        if own and pinned and set(own) != set(pinned):
             warnings.append(
-                f"primary_keys makes the key {', '.join(key)}; it was {', '.join(self.pinned)}, "
-                "and loaders may refuse"
+                f"primary_keys makes the key {', '.join(key)}; it was {', '.join(pinned)}, "
+                "and loaders may refuse the change"
             )
-        elif self.pinned and not self.settings:
-            if self.catalog and set(self.catalog) != set(self.pinned):
+        elif pinned and not own:
+            if catalog and set(catalog) != set(pinned):
                 warnings.append(
-                    f"the catalog's key is {', '.join(self.catalog)}; the key stays "
-                    f"{', '.join(self.pinned)}, with which records were emitted"
+                    f"the catalog's key is {', '.join(catalog)}; the key stays "
+                    f"{', '.join(pinned)}, with which records were emitted"
                 )
-            return self.pinned, warnings
-        if key == self.catalog and key == ROW_KEY != self.usual:
-            usual = ", ".join(self.usual)
-            warnings.append(f"the key is {place}, as the catalog has it, not {usual}")
+            return pinned, warnings
+        if key == catalog and key == ROW_KEY != usual:
+            warnings.append(f"the key is {place}, as in the catalog, not {', '.join(usual)}")
         for fault in key_faults(key, types, shared):
             warnings.append(
                 f"the key column {fault}; the key is {place} instead (primary_keys changes it)"
@@ -267,6 +227,61 @@ def key_faults(
     return [f"{', '.join(sorted(names))} {fault}" for fault, names in faults.items() if names]
 
 
+def pinned_types(state: Mapping[str, Any], stream: str) -> dict[str, str]:
+    """Column → type of the columns that were emitted, from a stream's part of the state.
+
+    Raises:
+        StateError: The state holds types that do not exist.
+    """
+    types = state.get("types") or {}
+    if not isinstance(types, dict) or not all(kind in TYPES for kind in types.values()):
+        msg = f"{stream}: the state's types cannot be read"
+        raise StateError(msg, STATE_HINT)
+    return {name: _own_type(name, kind) for name, kind in types.items() if name not in ADDED}
+
+
+def pinned_key(state: Mapping[str, Any], spec: StreamSpec) -> tuple[str, ...]:
+    """The key that records were emitted with; empty if none were, or it is not known.
+
+    A state of an earlier version names no key: then it is the usual one, where its columns
+    were emitted as text.
+
+    Raises:
+        StateError: The state holds a key that is not a list of names.
+    """
+    key = state.get("key")
+    if key is None:
+        types, usual = pinned_types(state, spec.name), spec.key
+        if not types or not set(usual) - {*ADDED} <= {*types}:
+            return ()
+        return usual if all(types.get(name, "string") == "string" for name in usual) else ()
+    if not isinstance(key, list) or not all(isinstance(name, str) for name in key):
+        msg = f"{spec.name}: the state's key cannot be read"
+        raise StateError(msg, STATE_HINT)
+    return tuple(key)
+
+
+def _own_type(name: str, kind: str) -> str:
+    """The type of a column; a misfit column is always text: it holds what fits no other type."""
+    return "string" if name.endswith(MISFIT_SUFFIX) else kind
+
+
+def catalog_types(schema: Mapping[str, Any] | None) -> dict[str, str]:
+    """Column → type of the columns of an input catalog's schema; empty where it has no type."""
+    properties = (schema or {}).get("properties") or {}
+    return {
+        name: _own_type(name, type_of(column))
+        for name, column in properties.items()
+        if name not in ADDED and column.get("description") != ASSUMED
+    }
+
+
+def assumed_columns(schema: Mapping[str, Any] | None) -> list[str]:
+    """The columns of an input catalog whose types discovery assumed, having seen no value."""
+    properties = (schema or {}).get("properties") or {}
+    return [name for name, column in properties.items() if column.get("description") == ASSUMED]
+
+
 def is_mapped_away(name: str, stream: str, maps: Mapping[str, Any]) -> bool:
     """True if a stream map changes or drops the base column: its misfits must not leak.
 
@@ -288,7 +303,7 @@ def mapped_misfits(types: Collection[str], stream: str, maps: Mapping[str, Any])
 
 
 def _maps_of(stream: str, maps: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The stream maps of one stream, those that make another one of it included."""
+    """The stream maps of one stream, including those that make another stream of it."""
     return [
         members
         for pattern, members in maps.items()
@@ -301,25 +316,3 @@ def _names_in(members: Mapping[str, Any]) -> set[str]:
     """The words of a stream map that may be columns: its members, and what expressions name."""
     expressions = " ".join(text for text in members.values() if isinstance(text, str))
     return {*members, *re.findall(r"\w+", expressions)}
-
-
-def with_added(
-    frame: pl.DataFrame, file: ExportFile, numbers: pl.Series, names: Collection[str]
-) -> pl.DataFrame:
-    """*frame* with the columns among *names* that say where its rows are from, as text."""
-    values = {
-        GENERATED_AT: pl.repeat(format_time(file.generated_at), len(numbers), eager=True),
-        SOURCE_FILE: pl.repeat(file.source, len(numbers), eager=True),
-        SOURCE_LINE: numbers.cast(pl.String),
-        PROGRAM_ID: pl.repeat(file.program or None, len(numbers), dtype=pl.String, eager=True),
-    }
-    added = [value.alias(name) for name, value in values.items() if name in names]
-    # A frame without columns has no rows either.
-    return frame.with_columns(added) if frame.width else pl.DataFrame(added)
-
-
-def record_schema(types: Mapping[str, str], added: Collection[str]) -> dict[str, Any]:
-    """The JSON Schema of a record with these columns and these added ones."""
-    properties = {name: json_schema(kind) for name, kind in types.items()}
-    properties |= {name: dict(ADDED_SCHEMA[name]) for name in added}
-    return {"type": "object", "properties": properties}

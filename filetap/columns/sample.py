@@ -1,4 +1,4 @@
-"""A look at pending files before the first SCHEMA: which columns, which types they allow."""
+"""Samples of files before the first SCHEMA: their columns, and the types these allow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from filetap.columns.added import ADDED
 from filetap.columns.types import (
     MISFIT_SUFFIX,
     NO_EVIDENCE,
@@ -14,7 +15,6 @@ from filetap.columns.types import (
     observe,
 )
 from filetap.download.pack import Pack
-from filetap.download.spool import HEAD
 from filetap.errors import ExportError, FormatError, IntegrityError
 
 if TYPE_CHECKING:
@@ -23,23 +23,21 @@ if TYPE_CHECKING:
     from filetap.columns.types import Documented
     from filetap.download.spool import Spool, Spooled
     from filetap.files import ExportFile, Transport
+    from filetap.settings import Tuning
 
-LOOK_WHOLE = 4 << 20  # bytes as stored; of larger files a look reads the beginning only
-LOOK_KEPT = 256 << 20  # bytes as stored that a look keeps on disk until their turn comes
-LOOK_ROWS = 16 << 20  # bytes of rows, as text in memory, that a look reads of a large archive
-_ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook: its contents are listed at its end
+_ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook, whose contents are listed at its end
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What files were seen to hold.
+class Sample:
+    """What some files were found to hold.
 
     Attributes:
         columns: All columns, in order of first sight.
         shared: Columns that every file with rows has; None while no file had any.
-        evidence: Of the columns whose type is open.
+        evidence: About the columns whose type is open.
         misfits: Columns with a value that does not fit the type they have.
     """
 
@@ -48,10 +46,10 @@ class Look:
     evidence: Evidence = NO_EVIDENCE
     misfits: frozenset[str] = frozenset()
 
-    def __or__(self, other: Look) -> Look:
-        """What both hold together."""
+    def __or__(self, other: Sample) -> Sample:
+        """Both together."""
         known = [shared for shared in (self.shared, other.shared) if shared is not None]
-        return Look(
+        return Sample(
             tuple(dict.fromkeys([*self.columns, *other.columns])),
             frozenset.intersection(*known) if known else None,
             self.evidence | other.evidence,
@@ -60,19 +58,17 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What is known of a stream's columns before a look.
+class Expected:
+    """What a stream's files are expected to hold.
 
     Attributes:
         settled: Column → type, of those whose type is fixed.
-        documented: What the vendor says.
-        reserved: Names that the files' own columns may not take.
+        documented: What the vendor documents.
         before: Columns that earlier files, or a catalog, had.
     """
 
     settled: Mapping[str, str]
     documented: Documented
-    reserved: Collection[str]
     before: Collection[str] = ()
 
     @property
@@ -81,43 +77,45 @@ class Knowledge:
         return frozenset((*self.settled, *self.before, *self.documented.columns))
 
 
-def look_at(
+def sample_files(
     files: Sequence[ExportFile],
     transport: Transport,
     spool: Spool,
-    known: Knowledge,
+    expected: Expected,
+    tuning: Tuning,
     *,
     whole_first: bool,
-) -> tuple[Look, Pack]:
-    """Read files before their turn: small ones whole, of large ones the beginning.
+) -> tuple[Sample, Pack]:
+    """Sample files before they are read: small ones whole, of large ones the beginning.
 
     Args:
         files: In the order in which they will be read.
         transport: Where they come from.
-        spool: Where they are kept.
-        known: What needs no look.
-        whole_first: True if the first file, whose turn is next, comes whole if it is large.
+        spool: Downloads them.
+        expected: What needs no sample.
+        tuning: How much is sampled, and kept.
+        whole_first: True to download the first file, which is read next, whole even if large.
 
     Returns:
-        What they hold, and the downloads that wait until their turn comes, proven: at most
-        `LOOK_KEPT` bytes beside the first one.
+        What they hold, and the verified downloads that wait to be read: at most ``tuning.kept``
+        bytes beside the first one.
 
     Raises:
-        ExportError: Not even the first file can be read. A later one's error waits for its
-            turn, so that the files before it are emitted.
+        ExportError: Not even the first file can be read. A later file's error is raised when
+            that file is read, so that the files before it are emitted.
     """
-    seen = Look()
+    found = Sample()
     kept = Pack(spool.folder)
     for position, file in enumerate(files):
         first = whole_first and position == 0
-        room = LOOK_KEPT - kept.size
+        room = tuning.kept - kept.size
         try:
-            spooled = spool.download(transport, file, None if first else min(LOOK_WHOLE, room))
+            spooled = spool.download(transport, file, None if first else min(tuning.whole, room))
             if not spooled.whole and _is_archive(spooled):
                 spooled.close()
                 spooled = spool.download(transport, file)
             try:
-                seen |= look_into(spooled, known)
+                found |= sample(spooled, expected, tuning)
             finally:
                 if first:
                     kept.hold(file, spooled)
@@ -131,9 +129,9 @@ def look_at(
                 raise
             if isinstance(error, IntegrityError):
                 kept.hold(file, error)
-            logger.debug("%s: not looked into: %s", file, error)
+            logger.debug("%s: not sampled: %s", file, error)
             break
-    return seen, kept
+    return found, kept
 
 
 def _is_archive(spooled: Spooled) -> bool:
@@ -142,22 +140,22 @@ def _is_archive(spooled: Spooled) -> bool:
     return spooled.stored.read(len(_ARCHIVE)) == _ARCHIVE
 
 
-def look_into(spooled: Spooled, known: Knowledge) -> Look:
-    """What one file holds: every value of a small one, the first rows of a large one.
+def sample(spooled: Spooled, expected: Expected, tuning: Tuning) -> Sample:
+    """One file's sample: every value of a small one, the first rows of a large one.
 
-    A file without rows that can be read has nothing to say: neither columns nor types.
+    A file without rows decides neither columns nor types: its sample is empty.
 
     Raises:
         FormatError: The header row, or a row longer than any may be, cannot be read, or the
             file is not an export of the stream.
     """
-    large = spooled.size > LOOK_WHOLE
+    large = spooled.size > tuning.whole
     archive = large and _is_archive(spooled)
-    most = min(HEAD, LOOK_WHOLE) if large and not archive else None
-    # A row that cannot be read says nothing of types; whether it is an error shows in its turn.
-    reader = spooled.reader(known.reserved, known.names, divert=True, most=most)
-    check_columns(spooled.file, reader.columns, known)
-    settled, documented = known.settled, known.documented
+    most = min(tuning.head, tuning.whole) if large and not archive else None
+    # Malformed rows do not affect types; they are reported when the file is read.
+    reader = spooled.reader(ADDED, expected.names, divert=True, most=most)
+    check_columns(spooled.file, reader.columns, expected)
+    settled, documented = expected.settled, expected.documented
     unknown = [c for c in reader.columns if c not in settled and c not in documented.text]
     typed = {c: kind for c, kind in settled.items() if f"{c}{MISFIT_SUFFIX}" not in settled}
     evidence, misfits = NO_EVIDENCE, frozenset[str]()
@@ -167,24 +165,24 @@ def look_into(spooled: Spooled, known: Knowledge) -> Look:
         misfits |= misfitting(batch.frame, typed, documented)
         rows += batch.frame.height
         size += int(batch.frame.estimated_size())
-        if archive and size >= LOOK_ROWS:
+        if archive and size >= tuning.unpacked:
             break
     if not rows:
-        return Look()
+        return Sample()
     columns = tuple(reader.columns)
-    return Look(columns, frozenset(columns), evidence, misfits)
+    return Sample(columns, frozenset(columns), evidence, misfits)
 
 
-def check_columns(file: ExportFile, columns: Sequence[str], known: Knowledge) -> None:
-    """Refuse a file that is not an export of its stream: a text, a page, something else's data.
+def check_columns(file: ExportFile, columns: Sequence[str], expected: Expected) -> None:
+    """Refuse a file that is not an export of its stream: a text, a page, other data.
 
     Raises:
-        FormatError: It has columns, and none of them is one that the stream is known to have.
+        FormatError: It has columns, and the stream is not known to have any of them.
     """
-    if columns and not known.names & set(columns):
-        shown = ", ".join(columns[:5])[:80] + (", …" if len(columns) > 5 else "")
+    if columns and not expected.names & set(columns):
+        listed = ", ".join(columns[:5])[:80] + (", …" if len(columns) > 5 else "")
         msg = (
             f"{file}: the file is not an export of {file.stream}: none of its columns is one that "
-            f"the stream documents or has had ({shown})"
+            f"the stream documents or has had ({listed})"
         )
         raise FormatError(msg, "look at the file; column_types can name a column that it has")

@@ -8,8 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from os import SEEK_END
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from filetap.download.checksum import CRC64NVME
 from filetap.download.gunzip import PIECE, Gunzip, decompress
@@ -26,13 +25,13 @@ from filetap.transports.http import delay
 from filetap.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable
+    from pathlib import Path
 
     from filetap.download.checksum import Checksum, Hasher
     from filetap.files import Body, ExportFile, Transport
     from filetap.read.detect import Reader
-
-HEAD = 1 << 20  # bytes of a large file that a look reads
+    from filetap.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -110,20 +109,21 @@ class Spool:
     Attributes:
         folder: Existing folder; None for the system's temporary one.
         retries: How often one request is tried again; bytes that arrive start the count anew.
+        head: Bytes that are fetched of a file too large to be sampled whole.
         pause: Waits that many seconds.
         arrived: Is told how many bytes of a file are here; fewer than before, if it starts over.
     """
 
     folder: Path | None = None
     retries: int = 5
+    head: int = 1 << 20
     pause: Callable[[float], object] = time.sleep
     arrived: Callable[[int], object] = lambda _: None
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Spool:
-        """What validated settings say: ``spool_dir`` and ``max_retries``."""
-        folder = config.get("spool_dir")
-        return cls(Path(folder) if folder else None, config["max_retries"])
+    def of(cls, settings: Settings) -> Spool:
+        """The spool that settings ask for."""
+        return cls(settings.spool, settings.retries, head=settings.tuning.head)
 
     def download(
         self, transport: Transport, file: ExportFile, largest: int | None = None
@@ -188,7 +188,7 @@ class Spool:
         while not download.complete:
             try:
                 with transport.fetch(file, download.size, download.version) as body:
-                    download.receive(body, largest)
+                    download.receive(body, largest, self.head)
                 break
             except (RetriableTransportError, ExpiredURLError) as error:
                 # Bytes further than ever before are progress: only failures in a row count.
@@ -260,8 +260,8 @@ class _Download:
         """Whether more bytes are here than were promised."""
         return self._promised_size is not None and self.size > self._promised_size
 
-    def receive(self, body: Body, largest: int | None) -> None:
-        """Take what *body* brings: all, or `HEAD` bytes of a file larger than *largest*.
+    def receive(self, body: Body, largest: int | None, head: int) -> None:
+        """Take what *body* brings: all, or *head* bytes of a file larger than *largest*.
 
         Raises:
             RangeRefusedError: It goes on from where these bytes do not end.
@@ -280,7 +280,7 @@ class _Download:
             self._expect(body)
         for chunk in body.chunks:
             self._update(chunk)
-            if self._exceeds or (not self.whole and self.size >= HEAD):
+            if self._exceeds or (not self.whole and self.size >= head):
                 break
 
     def _expect(self, body: Body) -> None:

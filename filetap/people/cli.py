@@ -40,7 +40,7 @@ class Since(click.ParamType):  # type: ignore[type-arg]  # generic in newer clic
 
     @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: Any) -> datetime:
-        from filetap.files import parse_generation  # noqa: PLC0415
+        from filetap.times import parse_generation  # noqa: PLC0415
 
         if isinstance(value, datetime):
             return value

@@ -9,17 +9,16 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
-from filetap.bookmark import Bookmark
 from filetap.errors import FileGoneError
-from filetap.files import format_time, parse_generation
+from filetap.plan import plan_files
+from filetap.times import format_time, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from filetap.files import ExportFile, Transport
+    from filetap.singer.tap import FileTap
 
-# Firstup's knowledge base, "Direct Data Export": how long files can be downloaded.
-KEPT: Final = timedelta(days=7)
 _ASKED_AT_ONCE = 8  # requests for sizes
 
 PENDING: Final = "pending"  # the next run reads it
@@ -67,62 +66,34 @@ class Available:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the tap's settings say of which files are read.
-
-    Attributes:
-        lookback: How long after the bookmark a late file is still read.
-        start: Files generated before it are never read; None for all.
-        keeps: Whether files stay where they are, as delivered ones do.
-    """
-
-    lookback: timedelta
-    start: datetime | None = None
-    keeps: bool = False
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Limits:
-        """What validated settings say."""
-        start = config.get("start_date")
-        return cls(
-            lookback=timedelta(days=config["lookback_days"]),
-            start=parse_generation(start) if start else None,
-            keeps=bool(config.get("folder")),
-        )
-
-
-def take_stock(  # noqa: PLR0913 - what is asked, and what is known
-    transport: Transport,
+def take_stock(
+    tap: FileTap,
     streams: Iterable[str],
-    state: Mapping[str, Any] | None,
-    limits: Limits,
     *,
     since: datetime | None = None,
-    sizes: bool = True,
+    has_state: bool = True,
 ) -> list[Available]:
     """Every file that can be fetched, by stream, and in the order in which the tap reads them.
 
     Args:
-        transport: Where they are.
-        streams: Which types.
-        state: The tap's state; None for none, and then nothing is said of what was read.
-        limits: What the settings say.
+        tap: The tap with its settings and state.
+        streams: Names of streams.
         since: Leave out what was generated before.
-        sizes: Whether to ask for each file's size: one request a file of the API.
+        has_state: False if no state was given; then the files have no status.
 
     Raises:
         StateError: The state cannot be read.
-        TransportError: A list, or a size, cannot be had.
+        TransportError: A list cannot be had.
     """
     found = []
+    bookmarks = tap.state.get("bookmarks", {}) if has_state else {}
     for stream in streams:
-        files = {file.id: file for file in transport.list_files(stream)}.values()
-        bookmarks = None if state is None else state.get("bookmarks", {}).get(stream, {})
-        ordered = sorted(files, key=lambda file: (file.generated_at, file.id))
-        judged = _judged(ordered, bookmarks, limits)
-        found += [entry for entry in judged if since is None or entry.file.generated_at >= since]
-    return weigh(transport, found) if sizes else found
+        files = {file.id: file for file in tap.transport.list_files(stream)}.values()
+        entries = _judged(list(files), bookmarks.get(stream, {}), tap)
+        if not has_state:
+            entries = [replace(entry, status=None) for entry in entries]
+        found += [entry for entry in entries if since is None or entry.file.generated_at >= since]
+    return found
 
 
 def weigh(transport: Transport, entries: list[Available]) -> list[Available]:
@@ -171,39 +142,27 @@ def _sized(transport: Transport, entry: Available) -> Available:
         return replace(entry, status=GONE)
 
 
-def _judged(
-    files: list[ExportFile], bookmarks: Mapping[str, Any] | None, limits: Limits
-) -> list[Available]:
-    """The files of one stream, held against its part of a state."""
-    bookmark = Bookmark.from_state(bookmarks or {}, utc_now()).settle(files)
-    pending = {file.id for file in bookmark.pending(files, limits.lookback, limits.start)}
+def _judged(files: list[ExportFile], state: Mapping[str, Any], tap: FileTap) -> list[Available]:
+    """The files of one stream in order, compared with its part of a state."""
+    settings = tap.settings
+    plan = plan_files(files, state, settings, utc_now())
+    pending = {file.id for file in plan.files}
+    kept = None if settings.delivered else tap.vendor.retention
     found = []
-    for file in files:
-        rows = bookmark.rows_read(file) if file.id in pending else 0
+    for file in sorted(files, key=lambda file: (file.generated_at, file.id)):
+        rows = plan.bookmark.rows_read(file) if file.id in pending else 0
         status = PENDING if file.id in pending else LEFT_OUT
-        if file.key in bookmark.finished and file.id not in pending:
+        if file.key in plan.bookmark.finished and file.id not in pending:
             status = READ
-        found.append(
-            Available(
-                file,
-                None if bookmarks is None else PARTLY if rows else status,
-                rows,
-                None,
-                None if limits.keeps else _expiry(file.generated_at),
-            )
-        )
+        expires = None if kept is None else _expiry(file.generated_at, kept)
+        found.append(Available(file, PARTLY if rows else status, rows, None, expires))
     return found
 
 
-def _expiry(generated_at: datetime) -> datetime:
-    """When a file of that time will be gone, or the last moment there is."""
+def _expiry(generated_at: datetime, kept: timedelta) -> datetime:
+    """When a file of that time will be gone, or the last moment of the calendar."""
     last = datetime.max.replace(microsecond=0, tzinfo=UTC)
-    return last if last - generated_at < KEPT else generated_at + KEPT
-
-
-def utc_now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
+    return last if last - generated_at < kept else generated_at + kept
 
 
 def size_words(size: int | None) -> str:

@@ -6,11 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator, validators
-from singer_sdk.helpers._util import load_json
 from singer_sdk.singerlib import Catalog
 
-from filetap.errors import ExportError, SettingsError, StateError
-from filetap.files import STATE_HINT
+from filetap.errors import STATE_HINT, ExportError, SettingsError, StateError
+from filetap.singer.private import load_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,22 +1,21 @@
-"""Rows that cannot be read, as a stream of their own."""
+"""Malformed rows, as a stream of their own."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from singer_sdk import Stream
-
-from filetap.columns.resolve import record_schema
-from filetap.files import format_time
-from filetap.singer.maps import unknown_columns
-from tap_firstup_dde.vendor import (
+from filetap.columns.added import (
     ALWAYS_ADDED,
     GENERATED_AT,
     MALFORMED,
     MALFORMED_SUFFIX,
     ROW_KEY,
+    record_schema,
 )
+from filetap.singer.maps import unknown_columns
+from filetap.singer.private import ExtractorStream
+from filetap.times import format_time
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -24,7 +23,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context, Record
@@ -33,33 +32,41 @@ if TYPE_CHECKING:
     from filetap.read.csv_fast import Malformed
 
 
-class MalformedStream(Stream):
-    """Rows of a stream's files that cannot be read, as they stand there.
+class MalformedStream(ExtractorStream):
+    """A stream's malformed rows, verbatim.
 
     It is in no catalog and no state: its stream writes it beside its own records, one by
-    one, so that stream maps hold for it as for any other.
+    one, so that stream maps apply as to any other.
     """
 
-    def __init__(self, tap: Tap, origin: str) -> None:
-        schema = record_schema(MALFORMED, ALWAYS_ADDED)
+    def __init__(self, tap: Tap, origin: str, vendor: str) -> None:
+        schema = record_schema(MALFORMED, ALWAYS_ADDED, vendor)
         super().__init__(tap, schema, f"{origin}{MALFORMED_SUFFIX}")
         self.primary_keys = ROW_KEY
         self.replication_key = GENERATED_AT
         self._announced = False
 
     def write(self, file: ExportFile, rows: Sequence[Malformed]) -> None:
-        """Send *rows* of *file*, before the first ones in a run their SCHEMA."""
+        """Write *rows* of *file*; before the first ones of a run, their SCHEMA."""
         if not self._announced:
-            maps = self.config.get("stream_maps") or {}
-            for warning in unknown_columns(maps, self.name, self.schema["properties"]):
-                self.logger.warning("%s", warning)
-            self._tap.mapper.register_raw_stream_schema(self.name, self.schema, self.primary_keys)
-            self._write_schema_message()
-            self._announced = True
+            self.prepare()
         for row in rows:
             place = (format_time(file.generated_at), file.source, row.number)
             record = dict(zip(ALWAYS_ADDED, place, strict=True))
-            self._write_record_message({**record, "raw": row.raw, "reason": row.reason})
+            self.write_record({**record, "raw": row.raw, "reason": row.reason})
+
+    @override
+    def prepare(self) -> None:
+        maps = self.config.get("stream_maps") or {}
+        for warning in unknown_columns(maps, self.name, self.schema["properties"]):
+            self.logger.warning("%s", warning)
+        self.register(self.schema)
+        self.write_schema()
+        self._announced = True
+
+    @override
+    def record_blocks(self) -> Iterator[tuple[Callable[[str], bytes], int]]:
+        return iter(())
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:

@@ -11,19 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import simpleeval
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
-from singer_sdk.helpers._flattening import flatten_key
 from singer_sdk.mapper import NULL_STRING, CustomStreamMap, PluginMapper, StreamMap
 
+from filetap.columns.added import ADDED, MALFORMED_SUFFIX, SOURCE_FILE, SOURCE_LINE
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.errors import ExportError, SettingsError
-from tap_firstup_dde.vendor import (
-    ADDED,
-    DOCUMENTED,
-    KEYS,
-    MALFORMED_SUFFIX,
-    SOURCE_FILE,
-    SOURCE_LINE,
-)
+from filetap.singer.private import flatten_key
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -31,7 +24,9 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from filetap.columns.types import Documented
 
 _RECORD = frozenset({"record", "_"})  # what an expression calls the whole record
 _OPTIONS = "__"  # what the names of a map's options begin with
@@ -171,9 +166,9 @@ class GuardedMap(StreamMap):
         return MapError(msg, hint)
 
 
-def unknown_streams(maps: Mapping[str, Any]) -> list[str]:
-    """Warnings about streams that stream maps name and that do not exist."""
-    names = [*KEYS, *(f"{name}{MALFORMED_SUFFIX}" for name in KEYS)]
+def unknown_streams(maps: Mapping[str, Any], streams: Iterable[str]) -> list[str]:
+    """Warnings about streams that stream maps name and that are not among *streams*."""
+    names = [name + suffix for suffix in ("", MALFORMED_SUFFIX) for name in streams]
     sources = [_source(pattern, members) for pattern, members in maps.items()]
     return [
         f"stream_maps: {_unknown('stream', source, names)}"
@@ -182,7 +177,12 @@ def unknown_streams(maps: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def unknown_columns(maps: Mapping[str, Any], stream: str, columns: Collection[str]) -> list[str]:
+def unknown_columns(
+    maps: Mapping[str, Any],
+    stream: str,
+    columns: Collection[str],
+    documented: Documented | None = None,
+) -> list[str]:
     """Warnings about columns that the maps of a stream remove or use, and that it does not have.
 
     A member with a new name is an addition. Removals for several streams at once, by a pattern,
@@ -192,9 +192,9 @@ def unknown_columns(maps: Mapping[str, Any], stream: str, columns: Collection[st
         maps: The setting ``stream_maps``.
         stream: Name of the stream.
         columns: The columns that it has, selected or not.
+        documented: What the vendor documents; None for nothing.
     """
-    documented = DOCUMENTED[stream].columns if stream in DOCUMENTED else ()
-    known = {*columns, *documented, *ADDED}
+    known = {*columns, *(documented.columns if documented else ()), *ADDED}
     known |= {name + MISFIT_SUFFIX for name in known}
     found = {
         name: None

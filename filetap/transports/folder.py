@@ -7,7 +7,7 @@ import posixpath
 import time
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from filetap.download.checksum import parse_sidecar
 from filetap.download.prefetch import ahead
@@ -27,11 +27,13 @@ from filetap.transports.http import with_retries
 from filetap.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from fsspec import AbstractFileSystem
 
     from filetap.download.checksum import Checksum
+    from filetap.settings import Folder
 
 CHUNK = 8 << 20  # bytes read at a time: SFTP asks for the parts of one chunk all at once
 YOUNG = 120.0  # seconds; a file that was changed later than that ago may still be written
@@ -49,32 +51,28 @@ class FolderTransport:
     """Lists and reads the export files in a folder, and changes nothing in it.
 
     Args:
-        url: The folder: a path, or a URL of fsspec's.
-        options: Options of its file system; they are secret.
-        parse: Tells what a file's name says; None for a foreign file.
-        resembles: True if a foreign file's name might be meant for an export file's.
-        program: The program whose files are read; empty for all.
+        folder: Where it is, and whose files are read.
+        parse: What a file's path below the folder says; None for a foreign file.
+        resembles: True if a foreign file's path might be meant for an export file's.
         retries: How often the listing is tried again.
         pause: Waits that many seconds.
     """
 
-    def __init__(  # noqa: PLR0913 - what is read, and how
+    def __init__(
         self,
-        url: str,
-        options: Mapping[str, Any],
+        folder: Folder,
         parse: Callable[[str], Named | None],
         *,
         resembles: Callable[[str], bool] = lambda _: False,
-        program: str = "",
         retries: int = 5,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
         """Nothing is asked before the first listing."""
-        self._url = url
-        self._options = dict(options)
+        self._url = folder.url
+        self._options = dict(folder.options)
+        self._account = folder.account
         self._parse = parse
         self._resembles = resembles
-        self._program = program
         self._retries = retries
         self._pause = pause
         self._refused: list[TransportError] = []
@@ -89,18 +87,22 @@ class FolderTransport:
         return f"{scheme}{sign}{after}" if at and sign else after
 
     @property
-    def programs(self) -> frozenset[str]:
-        """The programs whose files are in the folder, once it was looked at."""
+    def accounts(self) -> frozenset[str]:
+        """Everyone whose files are in the folder, once it was listed."""
         listing = self.__dict__.get("_listing", {})
-        return frozenset(one.named.program for one in listing.values())
+        return frozenset(one.named.account for one in listing.values() if one.named.account)
 
     @property
-    def program_id(self) -> str | None:
-        """The program whose files are read, where one was picked."""
-        return self._program or None
+    def account(self) -> str | None:
+        """Whose files are read, if one account was chosen."""
+        return self._account or None
 
-    def list_files(self, stream: str) -> list[ExportFile]:
-        """The files of *stream*; the folder is looked at once for all streams.
+    def describe(self) -> str:
+        """The folder's path or URL, without credentials."""
+        return self.where
+
+    def list_files(self, stream: str, since: datetime | None = None) -> list[ExportFile]:
+        """The files of *stream*, generated at *since* or later; one listing serves all streams.
 
         Raises:
             TransportError: The folder cannot be read.
@@ -108,17 +110,18 @@ class FolderTransport:
         return [
             ExportFile(
                 stream,
-                one.found.name,
+                one.named.id,
                 one.found.name,
                 one.named.generation,
                 one.named.generated_at,
                 historical=one.named.historical,
                 version=one.found.version,
-                program=one.named.program,
+                account=one.named.account,
                 paths=(one.found.path, *one.beside),
             )
             for one in self._listing.values()
             if one.named.stream == stream
+            if since is None or one.named.generated_at >= since
         ]
 
     @contextmanager
@@ -200,7 +203,9 @@ class FolderTransport:
     def _listing(self) -> dict[str, Delivered]:
         """The export files by name; the newest, where one name is there several times."""
         everything, others = with_retries(self._find, self._retries, self._pause)
-        contents = sort_out(everything, self._parse, self._resembles, self._program)
+        contents = sort_out(
+            everything, self._connect()[1], self._parse, self._resembles, self._account
+        )
         for name in contents.twice:
             logger.warning("%s: %s is there twice; the newer is read", self.where, name)
         _warn_of(sorted(others), self.where)

@@ -19,21 +19,23 @@ _UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload",
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a delivered file's name says.
+    """What a delivered file's path says.
 
     Attributes:
+        id: What identifies the file, wherever it is: its name, or its path below the root.
         stream: The stream its rows belong to.
         generation: When it was generated, as written.
         generated_at: The same as an aware time in UTC.
         historical: Whether it holds the past.
-        program: Whose file it is.
+        account: Whose file it is.
     """
 
+    id: str
     stream: str
     generation: str
     generated_at: datetime
     historical: bool
-    program: str
+    account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Contents:
     """The files in a folder by what they are.
 
     Attributes:
-        files: Name → export file; the newest, where one name is there several times.
+        files: Id → export file; the newest, where several have one id.
         twice: The names of those.
         unfinished: Names that say that a file is still being written.
         foreign: What is added to "file" in messages → number of files that are ignored.
@@ -72,56 +74,64 @@ class Contents:
 
 def sort_out(
     everything: Iterable[Found],
+    root: str,
     parse: Callable[[str], Named | None],
     resembles: Callable[[str], bool],
-    program: str,
+    account: str,
 ) -> Contents:
     """Tell export files from others.
 
     Args:
         everything: The files in the folder and below.
-        parse: What a file's name says; None for a foreign file.
-        resembles: True if a foreign file's name might be meant for an export file's.
-        program: The program whose files are read; empty for all.
+        root: The folder's path.
+        parse: What a file's path below the root says; None for a foreign file.
+        resembles: True if a foreign file's path might be meant for an export file's.
+        account: Whose files are read; empty for all.
     """
     ordered = sorted(everything, key=lambda one: (one.changed or 0, one.path))
-    beside, without = _sidecars(ordered, parse)
+    named_by = {one.path: parse(relative(one.path, root)) for one in ordered}
+    beside, without = _sidecars(named_by)
     foreign = Counter({"": without} if without else {})
     files: dict[str, Delivered] = {}
     twice, unfinished, alike = [], [], []
     for one in ordered:
-        named = parse(one.name)
+        named = named_by[one.path]
         if _ending(one.path) in _CHECKSUMS:
             continue
         if one.name.lower().endswith(_UNFINISHED):
             unfinished.append(one.name)
         elif named is None:
             foreign[""] += 1
-            alike += [one.name] if resembles(one.name) else []
-        elif program in {"", named.program}:
-            if one.name in files:
+            alike += [one.name] if resembles(relative(one.path, root)) else []
+        elif account in {"", named.account}:
+            if named.id in files:
                 twice.append(one.name)
-            files[one.name] = Delivered(one, named, tuple(beside.get(one.path, ())))
+            files[named.id] = Delivered(one, named, tuple(beside.get(one.path, ())))
         else:
-            foreign[" of other programs"] += 1
+            foreign[" of other accounts"] += 1
     return Contents(files, twice, unfinished, foreign, alike)
 
 
-def _sidecars(
-    ordered: Iterable[Found], parse: Callable[[str], Named | None]
-) -> tuple[dict[str, list[str]], int]:
+def relative(path: str, root: str) -> str:
+    """A path below *root*, without it."""
+    return path.removeprefix(root.rstrip("/")).lstrip("/")
+
+
+def _sidecars(named_by: Mapping[str, Named | None]) -> tuple[dict[str, list[str]], int]:
     """Path of an export file → those of checksum files beside it; the number of other such files.
 
     A checksum file has the other file's name, or it without its ending, before its own ending.
+
+    Args:
+        named_by: Path of every file → what it says.
     """
-    paths = [one.path for one in ordered]
-    plain = [path for path in paths if _ending(path) not in _CHECKSUMS]
+    plain = [path for path in named_by if _ending(path) not in _CHECKSUMS]
     owners = {path.rpartition(".")[0]: path for path in plain} | {path: path for path in plain}
     beside: dict[str, list[str]] = {}
     without = 0
-    for path in (path for path in paths if _ending(path) in _CHECKSUMS):
+    for path in (path for path in named_by if _ending(path) in _CHECKSUMS):
         owner = owners.get(path.rpartition(".")[0], "")
-        if parse(posixpath.basename(owner)):
+        if named_by.get(owner):
             beside.setdefault(owner, []).append(path)
         else:
             without += 1

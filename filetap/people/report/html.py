@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from filetap.files import format_time
+from filetap.times import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -1,0 +1,74 @@
+"""The columns that every record carries besides its file's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from filetap.columns.types import json_schema
+from filetap.times import format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from filetap.files import ExportFile
+
+SOURCE_FILE = "_sdc_source_file"
+SOURCE_LINE = "_sdc_source_lineno"
+GENERATED_AT = "generated_at"
+ACCOUNT = "_sdc_program_id"  # only where files of several accounts are read, or a key names it
+ALWAYS_ADDED = (GENERATED_AT, SOURCE_FILE, SOURCE_LINE)
+ADDED = (*ALWAYS_ADDED, ACCOUNT)
+ROW_KEY = (SOURCE_FILE, SOURCE_LINE)
+MALFORMED = {"raw": "string", "reason": "string"}  # columns of a malformed row
+MALFORMED_SUFFIX = "_malformed"
+ADDED_TYPES = {
+    GENERATED_AT: "date-time",
+    SOURCE_FILE: "string",
+    SOURCE_LINE: "integer",
+    ACCOUNT: "string",
+}
+_DESCRIPTIONS = {
+    GENERATED_AT: "When {vendor} generated the file (UTC)",
+    SOURCE_FILE: "Generation, name and key of the file",
+    SOURCE_LINE: "Row number in the file, from 1",
+    ACCOUNT: "Whose file it is, where a folder has those of several programs",
+}
+
+
+def record_schema(types: Mapping[str, str], added: Collection[str], vendor: str) -> dict[str, Any]:
+    """The JSON Schema of a record.
+
+    Args:
+        types: Column → type of the file's own columns.
+        added: The added columns that the record has.
+        vendor: The vendor's name, for descriptions.
+    """
+    properties = {name: json_schema(kind) for name, kind in types.items()}
+    for name in added:
+        description = _DESCRIPTIONS[name].format(vendor=vendor)
+        properties[name] = {**json_schema(ADDED_TYPES[name]), "description": description}
+    return {"type": "object", "properties": properties}
+
+
+def with_added(
+    frame: pl.DataFrame, file: ExportFile, numbers: pl.Series, names: Collection[str]
+) -> pl.DataFrame:
+    """*frame* with some of the added columns, as text.
+
+    Args:
+        frame: Rows of one file.
+        file: The file.
+        numbers: Row number of each row.
+        names: The added columns that are wanted; other names are ignored.
+    """
+    values = {
+        GENERATED_AT: pl.repeat(format_time(file.generated_at), len(numbers), eager=True),
+        SOURCE_FILE: pl.repeat(file.source, len(numbers), eager=True),
+        SOURCE_LINE: numbers.cast(pl.String),
+        ACCOUNT: pl.repeat(file.account or None, len(numbers), dtype=pl.String, eager=True),
+    }
+    added = [value.alias(name) for name, value in values.items() if name in names]
+    # A frame without columns has no rows either.
+    return frame.with_columns(added) if frame.width else pl.DataFrame(added)

@@ -1,0 +1,185 @@
+"""One export file to typed batches: the only way in which rows are read."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from filetap.columns.added import ADDED, with_added
+from filetap.columns.sample import check_columns
+from filetap.columns.types import fit
+from filetap.download.prefetch import ahead
+from filetap.read.csv_fast import parts
+from filetap.read.names import clashes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    import polars as pl
+
+    from filetap.columns.sample import Expected
+    from filetap.columns.types import Documented
+    from filetap.download.spool import Spooled
+    from filetap.files import ExportFile
+    from filetap.read.csv_fast import Malformed
+    from filetap.read.detect import Reader
+    from filetap.stats import FileStats
+
+logger = logging.getLogger(__name__)
+
+
+class Table(Protocol):
+    """The columns that rows are read into; it accepts or refuses what a file adds to them."""
+
+    @property
+    def expected(self) -> Expected:
+        """What files are expected to hold."""
+
+    @property
+    def documented(self) -> Documented:
+        """What the vendor documents."""
+
+    @property
+    def key(self) -> Sequence[str]:
+        """Columns of the key."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """The file columns that have their place, wanted or not."""
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """Column → type of the file columns that are wanted."""
+
+    @property
+    def added(self) -> Collection[str]:
+        """The added columns that are wanted."""
+
+    def extend(self, spooled: Spooled, columns: Sequence[str]) -> None:
+        """Accept the columns of a file that has rows, some of them new.
+
+        Raises:
+            FormatError: There is no place for them.
+        """
+
+    def add_misfits(self, file: ExportFile, misfits: Mapping[str, int]) -> None:
+        """Accept misfit columns that do not exist yet; those not accepted are left out.
+
+        Args:
+            file: The file.
+            misfits: Column → values that do not fit its type.
+
+        Raises:
+            FormatError: There is no place for them.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """How a file is scanned.
+
+    Attributes:
+        block: Bytes of CSV parsed at a time.
+        most: Rows of a batch, at most.
+        fill: True to give every batch but the last that many rows.
+        divert: True to hand malformed rows on, False to fail.
+        skip: Rows at the beginning that an earlier run emitted.
+    """
+
+    block: int
+    most: int
+    fill: bool = False
+    divert: bool = False
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of one file.
+
+    Attributes:
+        frame: Text columns in canonical text: the table's and the added ones. It may have no
+            rows.
+        malformed: Rows among them that cannot be read.
+        last: Number of the last of them in the file.
+    """
+
+    frame: pl.DataFrame
+    malformed: Sequence[Malformed]
+    last: int
+
+
+def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats) -> Iterator[Rows]:
+    """Read a verified file's rows into a table's columns.
+
+    A file without rows changes nothing. Rows without the columns of the key are malformed.
+
+    Args:
+        spooled: The file.
+        table: Its columns; they may grow between batches.
+        options: How it is read.
+        stats: Counts what is read.
+
+    Raises:
+        FormatError: The file cannot be read, or is not an export of the stream.
+        StateError: The file has fewer rows than are to be skipped.
+    """
+    stats.rows = options.skip
+    batches = parts(
+        ahead(iter(_open(spooled, table, options))),
+        str(spooled.file),
+        skip=options.skip,
+        most=options.most,
+        full=options.fill,
+    )
+    for batch in batches:
+        fitted, misfits = _fit(batch.frame, spooled.file, table)
+        stats.add(fitted, misfits, len(batch.malformed), batch.last)
+        frame = with_added(fitted, spooled.file, batch.numbers, table.added)
+        malformed, last = batch.malformed, batch.last
+        del batch, fitted  # not in memory while the batch is written
+        yield Rows(frame, malformed, last)
+
+
+def _open(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
+    """A reader of a file from its beginning, once its columns have their place."""
+    reader = _reader(spooled, table, options)
+    check_columns(spooled.file, reader.columns, table.expected)
+    if words := clashes(reader.labels, reader.columns):
+        logger.warning("%s: only their order tells columns apart: %s", spooled.file, words)
+    lacking = [name for name in table.key if name not in {*reader.columns, *ADDED}]
+    new = [name for name in reader.columns if name not in table.names]
+    if not lacking and not new:
+        return reader
+    has_rows = any(batch.frame.height for batch in reader)
+    if has_rows and not lacking:
+        table.extend(spooled, reader.columns)
+    reader = _reader(spooled, table, options)
+    if has_rows and lacking:
+        reader.refuse(f"the file lacks the key's column {', '.join(lacking)}")
+    return reader
+
+
+def _reader(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
+    """A reader of a file from its beginning; the rows that are skipped may lack their values."""
+    return spooled.reader(
+        ADDED,
+        table.expected.names,
+        block=options.block,
+        divert=options.divert,
+        skip=options.skip,
+    )
+
+
+def _fit(
+    frame: pl.DataFrame, file: ExportFile, table: Table
+) -> tuple[pl.DataFrame, Mapping[str, int]]:
+    """Fit the wanted columns, once misfits have a column of their own."""
+    types = table.types
+    fitted = fit(frame, types, table.documented)
+    if all(name in types for name in fitted.frame.columns):
+        return fitted.frame, fitted.misfits
+    table.add_misfits(file, fitted.misfits)
+    hidden = set(fitted.frame.columns) - set(table.types)
+    return fitted.frame.drop(hidden), fitted.misfits

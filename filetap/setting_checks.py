@@ -1,0 +1,236 @@
+"""Settings from a config file or the environment, checked and parsed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from jsonschema import Draft202012Validator
+
+from filetap.columns.added import ADDED, GENERATED_AT
+from filetap.environment import text_fault, typed
+from filetap.errors import SettingsError
+from filetap.read.names import column_names
+from filetap.redaction import SECRECY
+from filetap.setting_schema import settings_schema
+from filetap.settings import Folder, Settings, Tuning
+from filetap.times import parse_generation
+from filetap.write.records import FILE_FORMATS
+from filetap.write.storage import root_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from filetap.vendor import Vendor
+
+_DAY = 86_400  # seconds
+
+
+def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = None) -> Settings:
+    """Settings out of a validated mapping; its secrets are guarded from then on.
+
+    Args:
+        config: Setting → value, defaults filled in.
+        vendor: Whose settings they are.
+        tuning: Sizes other than the usual ones.
+    """
+    hidden = secrets(config, vendor)
+    SECRECY.guard(hidden)
+    start, spool = config.get("start_date"), config.get("spool_dir")
+    return Settings(
+        source=vendor.source(config),
+        start=parse_generation(start) if start else None,
+        lookback_days=config["lookback_days"],
+        keys={
+            stream: tuple(dict.fromkeys(map(_column, labels)))
+            for stream, labels in (config.get("primary_keys") or {}).items()
+        },
+        types={
+            stream: {column_names([label])[0]: kind for label, kind in types.items()}
+            for stream, types in (config.get("column_types") or {}).items()
+        },
+        diverts=config["malformed_rows"] == "divert",
+        timeout=float(config["request_timeout"]),
+        retries=config["max_retries"],
+        spool=Path(spool) if spool else None,
+        maps=config.get("stream_maps") or {},
+        secrets=tuple(hidden),
+        tuning=tuning or Tuning(),
+    )
+
+
+def _column(label: str) -> str:
+    """The column that a label names; labels may be written as in the files."""
+    return label if label in ADDED else column_names([label])[0]
+
+
+def folder_of(config: Mapping[str, Any], account: str = "") -> Folder | None:
+    """The setting ``folder``, parsed; None if it is not set.
+
+    Args:
+        config: Validated settings.
+        account: The vendor's word for a tenant, where the setting has it.
+    """
+    folder = config.get("folder")
+    if not folder:
+        return None
+    owner = folder.get(f"{account}_id") or ""
+    return Folder(folder["url"], dict(folder.get("options") or {}), str(owner))
+
+
+def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
+    """What is wrong with settings that have the right types; each with what to do."""
+    found = list(vendor.faults(config))
+    folder = config.get("folder")
+    if folder is not None and not _is_url(folder.get("url") or ""):
+        found.append("folder.url is not a URL: check its brackets and its port")
+    elif folder is not None and not folder.get("url"):
+        found.append("folder needs a url: a folder's path, or a URL such as sftp://user@host/path")
+    start, spool = config.get("start_date"), config.get("spool_dir")
+    if start and not _is_time(start):
+        found.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
+    if spool and not Path(spool).is_dir():
+        found.append(f"spool_dir {spool!r} is not a folder; create it or unset it")
+    if float(config.get("request_timeout") or 1) > _DAY:
+        found.append("request_timeout is longer than a day; it is in seconds")
+    batch = config.get("batch_config")
+    if batch:
+        found += _batch_faults(batch.get("encoding") or {}, batch.get("storage") or {})
+    found += _mapping_faults(config)
+    return found + [
+        f"column_types.{stream}: {name} is added by the tap; leave it out"
+        for stream, types in (config.get("column_types") or {}).items()
+        for name in types
+        if name in ADDED
+    ]
+
+
+def _mapping_faults(config: Mapping[str, Any]) -> Iterable[str]:
+    """What is wrong with stream maps and flattening, beside batch files and by themselves."""
+    flattening = config.get("flattening_enabled")
+    if (config.get("stream_maps") or flattening) and config.get("batch_config"):
+        yield (
+            "batch_config cannot be used with stream_maps or flattening: "
+            "batch files would hold unmapped rows; unset one of them"
+        )
+    length = config.get("flattening_max_key_length")
+    if flattening and length is not None and length <= len(GENERATED_AT):
+        yield (
+            f"flattening_max_key_length {length} is too short for the column {GENERATED_AT}; "
+            f"set it to {len(GENERATED_AT) + 1} or more"
+        )
+
+
+def _is_url(text: str) -> bool:
+    """True if *text* is a path, or can be taken apart as a URL."""
+    try:
+        urlsplit(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _batch_faults(encoding: Mapping[str, str], storage: Mapping[str, str]) -> list[str]:
+    """What is wrong with the parts of batch_config."""
+    if not encoding.get("format") or not storage.get("root"):
+        return ["batch_config needs encoding.format and storage.root"]
+    if fault := root_fault(storage["root"]):
+        return [f"batch_config.storage.root: {fault}"]
+    allowed = FILE_FORMATS[encoding["format"]]
+    if encoding.get("compression", allowed[0]) not in allowed:
+        choice = " or ".join(allowed)
+        return [f"batch_config: the compression of {encoding['format']} files is {choice}"]
+    return []
+
+
+def _is_time(text: str) -> bool:
+    """True if *text* is a time as settings have it."""
+    try:
+        parse_generation(text)
+    except ValueError:
+        return False
+    return True
+
+
+def config_from_texts(
+    texts: Mapping[str, str], vendor: Vendor, schema: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Settings out of their texts, validated, with defaults for those that are not given.
+
+    Args:
+        texts: Setting → text, as in the environment; objects are JSON.
+        vendor: Whose settings they are.
+        schema: JSON Schema of the settings that exist.
+
+    Raises:
+        SettingsError: They cannot be used.
+    """
+    SECRECY.guard(secrets(texts, vendor))
+    known = schema["properties"]
+    config = {name: known[name]["default"] for name in known if "default" in known[name]}
+    errors = [f"{name} is not a setting" for name in texts if name not in known]
+    for name in known.keys() & texts:
+        text, kinds = texts[name], known[name]["type"]
+        if fault := text_fault(name, text, kinds):
+            errors.append(fault)
+        else:
+            config[name] = typed(text, kinds)
+    config = {name: value for name, value in config.items() if value is not None}
+    SECRECY.guard(secrets(config, vendor))
+    if not errors:
+        found = Draft202012Validator(schema).iter_errors(config)
+        words = (": ".join((*map(str, error.path), error.message)) for error in found)
+        errors = [without_secrets(w, config, vendor) for w in words] or faults(config, vendor)
+    if errors:
+        msg = f"settings: {'; '.join(errors)}"
+        raise SettingsError(msg)
+    return config
+
+
+def settings_warnings(config: Mapping[str, Any], vendor: Vendor, known: Iterable[str]) -> list[str]:
+    """What is set and has no effect, a sentence each.
+
+    Args:
+        config: The settings.
+        vendor: Whose settings they are.
+        known: The settings that exist.
+    """
+    unknown = sorted(set(config) - set(known))
+    return [f"the setting {name} is not known, and has no effect" for name in unknown] + [
+        f"{winner} is set, so {name} has no effect"
+        for name, winner in vendor.shadowed(config).items()
+    ]
+
+
+def secrets(config: Mapping[str, Any], vendor: Vendor) -> list[Any]:
+    """The values of the settings that are secret, as far as they are set."""
+    batch, folder = config.get("batch_config"), config.get("folder")
+    storage = batch.get("storage") if isinstance(batch, dict) else None
+    known = settings_schema(vendor)["properties"]
+    plain = [config.get(name) for name in known if name != "folder" and known[name].get("secret")]
+    nested = [
+        storage.get("params") if isinstance(storage, dict) else None,
+        _login(storage.get("root")) if isinstance(storage, dict) else None,
+        folder.get("options") if isinstance(folder, dict) else folder,
+        _login(folder.get("url")) if isinstance(folder, dict) else None,
+    ]
+    return [value for value in (*plain, *nested) if value]
+
+
+def _login(url: Any) -> Any:
+    """What a URL has before its host: a name and perhaps a password."""
+    if not isinstance(url, str):
+        return url
+    login = url.rpartition("@")[0].rpartition("://")[2]
+    password = login.partition(":")[2]
+    return [login, password, unquote(login), unquote(password)] if ":" in login else None
+
+
+def without_secrets(message: str, config: Mapping[str, Any], vendor: Vendor) -> str:
+    """*message*, which may show values of settings, without those that are secret."""
+    batch = config.get("batch_config")
+    storage = batch.get("storage") if isinstance(batch, dict) else None
+    for secret in (*filter(None, (batch, storage)), *secrets(config, vendor)):
+        message = message.replace(repr(secret), "***")
+    return message

@@ -1,0 +1,184 @@
+"""The JSON Schema of a tap's settings: the vendor's own, and those that every tap has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from filetap.columns.types import TYPES
+from filetap.write.records import FILE_FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from filetap.vendor import Vendor
+
+SECRET = {"secret": True, "writeOnly": True}  # what the SDK and the Hub go by
+
+
+def setting(kinds: str, title: str, description: str, **rest: Any) -> dict[str, Any]:
+    """A setting's JSON Schema; *kinds* are its types, beside null."""
+    words = {"title": title, "description": description}
+    return {"type": [*kinds.split(), "null"], **words, **rest}
+
+
+def object_setting(
+    title: str, description: str, properties: Mapping[str, Any], **rest: Any
+) -> dict[str, Any]:
+    """The JSON Schema of a setting that has these members and no other."""
+    members = {"properties": dict(properties), "additionalProperties": False}
+    return setting("object", title, description, **members, **rest)
+
+
+def _per_stream(
+    title: str, description: str, streams: Iterable[str], of_each: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The JSON Schema of a setting that has a member for each stream."""
+    members = {"propertyNames": {"enum": list(streams)}, "additionalProperties": dict(of_each)}
+    return setting("object", title, description, **members)
+
+
+def folder_setting(account: str = "") -> dict[str, Any]:
+    """The JSON Schema of the setting ``folder``.
+
+    Args:
+        account: The vendor's word for a tenant, where files of several can be in one folder.
+    """
+    # No defaults within objects: the SDK puts them into what is not an object, too, and fails.
+    members = {
+        "url": setting(
+            "string", "URL", "A folder, or an fsspec URL such as `sftp://user@host/path`."
+        ),
+        "options": setting(
+            "object", "Options", "Options of the URL's file system, credentials included.", **SECRET
+        ),
+    }
+    description = (
+        "Read delivered files instead of the API: `url` (a folder, or an fsspec URL such as "
+        "`sftp://user@host/path` or `s3://bucket/path`) and `options` of its file system"
+    )
+    if account:
+        title = account.capitalize()
+        text = f"Read this {account}'s files only."
+        members[f"{account}_id"] = setting("string", title, text)
+        description += f"; `{account}_id` reads the files of one {account} only"
+    return object_setting("Delivered files", f"{description}.", members, **SECRET)
+
+
+# The SDK's own does not know arrow, nor options of the storage.
+_BATCH = object_setting(
+    "Batch files",
+    "Write batch files instead of records: `encoding` (`format` jsonl, parquet or arrow; "
+    "`compression`), `storage` (`root`, a folder or an fsspec URL; `prefix`; `params` of "
+    "its file system) and `batch_size`, rows a file at most. Not together with stream maps "
+    "or flattening.",
+    {
+        "encoding": object_setting(
+            "Encoding",
+            "The files' format and compression.",
+            {
+                "format": setting(
+                    "string",
+                    "Format",
+                    "What the files are; required.",
+                    enum=list(FILE_FORMATS),
+                ),
+                "compression": setting(
+                    "string",
+                    "Compression",
+                    "Of jsonl gzip unless set, of parquet its own.",
+                    enum=["gzip", "none"],
+                ),
+            },
+        ),
+        "storage": object_setting(
+            "Storage",
+            "Where the files are written.",
+            {
+                "root": setting(
+                    "string",
+                    "Root",
+                    "A folder, or an fsspec URL such as `s3://bucket/path`.",
+                ),
+                "prefix": setting("string", "Prefix", "What each file's name begins with."),
+                "params": setting(
+                    "object",
+                    "Options",
+                    "What the root's file system takes, credentials among it.",
+                    **SECRET,
+                ),
+            },
+        ),
+        "batch_size": setting(
+            "integer",
+            "Batch size",
+            "Rows a file at most: 10000 unless set, 100000 at the most.",
+            minimum=1,
+        ),
+    },
+)
+
+
+def settings_schema(vendor: Vendor) -> dict[str, Any]:
+    """The JSON Schema of a vendor's tap; the SDK adds its own settings."""
+    streams = list(vendor.streams)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {**vendor.settings, **_common(streams), "batch_config": _BATCH},
+    }
+
+
+def _common(streams: Iterable[str]) -> dict[str, Any]:
+    """The settings that every tap has."""
+    return {
+        "start_date": setting(
+            "string",
+            "Start date",
+            "Export files generated before it are never read.",
+            format="date-time",
+        ),
+        "lookback_days": setting(
+            "integer",
+            "Lookback",
+            "Days after the bookmark in which a late file is still picked up.",
+            default=14,
+            minimum=0,
+            maximum=36500,
+        ),
+        "primary_keys": _per_stream(
+            "Primary keys",
+            "Stream → list of columns that replace the stream's key.",
+            streams,
+            {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        ),
+        "column_types": _per_stream(
+            "Column types",
+            f"Stream → column → type, instead of the inferred one: {', '.join(TYPES)}.",
+            streams,
+            {"type": "object", "additionalProperties": {"enum": list(TYPES)}},
+        ),
+        "malformed_rows": setting(
+            "string",
+            "Malformed rows",
+            "What a row that cannot be read does: `fail` ends the run, `divert` sends its text to "
+            "the stream `<stream>_malformed` and goes on.",
+            default="fail",
+            enum=["fail", "divert"],
+        ),
+        "request_timeout": setting(
+            "number string",  # the SDK leaves numbers from the environment text
+            "Request timeout",
+            "Seconds that one socket operation may take.",
+            default=60,
+            exclusiveMinimum=0,
+            pattern=r"^(?!0+(\.0+)?$)[0-9]+(\.[0-9]+)?$",
+        ),
+        "max_retries": setting(
+            "integer", "Retries", "How often one request is tried again.", default=5, minimum=0
+        ),
+        "spool_dir": setting(
+            "string",
+            "Spool folder",
+            "Where a download is kept while it is read; the system's temporary folder unless set.",
+        ),
+    }

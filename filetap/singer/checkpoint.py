@@ -1,0 +1,115 @@
+"""How far a Singer stream is read, and when STATE says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from filetap.bookmark import MEMBERS, Bookmark
+from filetap.times import utc_now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from filetap.download.spool import Spooled
+    from filetap.files import ExportFile
+    from filetap.plan import Plan
+    from filetap.settings import Settings
+    from filetap.singer.private import ExtractorStream
+
+
+class Checkpoint:
+    """Moves a stream's bookmark by file, and writes STATE after the records that it covers.
+
+    Args:
+        stream: The stream.
+        settings: The lookback.
+
+    Attributes:
+        bookmark: How far the stream is read.
+        now: The run's clock.
+    """
+
+    def __init__(self, stream: ExtractorStream, settings: Settings) -> None:
+        self._stream = stream
+        self._settings = settings
+        self._rows = 0  # emitted since the last STATE
+        self.bookmark = Bookmark()
+        self.now = utc_now()
+
+    def begin(self, plan: Plan, now: datetime) -> None:
+        """Start from a plan's bookmark; nothing is written yet."""
+        self.now = now
+        self.bookmark = plan.bookmark
+        if not plan.files:
+            self._complete()
+        if plan.files or self.bookmark != Bookmark():
+            self._store()
+
+    def count(self, rows: int) -> None:
+        """Add rows that were emitted since the last STATE."""
+        self._rows += rows
+
+    def reach(self, spooled: Spooled, rows: int) -> None:
+        """Write STATE inside a file, of which so many *rows* were emitted."""
+        self.bookmark = self.bookmark.reach(spooled.file, rows, spooled.content)
+        self.write()
+
+    def finish(self, spooled: Spooled, following: ExportFile | None) -> None:
+        """Move the bookmark past a file, and write STATE.
+
+        Files of few rows share one, so that all STATE messages together grow with the files.
+
+        Args:
+            spooled: The file.
+            following: The file that is read next; None after the last one.
+        """
+        file = spooled.file
+        bookmark = self.bookmark.finish(file, self._settings.lookback, self.now, spooled.content)
+        # Files come in order of generation.
+        more = following is not None and following.generated_at == file.generated_at
+        generation = {file.generated_at}
+        unfinished = bookmark.unfinished | generation if more else bookmark.unfinished - generation
+        self.bookmark = replace(bookmark, unfinished=unfinished)
+        self._store()
+        if following is None:
+            self._complete()
+        if following is None or is_state_due(self._rows, len(self.bookmark.finished)):
+            self.write()
+
+    def flush(self) -> None:
+        """Write STATE if rows were emitted since the last one."""
+        if self._rows:
+            self.write()
+
+    def write(self) -> None:
+        """Write STATE with the bookmark as it is."""
+        self._store()
+        self._rows = 0
+        self._stream.write_state()
+
+    def _complete(self) -> None:
+        """Note that everything that was listed is read."""
+        self.bookmark = replace(self.bookmark, from_scratch=False)
+        self._stream.stream_state["listed_on"] = self.now.date().isoformat()
+
+    def _store(self) -> None:
+        """Put the bookmark into the state."""
+        state = self._stream.stream_state
+        for name in MEMBERS:
+            state.pop(name, None)
+        state.update(self.bookmark.to_state())
+        state["lookback_days"] = self._settings.lookback_days
+
+
+def is_state_due(rows: int, files: int) -> bool:
+    """True if STATE, which lists *files* finished files, follows a file.
+
+    Each listed file takes some sixty bytes: over rows and files STATE stays a fraction of the
+    records, whereas one after each file would grow with the square of the files.
+
+    Args:
+        rows: Rows emitted since the last STATE.
+        files: Files that STATE lists.
+    """
+    return files <= 64 + 8 * rows

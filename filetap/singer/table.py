@@ -1,0 +1,188 @@
+"""The columns of a Singer stream in one run: which are selected, announced and pinned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from filetap.columns.added import ACCOUNT, ADDED, ALWAYS_ADDED, record_schema
+from filetap.columns.resolve import ASSUMED, Columns, is_mapped_away
+from filetap.columns.sample import Sample, sample
+from filetap.columns.types import MISFIT_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from filetap.columns.resolve import Known
+    from filetap.columns.sample import Expected
+    from filetap.columns.types import Documented
+    from filetap.download.spool import Spooled
+    from filetap.files import ExportFile
+    from filetap.settings import Tuning
+    from filetap.singer.private import ExtractorStream
+
+
+class StreamTable:
+    """A stream's columns; a file that adds some has a SCHEMA written before its records.
+
+    Args:
+        stream: The stream; its key follows the table's.
+        known: What is known about the columns without reading a file.
+        vendor: The vendor's name, for descriptions.
+        tuning: How much of a file is sampled.
+
+    Attributes:
+        known: What is known by now.
+        columns: The columns by now, selected or not.
+        has_accounts: True if records name the account whose file they come from.
+    """
+
+    def __init__(self, stream: ExtractorStream, known: Known, vendor: str, tuning: Tuning) -> None:
+        self._stream = stream
+        self._vendor = vendor
+        self._tuning = tuning
+        self.known = known
+        self.columns = Columns(dict(known.spec.documented.columns), known.key)
+        self.has_accounts = ACCOUNT in known.own_key
+        self._has_new_pins = False
+        self._warned: set[str] = set()
+
+    @property
+    def expected(self) -> Expected:
+        """What files are expected to hold."""
+        return self.known.expected
+
+    @property
+    def documented(self) -> Documented:
+        """What the vendor documents."""
+        return self.known.spec.documented
+
+    @property
+    def key(self) -> Sequence[str]:
+        """Columns of the key."""
+        return self.columns.key
+
+    @property
+    def names(self) -> Collection[str]:
+        """The file columns that have their place, selected or not."""
+        return self.columns.types
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Column → type of the file columns that are emitted."""
+        return {name: kind for name, kind in self.columns.types.items() if self._selects(name)}
+
+    @property
+    def added(self) -> list[str]:
+        """The added columns that are emitted."""
+        return [name for name in ADDED if self._adds(name)]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of all columns, selected or not."""
+        added = ADDED if self.has_accounts else ALWAYS_ADDED
+        schema = record_schema(self.columns.types, added, self._vendor)
+        for name in self.columns.assumed.intersection(self.columns.types):
+            schema["properties"][name]["description"] = ASSUMED
+        return schema
+
+    def _selects(self, name: str) -> bool:
+        """True if a column is emitted: keys are, a misfit column is with its base column."""
+        if name in self.columns.key:
+            return True
+        mask = self._stream.mask
+        origin = name.removesuffix(MISFIT_SUFFIX)
+        return mask["properties", name] and mask["properties", origin]
+
+    def _adds(self, added: str) -> bool:
+        """True if an added column is emitted: a catalog may deselect it unless it is needed."""
+        if added == ACCOUNT and not self.has_accounts:
+            return False
+        needed = {*self.columns.key, self._stream.replication_key}
+        return added in needed or self._stream.mask["properties", added]
+
+    def settle(self, columns: Columns, *, sampled: Collection[str] = ()) -> None:
+        """Take these columns from now on, and log what is odd about them, each thing once.
+
+        Args:
+            columns: The columns.
+            sampled: Those of them that files have.
+        """
+        self._warn_of_new(set(sampled) - set(self.known.before))
+        self.columns = columns
+        self.known = replace(self.known, key=columns.key)
+        self._stream.primary_keys = columns.key
+        for warning in columns.warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self._stream.logger.warning("%s: %s", self._stream.name, warning)
+
+    def _warn_of_new(self, names: Collection[str]) -> None:
+        """Warn about columns that are emitted although the catalog lacks them."""
+        if not self._stream.input_schema:
+            return  # nor is there a selection before a catalog is applied
+        if added := sorted(name for name in names if self._selects(name)):
+            self._stream.logger.warning(
+                "%s: columns that the catalog lacks are added: %s",
+                self._stream.name,
+                ", ".join(added),
+            )
+
+    def announce(self, *, pin_key: bool) -> None:
+        """Make the SDK's next SCHEMA the one of these columns, and pin their types.
+
+        Args:
+            pin_key: True if records may be emitted with the key as it is.
+        """
+        self.register()
+        state = self._stream.stream_state
+        pins: dict[str, Any] = {"types": {**self.known.pinned, **self.types}}
+        if pin_key:
+            pins["key"] = list(self.columns.key)
+        before = {name: state.get(name) for name in pins}
+        self._has_new_pins = self._has_new_pins or before != pins
+        state.update(pins)
+        self.known = self.known.with_state(state)
+        self._stream.state_changed()
+
+    def register(self) -> None:
+        """Make stream maps start from the columns that are emitted."""
+        self._stream.register(record_schema(self.types, self.added, self._vendor))
+
+    def write_schema(self, *, with_state: bool) -> None:
+        """Write SCHEMA, and STATE after it if that has types that no STATE has had.
+
+        A run that is killed before its next STATE has emitted records of these types.
+
+        Args:
+            with_state: True if records follow.
+        """
+        self._stream.write_schema()
+        if with_state and self._has_new_pins:
+            self._stream.write_state()
+            self._has_new_pins = False
+
+    def extend(self, spooled: Spooled, columns: Sequence[str]) -> None:
+        """Add the columns of a file that has rows."""
+        found = Sample((*self.columns.types, *columns))
+        found |= sample(spooled, self.expected, self._tuning)
+        self.settle(self.known.resolve(found), sampled=found.columns)
+        self.announce(pin_key=True)
+        self.write_schema(with_state=True)
+
+    def add_misfits(self, file: ExportFile, misfits: Mapping[str, int]) -> None:  # noqa: ARG002
+        """Add misfit columns that are selected, unless a map hides their base columns."""
+        spec, maps = self.known.spec, self.known.maps
+        names = [column + MISFIT_SUFFIX for column in misfits]
+        added = [
+            name
+            for name in names
+            if name not in self.columns.types
+            and self._selects(name)
+            and not is_mapped_away(name, spec.name, maps)
+        ]
+        if added:
+            types = {**self.columns.types, **dict.fromkeys(added, "string")}
+            self.columns = replace(self.columns, types=types)
+            self.announce(pin_key=True)
+            self.write_schema(with_state=True)

@@ -1,0 +1,221 @@
+"""The Singer tap of any vendor: settings, streams, discovery and the run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from singer_sdk import Tap
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+
+from filetap.download.spool import Spool
+from filetap.environment import from_environment
+from filetap.redaction import SECRECY, printable
+from filetap.setting_checks import faults, parse, secrets, settings_warnings, without_secrets
+from filetap.setting_schema import settings_schema
+from filetap.settings import Settings, Tuning
+from filetap.singer.command import tap_command
+from filetap.singer.inputs import read_json, settings_file, usable_catalog, usable_state
+from filetap.singer.maps import Mapper, unknown_streams
+from filetap.singer.private import ConfiguredTap, plain_logger
+from filetap.singer.progress import Progress
+from filetap.singer.stream import ExportStream, Run
+from filetap.singer.writer import LinesWriter
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import click
+    from singer_sdk.helpers.capabilities import CapabilitiesEnum
+
+    from filetap.files import Transport
+    from filetap.vendor import Vendor
+
+
+class FileTap(ConfiguredTap):
+    """A tap for export files; a vendor's own has a name and a `Vendor`.
+
+    Attributes:
+        vendor: Whose files it reads.
+        tuning: Sizes that trade memory for speed.
+    """
+
+    vendor: ClassVar[Vendor]
+    tuning: ClassVar[Tuning] = Tuning()
+    dynamic_catalog = True
+    message_writer_class = LinesWriter
+    # No activate-version: files are kept for days, a warehouse keeps their rows.
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        TapCapabilities.CATALOG,
+        TapCapabilities.STATE,
+        TapCapabilities.DISCOVER,
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.BATCH,
+        PluginCapabilities.STRUCTURED_LOGGING,
+    ]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make the tap's settings from what its vendor states."""
+        super().__init_subclass__(**options)
+        cls.package_name = cls.name
+        cls.config_jsonschema = settings_schema(cls.vendor)
+
+    def __init__(self, *, state: Any = None, catalog: Any = None, **options: Any) -> None:
+        """Accept a state in its whole message too, and what a catalog's metadata say.
+
+        Raises:
+            StateError: The state cannot be used.
+            ExportError: The catalog cannot be used.
+        """
+        catalog = usable_catalog(catalog)
+        super().__init__(state=usable_state(state), catalog=catalog, **options)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, parsed."""
+        return parse(self.config, self.vendor, self.tuning)
+
+    @cached_property
+    def transport(self) -> Transport:
+        """Where the export files come from."""
+        return self.vendor.connect(self.settings)
+
+    @cached_property
+    def spool(self) -> Spool:
+        """Downloads files, and keeps them while they are read."""
+        return Spool.of(self.settings)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """How far a run has come."""
+        return Progress(self.logger)
+
+    @override
+    def setup_mapper(self) -> None:
+        # Not the SDK's: each stream registers its columns when they are known, an input
+        # catalog that lacks some included.
+        self.warn_of_settings()
+        for warning in unknown_streams(self.config.get("stream_maps") or {}, self.vendor.streams):
+            self.logger.warning("%s", warning)
+        self.mapper = Mapper(plugin_config=dict(self.config), logger=self.logger)
+
+    @override
+    def discover_streams(self) -> Sequence[ExportStream]:
+        run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
+        return [ExportStream(self, spec, run) for spec in self.vendor.streams.values()]
+
+    @override
+    def run_discovery(self) -> str:
+        for stream in self.streams.values():
+            if isinstance(stream, ExportStream):
+                # Warnings about keys and columns belong to the run that follows.
+                with silenced(stream.logger):
+                    stream.discover()
+        text = super().run_discovery()
+        sys.stdout.flush()
+        return text
+
+    @classmethod
+    @override
+    def print_about(cls, output_format: str | None = None) -> None:
+        super().print_about(output_format)
+        sys.stdout.flush()
+
+    @classmethod
+    @override
+    def environment(cls, schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        return from_environment(cls.vendor.prefix, schema)
+
+    @override
+    def faults(self, errors: list[str]) -> list[str]:
+        config, vendor = self.config, self.vendor
+        SECRECY.guard(secrets(config, vendor))  # one may be set under a wrong name, too
+        found = [without_secrets(e, config, vendor) for e in errors] or faults(config, vendor)
+        return [printable(SECRECY.scrub(error)) for error in found]
+
+    @override
+    def warn_of_settings(self) -> None:
+        known = self.config_jsonschema["properties"]
+        for warning in settings_warnings(self.config, self.vendor, known):
+            self.logger.warning("%s", warning)
+
+    @override
+    def stopped(self, number: int) -> None:
+        caught = signal.Signals(number)
+        self.progress.end()
+        self.logger.error("stopped by %s; run again to go on", caught.name)
+        if not isinstance(self.message_writer, LinesWriter):
+            sys.exit(128 + caught)
+        self.message_writer.stop(caught)
+
+    @classmethod
+    @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
+        # Without a file the environment is all there is.
+        if "" in value:
+            msg = "a settings file has no name"
+            raise ConfigValidationError(msg, errors=[f"{msg}; check --config"])
+        sources = value or ("ENV",)
+        given = super().cb_config(ctx, param, tuple(s for s in sources if s == "ENV"))
+        for source in sources:
+            if source != "ENV":
+                given.config |= settings_file(Path(source))
+        return given
+
+    @classmethod
+    @override
+    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
+        # The SDK's own logs each wrong setting in a line of its own.
+        if value:
+            given = ctx.params["config"]
+            cls(
+                config=given.config, parse_env_config=given.parse_env, setup_mapper=False
+            ).run_discovery()
+            ctx.exit()
+
+    @classmethod
+    @override
+    def invoke(
+        cls, *, about: bool = False, about_format: str | None = None, **options: Any
+    ) -> None:
+        # The SDK's own, but with a display of the progress.
+        super(Tap, cls).invoke(about=about, about_format=about_format)
+        cls.print_version(print_fn=cls.logger.info)
+        state, catalog = (
+            read_json(f"--{name} {file.name}", file.read()) if (file := options[name]) else None
+            for name in ("state", "catalog")
+        )
+        config = options["config"]
+        tap = cls(
+            config=config.config, parse_env_config=config.parse_env, state=state, catalog=catalog
+        )
+        with tap.progress:
+            tap.sync_all()
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        return tap_command(super().get_singer_command(), cls.logger)
+
+
+@contextmanager
+def silenced(logger: Any) -> Iterator[None]:
+    """Keep a stream's logger from logging anything; others still do."""
+    plain = plain_logger(logger)
+    before, plain.disabled = plain.disabled, True
+    try:
+        yield
+    finally:
+        plain.disabled = before

@@ -1,0 +1,73 @@
+"""Singer messages on standard output, in order, each line whole."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from singer_sdk.contrib.msgspec import MsgSpecWriter
+from singer_sdk.singerlib import StateMessage
+
+from filetap.output import OutputError
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from singer_sdk.singerlib.encoding.simple import Message
+
+
+class LinesWriter(MsgSpecWriter):
+    """Writes messages, and blocks of messages that are lines already.
+
+    Attributes:
+        stopped_by: The signal that ends the run once the line on its way is whole.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped_by: signal.Signals | None = None
+        self._writing = False
+        self._state = b""
+
+    @override
+    def write_message(self, message: Message | bytes) -> None:
+        lines = message if isinstance(message, bytes) else bytes(self.format_message(message))
+        self._write(lines)
+        if isinstance(message, StateMessage):
+            self._state = lines
+        if self.stopped_by:
+            self._end(self.stopped_by)
+
+    def _write(self, lines: bytes) -> None:
+        """Write whole lines; returns once the other end, or the pipe, has them.
+
+        Raises:
+            OutputError: It takes no more.
+        """
+        self._writing = True
+        try:
+            sys.stdout.buffer.write(lines)
+            sys.stdout.buffer.flush()
+        except OutputError as error:
+            msg = f"messages cannot be written: {error.reason}"
+            hint = "see the target's log; run again to go on from its last state"
+            raise OutputError(msg, hint) from None
+        finally:
+            self._writing = False
+
+    def stop(self, number: signal.Signals) -> None:
+        """End the process with the signal's status: between lines, or at once if asked again."""
+        if self.stopped_by:
+            sys.exit(128 + number)
+        self.stopped_by = number
+        if not self._writing:
+            self._end(number)
+
+    def _end(self, number: signal.Signals) -> NoReturn:
+        """Repeat the last STATE as the last line, for readers that go by it, and exit."""
+        self._write(self._state)
+        sys.exit(128 + number)

@@ -1,0 +1,93 @@
+"""What a tap states about its vendor: the engine has everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import timedelta
+
+    from filetap.columns.types import Documented
+    from filetap.files import Transport
+    from filetap.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """One stream of export files.
+
+    Attributes:
+        name: Name of the stream.
+        key: Columns of its key; those of the row's place where rows have no id.
+        documented: What the vendor documents about its columns.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    documented: Documented
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """The vendor's part of what messages suggest.
+
+    Attributes:
+        credentials: When nothing says where files come from.
+        gone: When a listed file has expired.
+        gap: When files seem to have expired unread.
+        empty: When no file is listed.
+        old: When the newest file is days old.
+        accounts: When files of several accounts are read; follows a sentence.
+    """
+
+    credentials: str = "set the credentials, or folder to read delivered files"
+    gone: str = "run more often; start_date skips what can no longer be read"
+    gap: str = "a run every few hours leaves no gap"
+    empty: str = "check that exports are set up"
+    old: str = "check that exports still run"
+    accounts: str = ""
+
+
+def _none(_config: Mapping[str, Any]) -> dict[str, str]:
+    """No settings at all."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """Everything that makes an engine a tap.
+
+    Attributes:
+        name: The vendor's name, in messages.
+        program: Name of the Singer program; its upper case begins the environment's variables.
+        tool: Name of the program for people.
+        streams: Stream → what is known about it.
+        settings: JSON Schema of the vendor's own settings, which come first.
+        source: Validated settings → where files come from, of the vendor's own kind or a `Folder`.
+        faults: Validated settings → what is wrong with the vendor's own, with what to do.
+        shadowed: Validated settings → those that have no effect, and which one takes their place.
+        connect: Settings → transport.
+        hints: The vendor's part of messages.
+        account: The vendor's word for a tenant.
+        retention: How long files can be downloaded; None if they stay.
+    """
+
+    name: str
+    program: str
+    tool: str
+    streams: Mapping[str, StreamSpec]
+    settings: Mapping[str, Any]
+    source: Callable[[Mapping[str, Any]], Any]
+    connect: Callable[[Settings], Transport]
+    faults: Callable[[Mapping[str, Any]], Iterable[str]] = _none
+    shadowed: Callable[[Mapping[str, Any]], Mapping[str, str]] = _none
+    hints: Hints = field(default_factory=Hints)
+    account: str = "account"
+    retention: timedelta | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What the names of environment variables begin with."""
+        return self.program.replace("-", "_").upper() + "_"
