@@ -1,16 +1,13 @@
-"""What the report tells: generations that are there or missing, and what people did, by day."""
+"""Generations: the files of a stream by their time, and the times that are missing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from statistics import median_high
 from typing import TYPE_CHECKING, Final
 
-import polars as pl
-
-from filetap.columns.types import canonical, fits
 from filetap.people.inventory import LEFT_OUT, PARTLY, PENDING, READ
 
 if TYPE_CHECKING:
@@ -26,8 +23,6 @@ UNKNOWN: Final = "not known"
 HOUR: Final = timedelta(hours=1)
 SOON_SPAN: Final = timedelta(hours=48)  # what expires within it is told
 _MOST_SLOTS = 10_000  # generations that a cadence can have and still be one
-_COUNTS = ("impressions", "opens", "clicks")
-_MERGED_AT_ONCE = 64  # blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +75,6 @@ class StreamTypes:
     stream: str
     types: Mapping[str, str]
     misfits: Collection[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Engagement:
-    """What happened on one day, in UTC.
-
-    Attributes:
-        day: The day.
-        people: How many different people did something.
-        events: Rows.
-        impressions: Sum of the column.
-        opens: Sum of the column.
-        clicks: Sum of the column.
-    """
-
-    day: date
-    people: int
-    events: int
-    impressions: int
-    opens: int
-    clicks: int
 
 
 def generations(stock: Iterable[Available], rows: Mapping[str, int]) -> list[Generation]:
@@ -169,61 +143,3 @@ def usual_distance(times: Iterable[datetime]) -> timedelta:
     """The median distance between two times; a day if there are no two."""
     known = sorted(set(times))
     return median_high([after - before for before, after in pairwise(known)] or [timedelta(days=1)])
-
-
-def engagement(frames: Iterable[pl.DataFrame]) -> list[Engagement]:
-    """Add up activities by UTC day.
-
-    Args:
-        frames: Blocks of text columns. Rows without a date that can be read count for no day;
-            what is no number counts as 0.
-    """
-    sums: list[pl.DataFrame] = []
-    people: list[pl.DataFrame] = []
-    for frame in frames:
-        block = frame.select(
-            _day(frame).alias("day"),
-            _column(frame, "user_id").alias("user_id"),
-            *(_number(frame, name).alias(name) for name in _COUNTS),
-        ).filter(pl.col("day").is_not_null())
-        sums.append(
-            block.group_by("day").agg(pl.len().cast(pl.Int64).alias("events"), pl.sum(*_COUNTS))
-        )
-        people.append(block.select("day", "user_id").filter(pl.col("user_id") != "").unique())
-        if len(sums) == _MERGED_AT_ONCE:
-            sums, people = [_added(sums)], [pl.concat(people).unique()]
-    if not sums:
-        return []
-    heads = dict(pl.concat(people).unique().group_by("day").len().iter_rows())
-    return [
-        Engagement(day, heads.get(day, 0), *counts) for day, *counts in _added(sums).iter_rows()
-    ]
-
-
-def _added(sums: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The sums of several blocks by day, in order."""
-    return pl.concat(sums).group_by("day").sum().sort("day")
-
-
-def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """The column as text without blanks around it; nulls if there is none."""
-    column = pl.col(name) if name in frame.columns else pl.lit(None)
-    return column.cast(pl.String).str.strip_chars()
-
-
-def _day(frame: pl.DataFrame) -> pl.Expr:
-    """The day of the column ``date`` in UTC; null if it cannot be read."""
-    text = _column(frame, "date")
-    times = pl.when(fits("date-time", text)).then(text)
-    in_utc = canonical("date-time", times).str.slice(0, 10)
-    return pl.coalesce(pl.when(fits("date", text)).then(text), in_utc).str.to_date(
-        "%Y-%m-%d", strict=False
-    )
-
-
-def _number(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """The column as whole numbers; a sum of many does not overflow."""
-    text = _column(frame, name)
-    exact, rough = (text.cast(kind, strict=False) for kind in (pl.Int64, pl.Float64))
-    whole = pl.when(rough.is_finite()).then(rough).cast(pl.Int64, strict=False)
-    return pl.coalesce(exact, whole, 0).cast(pl.Int128)

@@ -1,8 +1,9 @@
-"""One HTML page that tells people how their export files stand; it fetches nothing."""
+"""One HTML page about the export files of an account; it fetches nothing."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,6 @@ from filetap.people.report.generations import (
     SOON,
     SOON_SPAN,
     UNKNOWN,
-    Engagement,
     Generation,
     StreamTypes,
     missing,
@@ -38,47 +38,68 @@ from filetap.people.report.html import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
 
-def page(  # noqa: PLR0913 - all that it tells
-    *,
-    program: str | None,
-    source: str,
-    now: datetime,
-    generations: Sequence[Generation],
-    types: Sequence[StreamTypes],
-    engagement: Sequence[Engagement],
-) -> str:
-    """The whole page, which is XML as well; the same for the same arguments.
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the page.
 
-    Args:
-        program: Whose files they are; None if not known.
-        source: Host or folder that they come from.
-        now: When the page is made; it decides what expires soon.
-        generations: What there is.
-        types: What columns have gone out as; empty when no state was given.
-        engagement: What the activities say, by day; empty when they were not read.
+    Attributes:
+        ident: Its id, which links lead to.
+        title: Its heading, as HTML.
+        body: What follows the heading, as HTML.
     """
+
+    ident: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that the page shows.
+
+    Attributes:
+        heading: Heading of the page, as text.
+        source: Host or folder that the files come from.
+        now: When the page is made; it decides what expires soon.
+        generations: What is available.
+        types: Column types that were emitted; empty if no state was given.
+        more: Sections of the vendor's own.
+    """
+
+    heading: str
+    source: str
+    now: datetime
+    generations: Sequence[Generation]
+    types: Sequence[StreamTypes]
+    more: Sequence[Section] = ()
+
+
+def page(report: Report) -> str:
+    """The whole page, which is XML as well; the same for an equal report."""
+    name, now, found = escaped(report.heading), report.now, report.generations
     streams: dict[str, list[Generation]] = {}
-    for each in sorted(generations, key=lambda g: g.generated_at):
+    for each in sorted(found, key=lambda g: g.generated_at):
         streams.setdefault(each.stream, []).append(each)
     lost = {
-        name: missing([each.generated_at for each in found if not each.historical])
-        for name, found in streams.items()
+        name: missing([each.generated_at for each in entries if not each.historical])
+        for name, entries in streams.items()
     }
-    name = escaped(f"Export files of program {program}" if program else "Export files")
-    axis = Axis.of(each.generated_at for each in generations)
-    parts = [
-        f'<h2 id="coverage">Coverage and size</h2>{_legend(axis, generations, now)}',
-        *(
-            _stream(f"s{number}", axis, found, lost[stream], now)
-            for number, (stream, found) in enumerate(streams.items())
-        ),
+    sections = [
+        Section("summary", "Summary", _summary(found, sum(map(len, lost.values())), now)),
+        Section("coverage", "Coverage and size", _coverage(streams, lost, now)),
+        Section("types", "Column types", _types(report.types)),
+        *report.more,
     ]
-    if not streams:
-        parts = ['<h2 id="coverage">Coverage and size</h2><p>There are no export files.</p>']
+    links = " ".join(f'<a href="#{each.ident}">{each.title}</a>' for each in sections)
+    bodies = "\n".join(
+        f'<section aria-labelledby="{each.ident}"><h2 id="{each.ident}">{each.title}</h2>\n'
+        f"{each.body}</section>"
+        for each in sections
+    )
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"/><title>{name}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"/>
@@ -87,18 +108,35 @@ def page(  # noqa: PLR0913 - all that it tells
 <style>{CSS}</style></head><body>
 <a class="skip" href="#main">Skip to the report</a>
 <header><h1>{name}</h1>
-<p>From <bdi>{escaped(source)}</bdi>, as of <span class="t">{when(now)}</span>.</p></header>
-<nav aria-label="Sections"><a href="#summary">Summary</a> <a href="#coverage">Coverage and size</a>
-<a href="#types">Column types</a> <a href="#engagement">Engagement</a></nav>
+<p>From <bdi>{escaped(report.source)}</bdi>, as of <span class="t">{when(now)}</span>.</p></header>
+<nav aria-label="Sections">{links}</nav>
 <main id="main" tabindex="-1">
-<section aria-labelledby="summary"><h2 id="summary">Summary</h2>
-{_summary(generations, sum(map(len, lost.values())), now)}</section>
-<section aria-labelledby="coverage">{"".join(parts)}</section>
-<section aria-labelledby="types"><h2 id="types">Column types</h2>{_types(types)}</section>
-<section aria-labelledby="engagement"><h2 id="engagement">Engagement</h2>
-{_engagement(sorted(engagement, key=lambda e: e.day))}</section>
+{bodies}
 </main></body></html>
 """
+
+
+def _coverage(
+    streams: Mapping[str, Sequence[Generation]],
+    lost: Mapping[str, Sequence[datetime]],
+    now: datetime,
+) -> str:
+    """The generations of every stream.
+
+    Args:
+        streams: Stream → its generations, in order.
+        lost: Stream → the times of those that are missing.
+        now: When the page is made.
+    """
+    if not streams:
+        return "<p>There are no export files.</p>"
+    every = [each for found in streams.values() for each in found]
+    axis = Axis.of(each.generated_at for each in every)
+    charts = (
+        _stream(f"s{number}", axis, found, lost[stream], now)
+        for number, (stream, found) in enumerate(streams.items())
+    )
+    return _legend(axis, every, now) + "".join(charts)
 
 
 def _summary(found: Sequence[Generation], lost: int, now: datetime) -> str:
@@ -281,25 +319,4 @@ def _types(types: Sequence[StreamTypes]) -> str:
         "Columns by type, as they have gone out",
         ("Stream", "Columns", *kinds, "Columns with values that do not fit"),
         rows,
-    )
-
-
-def _engagement(days: Sequence[Engagement]) -> str:
-    """What people did, by day."""
-    if not days:
-        return "<p>No activities were read.</p>"
-    moments = [midnight(each.day) for each in days]
-    axis = Axis.of(moments)
-    charts = "".join(
-        bars(f"e-{name}", f"{name} per day", axis, list(zip(moments, values, strict=True)), DAY)
-        for name, values in (
-            ("People", [each.people for each in days]),
-            ("Opens", [each.opens for each in days]),
-            ("Clicks", [each.clicks for each in days]),
-        )
-    )
-    return charts + details(
-        "Engagement by day (UTC)",
-        ("Day", "People", "Events", "Impressions", "Opens", "Clicks"),
-        ((e.day, e.people, e.events, e.impressions, e.opens, e.clicks) for e in days),
     )

@@ -1,0 +1,175 @@
+"""The steps of an examination that are the same for every vendor."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from filetap.bookmark_checks import check_account
+from filetap.errors import FileGoneError
+from filetap.people.contents import header, read_rows, table_for
+from filetap.people.examination import Finding
+from filetap.people.inventory import GONE, PARTLY, PENDING, size_words, take_stock, weigh
+from filetap.people.meltano import check_project
+from filetap.times import utc_now
+from filetap.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from filetap.files import ExportFile
+    from filetap.people.examination import Examination, Step
+
+_ROOM = 1 << 30  # bytes; a download and the next one
+_OLD = timedelta(days=2)  # exports that are made on schedule are made once a day at least
+_SHOWN = 5  # columns that are not documented
+
+
+def check_settings(examination: Examination) -> Finding:
+    """Read the settings, and connect."""
+    examination.tap = examination.open_tap()
+    return Finding(f"complete; files are read from {examination.tap.transport.describe()}")
+
+
+def check_lists(examination: Examination) -> Finding:
+    """List the files of every stream."""
+    vendor = examination.tap.vendor
+    stock = examination.stock = take_stock(examination.tap, vendor.streams)
+    counts = Counter(entry.file.stream for entry in stock)
+    detail = ", ".join(f"{counts[stream]} {stream}" for stream in vendor.streams) + " files"
+    if not stock:
+        return Finding(detail, vendor.hints.empty)
+    newest = max(entry.file.generated_at for entry in stock)
+    detail += f", the newest of {newest.isoformat(' ', 'minutes')[:16]} UTC"
+    old = utc_now() - newest > _OLD and not examination.tap.settings.delivered
+    return Finding(detail, vendor.hints.old if old else "")
+
+
+def check_owner(examination: Examination) -> Finding:
+    """Check that the state and the files are of the same account.
+
+    Raises:
+        StateError: They are not.
+    """
+    transport, word = examination.tap.transport, examination.tap.vendor.account
+    for stream, state in examination.bookmarks.items():
+        check_account(stream, state, transport.account, word)
+    accounts = ", ".join(sorted(transport.accounts))
+    return Finding(accounts) if accounts else Finding("not stated", skipped=True)
+
+
+def check_pending(examination: Examination) -> Finding:
+    """Count the files that the next run reads."""
+    if not examination.has_state:
+        return Finding("no --state was given, so which files are new is not known", skipped=True)
+    statuses = Counter(entry.status for entry in examination.stock)
+    waiting = statuses[PENDING] + statuses[PARTLY]
+    be = "is" if waiting == 1 else "are"
+    return Finding(f"{counted(waiting, 'file')} {be} to be read, of {len(examination.stock)}")
+
+
+def check_sizes(examination: Examination) -> Finding:
+    """Ask for the size of every file; one that has expired is an error if it is pending.
+
+    Raises:
+        FileGoneError: It is.
+    """
+    before = examination.stock
+    if not before:
+        return Finding("no file", skipped=True)
+    stock = examination.stock = weigh(examination.tap.transport, before)
+    for old, new in zip(before, stock, strict=True):
+        if new.status == GONE and old.status in {PENDING, PARTLY}:
+            message = f"{new.file}: the file expired between list and download"
+            raise FileGoneError(message, examination.tap.vendor.hints.gone)
+    size = sum(entry.size or 0 for entry in stock)
+    available = sum(entry.status != GONE for entry in stock)
+    return Finding(f"{counted(available, 'file')} can be downloaded, {size_words(size)}")
+
+
+def check_space(examination: Examination) -> Finding:
+    """Check that downloads find room."""
+    folder = examination.tap.settings.spool or tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    detail = f"{size_words(free)} are free where downloads are kept"
+    return Finding(detail, "set spool_dir to a larger disk" if free < _ROOM else "")
+
+
+def check_bytes(examination: Examination) -> Finding:
+    """Download the newest file of each stream, and verify it."""
+    tap, spooled = examination.tap, examination.spooled
+    newest: dict[str, ExportFile] = {}
+    for entry in examination.stock:  # in order of generation
+        if entry.status != GONE:
+            newest[entry.file.stream] = entry.file
+    for stream, file in newest.items():
+        spooled[stream] = tap.spool.download(tap.transport, file)
+    if not spooled:
+        return Finding("no file", skipped=True)
+    size = size_words(sum(each.size for each in spooled.values()))
+    return Finding(f"{counted(len(spooled), 'file')}, {size}; length and checksum as stated")
+
+
+def check_rows(examination: Examination) -> Finding:
+    """Read all rows of these files, as a run reads them."""
+    tap, counts = examination.tap, []
+    for stream, spooled in examination.spooled.items():
+        state = examination.bookmarks.get(stream, {})
+        table = examination.tables[stream] = table_for(spooled, tap, state)
+        parts = read_rows(spooled, table, tap.settings, divert=tap.settings.diverts)
+        counts.append(f"{sum(part.frame.height for part in parts)} {stream}")
+    return Finding(", ".join(counts)) if counts else Finding("no file", skipped=True)
+
+
+def check_columns(examination: Examination) -> Finding:
+    """Compare their header rows with the documented columns."""
+    details = []
+    for stream, table in examination.tables.items():
+        documented = set(table.documented.columns)
+        names = set(header(examination.spooled[stream], table))
+        if not names:
+            continue
+        detail = f"{stream} {len(names & documented)} of {len(documented)} documented"
+        if others := sorted(names - documented):
+            shown = ", ".join(islice(others, _SHOWN)) + (", …" if len(others) > _SHOWN else "")
+            detail += f" and {len(others)} more ({shown})"
+        details.append(detail)
+    return Finding("; ".join(details)) if details else Finding("no column", skipped=True)
+
+
+def check_types(examination: Examination) -> Finding:
+    """Show the types and the key that a run would give these files' columns."""
+    details, warnings = [], []
+    for stream, table in examination.tables.items():
+        columns = table.columns
+        counts = Counter(columns.types.values()).most_common()
+        types = ", ".join(f"{count} {kind}" for kind, count in counts)
+        details.append(f"{stream} {types} (key {', '.join(columns.key)})")
+        warnings += [f"{stream}: {warning}" for warning in columns.warnings]
+    if not details:
+        return Finding("no file", skipped=True)
+    return Finding("; ".join(details), "; ".join(warnings))
+
+
+CONTENT: Final[Mapping[str, Step]] = {
+    "spool space": check_space,
+    "checksum": check_bytes,
+    "rows": check_rows,
+    "columns": check_columns,
+    "types": check_types,
+    "meltano.yml": check_project,
+}
+"""The steps after a listing, which no vendor has to change."""
+
+STEPS: Final[Mapping[str, Step]] = {
+    "settings": check_settings,
+    "lists": check_lists,
+    "pending": check_pending,
+    "sizes": check_sizes,
+    **CONTENT,
+}
+"""The steps for a vendor without steps of its own."""

@@ -1,0 +1,130 @@
+"""The report's section about engagement: what people did, by day, as the activities show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from filetap.columns.types import canonical, fits
+from filetap.people.report.command import Extra, report_command
+from filetap.people.report.html import DAY, Axis, bars, details, midnight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import date
+
+    import click
+
+    from filetap.people.cli import Program
+
+_COUNTS: Final = ("impressions", "opens", "clicks")
+_MERGED_AT_ONCE = 64  # blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """What happened on one day, in UTC.
+
+    Attributes:
+        day: The day.
+        people: How many different people did something.
+        events: Rows.
+        impressions: Sum of the column.
+        opens: Sum of the column.
+        clicks: Sum of the column.
+    """
+
+    day: date
+    people: int
+    events: int
+    impressions: int
+    opens: int
+    clicks: int
+
+
+def engagement(frames: Iterable[pl.DataFrame]) -> list[Engagement]:
+    """Add up activities by UTC day.
+
+    Args:
+        frames: Blocks of text columns. Rows without a date that can be read count for no day;
+            what is no number counts as 0.
+    """
+    sums: list[pl.DataFrame] = []
+    people: list[pl.DataFrame] = []
+    for frame in frames:
+        block = frame.select(
+            _day(frame).alias("day"),
+            _column(frame, "user_id").alias("user_id"),
+            *(_number(frame, name).alias(name) for name in _COUNTS),
+        ).filter(pl.col("day").is_not_null())
+        sums.append(
+            block.group_by("day").agg(pl.len().cast(pl.Int64).alias("events"), pl.sum(*_COUNTS))
+        )
+        people.append(block.select("day", "user_id").filter(pl.col("user_id") != "").unique())
+        if len(sums) == _MERGED_AT_ONCE:
+            sums, people = [_added(sums)], [pl.concat(people).unique()]
+    if not sums:
+        return []
+    heads = dict(pl.concat(people).unique().group_by("day").len().iter_rows())
+    return [
+        Engagement(day, heads.get(day, 0), *counts) for day, *counts in _added(sums).iter_rows()
+    ]
+
+
+def _added(sums: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The sums of several blocks by day, in order."""
+    return pl.concat(sums).group_by("day").sum().sort("day")
+
+
+def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """The column as text without blanks around it; nulls if there is none."""
+    column = pl.col(name) if name in frame.columns else pl.lit(None)
+    return column.cast(pl.String).str.strip_chars()
+
+
+def _day(frame: pl.DataFrame) -> pl.Expr:
+    """The day of the column ``date`` in UTC; null if it cannot be read."""
+    text = _column(frame, "date")
+    times = pl.when(fits("date-time", text)).then(text)
+    in_utc = canonical("date-time", times).str.slice(0, 10)
+    return pl.coalesce(pl.when(fits("date", text)).then(text), in_utc).str.to_date(
+        "%Y-%m-%d", strict=False
+    )
+
+
+def _number(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """The column as whole numbers; a sum of many does not overflow."""
+    text = _column(frame, name)
+    exact, rough = (text.cast(kind, strict=False) for kind in (pl.Int64, pl.Float64))
+    whole = pl.when(rough.is_finite()).then(rough).cast(pl.Int64, strict=False)
+    return pl.coalesce(exact, whole, 0).cast(pl.Int128)
+
+
+def section(days: Sequence[Engagement]) -> str:
+    """Charts and a table of the days, as HTML."""
+    if not days:
+        return "<p>No activities were read.</p>"
+    days = sorted(days, key=lambda each: each.day)
+    moments = [midnight(each.day) for each in days]
+    axis = Axis.of(moments)
+    charts = "".join(
+        bars(f"e-{name}", f"{name} per day", axis, list(zip(moments, values, strict=True)), DAY)
+        for name, values in (
+            ("People", [each.people for each in days]),
+            ("Opens", [each.opens for each in days]),
+            ("Clicks", [each.clicks for each in days]),
+        )
+    )
+    return charts + details(
+        "Engagement by day (UTC)",
+        ("Day", "People", "Events", "Impressions", "Opens", "Clicks"),
+        ((e.day, e.people, e.events, e.impressions, e.opens, e.clicks) for e in days),
+    )
+
+
+def report(program: Program) -> click.Command:
+    """The command ``report``."""
+    extra = Extra("engagement", "Engagement", "activities", lambda f: section(engagement(f)))
+    return report_command(program, extra)
