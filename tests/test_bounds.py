@@ -30,11 +30,11 @@ from filetap.errors import (
     SpoolError,
     TransportError,
 )
-from filetap.people.cli import main
 from filetap.people.to_folder import download, place
 from filetap.transports import http
 from filetap.transports.connection import PATIENCE, bare_session
 from tap_firstup_dde.api import FirstupTransport, connect_to_api
+from tap_firstup_dde.cli import main
 from tests.singer import settings, write
 
 if TYPE_CHECKING:

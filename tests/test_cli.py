@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from filetap.bookmark import Bookmark
-from filetap.people.cli import STREAMS, main
 from filetap.times import format_time
-from tap_firstup_dde.vendor import KEYS
+from tap_firstup_dde.cli import main
+from tap_firstup_dde.documented import STREAMS
+from tap_firstup_dde.tap import TapFirstupDDE
 from tests.singer import run, settings, write
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def test_files_are_those_that_there_are(emulator: Emulator) -> None:
     emulator.add_generation(rows=20)
     found = listed(emulator)
     assert [list(entry) for entry in found] == [FIELDS] * len(found)
-    order = sorted(emulator.files, key=lambda f: ([*KEYS].index(f.stream), f.generated_at, f.id))
+    order = sorted(emulator.files, key=lambda f: ([*STREAMS].index(f.stream), f.generated_at, f.id))
     for entry, file in zip(found, order, strict=True):
         assert entry["stream"] == file.stream
         assert entry["key"] == _key(file)
@@ -107,7 +109,7 @@ def test_pending_is_what_the_tap_reads(emulator: Emulator) -> None:
     assert (partly["key"], partly["rows_read"]) == (_key(cut_off), 2)
     assert {e["source"] for e in found if e["status"] in {"pending", "partly read"}} == {
         source
-        for stream in KEYS
+        for stream in STREAMS
         for source, _ in run(settings(emulator, start_date="2026-02-01T00:00:00Z"), state).rows(
             stream
         )
@@ -128,7 +130,7 @@ def test_pending_is_what_the_tap_reads(emulator: Emulator) -> None:
 def test_files_chosen(emulator: Emulator, arguments: list[str], count: int) -> None:
     """Streams and times choose, and nothing is asked of files that are not chosen."""
     for generation in ("2026-05-14-16", "2026-05-14-20", "2026-05-15-00"):
-        for stream in KEYS:
+        for stream in STREAMS:
             emulator.add(stream, generation, "user_id\n1\n")
     assert len(listed(emulator, *arguments)) == count
     assert sum(request.route == "show" for request in emulator.requests) == count
@@ -221,7 +223,7 @@ def test_interrupt(emulator: Emulator, route: str) -> None:
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     emulator.fail(route, stall=20, times=None)
     config = write(Path.cwd(), "config.json", settings(emulator))
-    code = "from filetap.people.cli import main; main()"
+    code = "from tap_firstup_dde.cli import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", code, "files", "--config", config],
         stdout=subprocess.PIPE,
@@ -255,7 +257,7 @@ def test_odd_surroundings(emulator: Emulator, redirect: str, says: str) -> None:
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     write(Path.cwd(), "config.json", settings(emulator))
     Path("binary").write_bytes(b"\xff\xfe\x00\x80")
-    code = "from filetap.people.cli import main; main()"
+    code = "from tap_firstup_dde.cli import main; main()"
     line = f'"$0" -c "{code}" files --output json --config config.json {redirect}'
     done = subprocess.run(
         ["/bin/sh", "-c", line, sys.executable],
@@ -474,7 +476,7 @@ def test_doctor_sees_another_program(emulator: Emulator, tmp_path: Path) -> None
 def test_doctor_compares_clocks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that is wrong by more than minutes is told."""
     late = datetime.now(UTC) - timedelta(hours=1)
-    monkeypatch.setattr("filetap.people.doctor.utc_now", lambda: late)
+    monkeypatch.setattr("tap_firstup_dde.checks.utc_now", lambda: late)
     done = ask(emulator, "doctor")
     assert _steps(done)["clock"] == "!"
     assert "set this machine's clock" in done.stdout
@@ -593,7 +595,7 @@ def test_report_of_a_broken_file(emulator: Emulator, caplog: pytest.LogCaptureFi
 # all of them
 
 
-@pytest.mark.parametrize("name", [None, *main.commands])
+@pytest.mark.parametrize("name", [None, *main.program.commands])
 def test_help(name: str | None, tmp_path: Path) -> None:
     """Each command has help with an example of it, whose options there are."""
     done = CliRunner().invoke(main, [*([name] if name else []), "--help"])
@@ -602,18 +604,21 @@ def test_help(name: str | None, tmp_path: Path) -> None:
     words = example.split("firstup-dde ")[1].split()
     assert name in {None, words[0]}
     (tmp_path / "state.json").write_text("{}")
-    command = main.commands[words[0]]
+    command = main.get_command(click.Context(main), words[0])
+    assert command
     assert command.make_context(words[0], words[1:]).params
 
 
-def test_streams() -> None:
-    """The command line knows the tap's streams."""
-    assert tuple(KEYS) == STREAMS
+def test_names() -> None:
+    """The program's help knows the names that the vendor has, without loading the tap."""
+    vendor, program = TapFirstupDDE.vendor, main.program
+    assert (program.tool, program.vendor) == (vendor.tool, vendor.name)
+    assert program.load_tap() is TapFirstupDDE
 
 
 def test_completion() -> None:
     """A shell can complete the commands."""
-    code = "from filetap.people.cli import main; main(prog_name='firstup-dde')"
+    code = "from tap_firstup_dde.cli import main; main(prog_name='firstup-dde')"
     env = {**os.environ, "_FIRSTUP_DDE_COMPLETE": "bash_source"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True

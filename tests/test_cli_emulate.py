@@ -16,13 +16,13 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from filetap.people.cli import main
+from tap_firstup_dde.cli import main
 from tap_firstup_dde.emulator import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COMMAND = (sys.executable, "-W", "error", "-c", "from filetap.people.cli import main; main()")
+COMMAND = (sys.executable, "-W", "error", "-c", "from tap_firstup_dde.cli import main; main()")
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def test_port_in_use() -> None:
     )
 
 
-@pytest.mark.parametrize("command", ["", *main.commands])
+@pytest.mark.parametrize("command", ["", *main.program.commands])
 def test_help(command: str) -> None:
     """Each command's help ends with an example."""
     run = CliRunner().invoke(main, [*command.split(), "--help"])
@@ -146,7 +146,7 @@ def test_version() -> None:
 def test_help_is_light() -> None:
     """Help loads neither the tap nor the emulator nor a data library."""
     program = (
-        "import sys; from filetap.people.cli import main; main(['--help'], standalone_mode=False);"
+        "import sys; from tap_firstup_dde.cli import main; main(['--help'], standalone_mode=False);"
         "heavy = {'singer_sdk', 'polars', 'awscrt', 'requests'} & set(sys.modules);"
         "sys.exit(' '.join(heavy) or 0)"
     )

@@ -17,10 +17,11 @@ import yaml
 from jsonschema import Draft7Validator
 
 from filetap.files import ExportFile
-from filetap.people import cli
 from filetap.people.inventory import Available
-from filetap.settings import faults
+from filetap.setting_checks import faults
+from tap_firstup_dde.cli import main
 from tap_firstup_dde.tap import TapFirstupDDE
+from tap_firstup_dde.vendor import FIRSTUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,9 +178,9 @@ def test_settings_groups() -> None:
     values: dict[str, Any] = {"folder": {"url": "/tmp"}}  # noqa: S108 - nothing is written
     for group in EXTRACTOR["settings_group_validation"]:
         config = {name: values.get(name, "x") for name in group}
-        assert faults(config) == []
+        assert faults(config, FIRSTUP) == []
         for name in group:
-            assert faults({n: v for n, v in config.items() if n != name})
+            assert faults({n: v for n, v in config.items() if n != name}, FIRSTUP)
 
 
 def _described(settings: dict[str, Any], at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -286,7 +287,7 @@ def test_pictures_fetch_nothing() -> None:
 def test_commands_in_the_docs() -> None:
     """The docs have each command, each member of the JSON, each exit status."""
     text = (ROOT / "docs" / "commands.md").read_text()
-    for name in cli.main.commands:
+    for name in main.program.commands:
         assert f"| `{name}` |" in text
     rows = re.findall(r"^\| (`.*?) \|", text.split("## `files")[1], re.MULTILINE)
     then = datetime(2026, 5, 14, 16, tzinfo=UTC)

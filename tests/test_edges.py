@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # A locale that is not UTF-8, and a Python that does not make up for it.
 PLAIN_C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-PEOPLE = (sys.executable, "-c", "from filetap.people.cli import main; main()")
+PEOPLE = (sys.executable, "-c", "from tap_firstup_dde.cli import main; main()")
 
 
 def errors(log: str) -> list[str]:

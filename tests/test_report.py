@@ -20,9 +20,10 @@ from filetap.files import ExportFile
 from filetap.people.inventory import LEFT_OUT, PARTLY, PENDING, READ, Available
 from filetap.people.report import generations as coverage
 from filetap.people.report import page as report
-from filetap.people.report.generations import Engagement, Generation, StreamTypes
+from filetap.people.report.generations import Generation, StreamTypes
 from filetap.people.report.html import CSS, short
-from tap_firstup_dde import sample_data
+from tap_firstup_dde import engagement, sample_data
+from tap_firstup_dde.engagement import Engagement
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)
@@ -47,15 +48,16 @@ def make(**changes: Any) -> str:
     """A page; what *changes* does not name is an example."""
     days = [Engagement(date(2026, 5, 1 + n), 5 + n, 90 + n, 70, 30 + n, n) for n in range(9)]
     types = [StreamTypes("users", {"a": "string", "b": "integer", "c": "string"}, ["b"])]
+    own = engagement.section(changes.pop("engagement", days))
     content: dict[str, Any] = {
-        "program": "23552",
+        "heading": "Export files of program 23552",
         "source": "api.example.com",
         "now": NOON,
         "generations": series("users", 20),
         "types": types,
-        "engagement": days,
+        "more": [report.Section("engagement", "Engagement", own)],
     }
-    return report.page(**(content | changes))
+    return report.page(report.Report(**(content | changes)))
 
 
 def parse(page: str) -> ET.Element:
@@ -71,7 +73,7 @@ def cells(page: str, caption: str) -> list[list[str]]:
 
 PAGES = {
     "full": make(),
-    "empty": make(program=None, generations=[], types=[], engagement=[]),
+    "empty": make(heading="Export files", generations=[], types=[], engagement=[]),
     "one": make(generations=series("users", 1)),
     "no numbers": make(generations=[Generation("users", NOON, 1, None, None, None, None)]),
     "far apart": make(
@@ -81,7 +83,7 @@ PAGES = {
         ]
     ),
     "hostile": make(
-        program=HOSTILE,
+        heading=HOSTILE,
         source=HOSTILE,
         generations=series(HOSTILE, 5),
         types=[StreamTypes(HOSTILE, {HOSTILE: HOSTILE}, [HOSTILE])],
@@ -134,7 +136,7 @@ def test_values_are_text() -> None:
     """Names from files are shown as they are; what no page can hold is marked."""
     root = parse(PAGES["hostile"])
     shown = HOSTILE.translate(dict.fromkeys((0, 0x1B, 0xD800), "\ufffd"))
-    assert root.findtext(".//header/h1") == f"Export files of program {shown}"
+    assert root.findtext(".//header/h1") == shown
     assert root.findtext(".//header/p/bdi") == shown
     assert root.findtext(".//h3/bdi") == shown
 
@@ -294,7 +296,7 @@ def test_engagement() -> None:
     ]
     frames = [pl.read_csv(part.encode(), infer_schema=False) for part in parts]
     blocks = [block for frame in frames for block in frame.iter_slices(7)]
-    assert coverage.engagement(frames) == coverage.engagement(blocks) == expected
+    assert engagement.engagement(frames) == engagement.engagement(blocks) == expected
     assert len(expected) == 2
 
 
@@ -319,7 +321,7 @@ def test_engagement_of_a_row(
     columns: dict[str, str | None], expected: tuple[int, int, int, int] | None
 ) -> None:
     """A row counts for its day in UTC; what is not there, or is no number, counts as nothing."""
-    found = coverage.engagement([pl.DataFrame({k: [v] for k, v in columns.items()})] * 2)
+    found = engagement.engagement([pl.DataFrame({k: [v] for k, v in columns.items()})] * 2)
     assert [(e.day.day, e.people, e.events, e.opens) for e in found] == [
         (day, people, 2 * events, 2 * opens)
         for day, people, events, opens in ([expected] if expected else [])

@@ -221,7 +221,7 @@ def test_connections_are_not_logged(tmp_path: Path) -> None:
         path = write(tmp_path, "c.json", config)
         done = command("--config", path)
         assert ids(done) == ["1"]
-        code = "from filetap.people.cli import main; main(prog_name='firstup-dde')"
+        code = "from tap_firstup_dde.cli import main; main(prog_name='firstup-dde')"
         checked = command("doctor", "--config", path, program=(sys.executable, "-c", code))
     assert checked.status == 0
     for log in (done.log, checked.log):
