@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from filetap.errors import StateError
-from filetap.files import STATE_HINT
+from filetap.errors import STATE_HINT, StateError
 from filetap.times import format_time, parse_generation
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -83,7 +83,7 @@ class Connection:
     client_secret: str = ""
     scope: str = ""
     access_token: str = ""
-    region: str = ""
+    region: str = field(default="", compare=False)
 
     def __repr__(self) -> str:
         """Without the secrets."""

@@ -34,8 +34,7 @@ from filetap.people.cli import main
 from filetap.people.to_folder import download, place
 from filetap.transports import http
 from filetap.transports.connection import PATIENCE, bare_session
-from tap_firstup_dde.api import FirstupTransport, connect_to_api
-from tests.singer import settings, write
+from tests.singer import connect, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
     from filetap.files import ExportFile
+    from tap_firstup_dde.api import FirstupTransport
     from tap_firstup_dde.emulator import Emulator
 
 CSV = "user_id\n1\n"
@@ -51,7 +51,7 @@ FILES = "/v2/data_exports/type/users"
 
 def connecting(emulator: Emulator, **more: Any) -> FirstupTransport:
     """A client of the emulator that tries nothing again."""
-    return connect_to_api({**emulator.settings, "max_retries": 0, **more})
+    return connect({**emulator.settings, "max_retries": 0, **more})
 
 
 def only(transport: FirstupTransport) -> ExportFile:
@@ -189,7 +189,7 @@ def test_slow_answers(head: bytes, drop: bytes) -> None:
     """An answer that arrives in drops ends in time, whatever part of it does."""
     with serving(_dripping(head, drop)) as url:
         config = {"access_token": "a-ready-token", "request_timeout": 0.3, "max_retries": 0}
-        transport = connect_to_api({"api_url": url, "auth_url": url, **config})
+        transport = connect({"api_url": url, "auth_url": url, **config})
         began = time.monotonic()
         with pytest.raises(ExportError):
             transport.list_files("users")
@@ -434,7 +434,7 @@ def test_two_at_once(emulator: Emulator, tmp_path: Path, unzip: bool) -> None:  
     paths: list[Path] = []
 
     def get() -> None:
-        spool = Spool(None, 3, lambda _: None)
+        spool = Spool(None, 3, pause=lambda _: None)
         paths.append(download(connecting(emulator), spool, file, tmp_path, unzip=unzip))
 
     threads = [threading.Thread(target=get) for _ in range(4)]

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from filetap.bookmark import Bookmark
 from filetap.people.cli import STREAMS, main
 from filetap.times import format_time
-from tap_firstup_dde.vendor import KEYS
+from tap_firstup_dde.documented import STREAMS
 from tests.singer import run, settings, write
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ def test_a_stranger_is_told(emulator: Emulator, caplog: pytest.LogCaptureFixture
     html = {"Content-Type": "text/html"}
     emulator.fail("list", status=404, headers=html, body="<html>404</html>", times=None)
     run(settings(emulator))
-    assert "answered 404 with text/html, which is taken for no files; check api_url" in caplog.text
+    assert "answered 404 with text/html, which is treated as no files; check api_url" in caplog.text
     assert "check api_url and region" in ask(emulator, "doctor").stdout
 
 

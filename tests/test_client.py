@@ -21,8 +21,9 @@ from filetap.errors import (
     RetriableTransportError,
     TransportError,
 )
-from tap_firstup_dde.api import REGIONS, Connection, FirstupTransport, connect_to_api
+from tap_firstup_dde.api import REGIONS, Connection, FirstupTransport
 from tap_firstup_dde.emulator import Emulator
+from tests.singer import connect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ def transport(emulator: Emulator) -> FirstupTransport:
 
 def connecting(emulator: Emulator, **settings: Any) -> FirstupTransport:
     """Give a client of the emulator with further settings."""
-    return connect_to_api({**emulator.settings, **settings})
+    return connect({**emulator.settings, **settings})
 
 
 def fetched(transport: FirstupTransport, file: ExportFile) -> bytes:
@@ -77,13 +78,13 @@ def test_regions(region: str | None) -> None:
     """A region picks both hosts; nothing set means us1; nothing is asked for on connecting."""
     settings = {"region": region, "client_id": "i", "client_secret": "s"}
     api, auth = REGIONS[region or "us1"]
-    assert connect_to_api(settings)._to == Connection(api, auth, "i", "s")
+    assert connect(settings)._to == Connection(api, auth, "i", "s")
 
 
 def test_urls_win() -> None:
     """URLs that are set win over the region, with or without a slash at the end."""
     settings = {"region": "eu", "api_url": "https://a.example/", "auth_url": "https://b.example"}
-    assert connect_to_api(settings)._to == Connection("https://a.example", "https://b.example")
+    assert connect(settings)._to == Connection("https://a.example", "https://b.example")
 
 
 def test_connection_shows_no_secret() -> None:

@@ -19,8 +19,9 @@ from jsonschema import Draft7Validator
 from filetap.files import ExportFile
 from filetap.people import cli
 from filetap.people.inventory import Available
-from filetap.settings import faults
+from filetap.setting_checks import faults
 from tap_firstup_dde.tap import TapFirstupDDE
+from tap_firstup_dde.vendor import FIRSTUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,9 +178,9 @@ def test_settings_groups() -> None:
     values: dict[str, Any] = {"folder": {"url": "/tmp"}}  # noqa: S108 - nothing is written
     for group in EXTRACTOR["settings_group_validation"]:
         config = {name: values.get(name, "x") for name in group}
-        assert faults(config) == []
+        assert faults(config, FIRSTUP) == []
         for name in group:
-            assert faults({n: v for n, v in config.items() if n != name})
+            assert faults({n: v for n, v in config.items() if n != name}, FIRSTUP)
 
 
 def _described(settings: dict[str, Any], at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

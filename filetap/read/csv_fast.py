@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from filetap.errors import FormatError, StateError
-from filetap.files import STATE_HINT
+from filetap.errors import STATE_HINT, FormatError, StateError
 from filetap.read.blocks import BOM, Block, first_odd_row, parse, regular_rows
 from filetap.read.csv_careful import SEPARATORS, Row, careful_rows, choose_separator
 from filetap.read.names import column_names
