@@ -625,7 +625,7 @@ def test_several_shown(emulator: Emulator, transport: FirstupTransport) -> None:
     added = emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     other = {"id": "x", "presigned_url": f"{emulator.url}/other"}
-    right = {"id": file.id, "presigned_url": emulator._sign(added)}
+    right = {"id": file.id, "presigned_url": emulator.presigned_url(added)}
     emulator.fail("show", status=200, body=json.dumps({"data": [other, right]}))
     assert fetched(transport, file) == added.body
 

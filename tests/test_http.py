@@ -51,7 +51,7 @@ def session() -> Iterator[requests.Session]:
 @pytest.fixture
 def opened(emulator: Emulator, file: EmulatedFile, session: requests.Session) -> Iterator[Opener]:
     """Give what opens the file."""
-    with Opener(session, emulator._sign(file)) as opener:
+    with Opener(session, emulator.presigned_url(file)) as opener:
         yield opener
 
 
@@ -316,7 +316,7 @@ def test_as_stored(emulator: Emulator, session: requests.Session) -> None:
     """Gzip stays gzip, also when the server calls it a content encoding."""
     stored = emulator.add("users", "2026-05-14-20", "user_id\n1\n")
     emulator.fail("download", headers_extra={"Content-Encoding": "gzip"})
-    with Opener(session, emulator._sign(stored)) as opened:
+    with Opener(session, emulator.presigned_url(stored)) as opened:
         assert read(opened()) == stored.body
 
 
