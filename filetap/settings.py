@@ -14,9 +14,10 @@ from filetap.errors import SettingsError
 from filetap.files import parse_generation
 from filetap.redaction import SECRECY
 from filetap.transports.http import is_secure
+from filetap.transports.oauth import is_token
 from filetap.write.records import FILE_FORMATS
 from filetap.write.storage import root_fault
-from tap_firstup_dde.api import REGIONS, is_token
+from tap_firstup_dde.api import REGIONS
 from tap_firstup_dde.vendor import ADDED, GENERATED_AT, KEYS
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from filetap.errors import ExportError
 from filetap.files import parse_generation
 from filetap.redaction import SECRECY
 from filetap.singer import stream as streams
-from filetap.transports import http
+from filetap.transports import retry
 from tap_firstup_dde.sample_data import INTERVAL
 from tap_firstup_dde.tap import TapFirstupDDE
 from tap_firstup_dde.vendor import ADDED, KEYS
@@ -433,7 +433,7 @@ class Interleavings(RuleBasedStateMachine):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses before something is tried again, STATE often, and no log."""
-    monkeypatch.setattr(http, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
     monkeypatch.setattr(streams, "SLICE", SLICE)
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
 

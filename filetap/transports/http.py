@@ -1,17 +1,14 @@
-"""HTTP for any vendor: retries, errors without secrets, and resumable downloads."""
+"""HTTP for any vendor: requests, errors without secrets, and resumable downloads."""
 
 from __future__ import annotations
 
-import logging
-import random
 import re
-import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from io import BytesIO
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -35,18 +32,10 @@ if TYPE_CHECKING:
 
     from filetap.download.checksum import Checksum
 
-T = TypeVar("T")
-
 CHUNK = 1 << 18  # bytes
-LONGEST_WAIT = 900.0  # seconds; a server that asks for more is left to the next run
 # Bytes, decompressed. A list of 100,000 files has about 30 MB.
 LARGEST_ANSWER = 64 << 20
-_YEAR = 365 * 86_400  # seconds
-_FIRST_PAUSE = 0.5  # seconds
-_LONGEST_PAUSE = 60.0  # seconds
 _REDIRECTS = 5  # one after the other, at most
-
-logger = logging.getLogger(__name__)
 
 
 def is_secure(url: str) -> bool:
@@ -64,51 +53,6 @@ def is_secure(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def with_retries(
-    action: Callable[[], T], retries: int, pause: Callable[[float], object] = time.sleep
-) -> T:
-    """What *action* returns, tried again while its errors are of the passing kind.
-
-    Args:
-        action: Called at most ``retries + 1`` times.
-        retries: How many times to try again.
-        pause: Waits that many seconds: half a second, doubled each time up to a minute, less up
-            to half of it at random; longer where the server asks for it.
-
-    Raises:
-        RetriableTransportError: The last try failed as well.
-        TransportError: The server asked to wait longer than a run should.
-    """
-    attempt = 0
-    while True:
-        try:
-            return action()
-        except RetriableTransportError as error:
-            if attempt >= retries:
-                raise
-            attempt += 1
-            pause(delay(error, attempt, retries))
-
-
-def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
-    """Seconds to wait before try again number *attempt* (from 1); says so in the log.
-
-    Raises:
-        TransportError: The server asked to wait longer than a run should.
-    """
-    asked = error.retry_after or 0.0
-    if asked > LONGEST_WAIT:
-        span = f"{asked:.0f} seconds" if asked < _YEAR else "more than a year"
-        most = f"{LONGEST_WAIT / 60:.0f}"
-        msg = f"{error.message}, and asks to wait longer than {most} minutes ({span})"
-        raise TransportError(msg, "run again later: the state is kept")
-    ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt - 1, 30))
-    seconds: float = max(asked, ceiling * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
-    message = "%s; trying again in %.1f s (%d of %d)"
-    logger.warning(message, error.message, seconds, attempt, retries)
-    return seconds
 
 
 def send(
