@@ -106,12 +106,9 @@ def next_link(
     for path, value in _scalars(content):
         words = path.lower().replace("-", "_")
         name = words.rpartition(".")[2]
-        so_far = pages if "page" in name else files
         if "next" in words and value:
             links.append(str(value))
-        elif "more" in name and value is True:
-            links.append("")
-        elif _TOTAL.fullmatch(name) and isinstance(value, int) and value > so_far:
+        elif _is_more(name, value, pages if "page" in name else files):
             links.append("")
     if not links:
         return ""
@@ -120,6 +117,13 @@ def next_link(
         msg = f"{what}: it has more pages, and no link to them that is understood"
         raise TransportError(msg, SHAPE_HINT)
     return usable[0]
+
+
+def _is_more(name: str, value: Any, so_far: int) -> bool:
+    """True if a member says that there is more: by its name, or as a total beyond *so_far*."""
+    if _TOTAL.fullmatch(name):
+        return isinstance(value, int) and value > so_far
+    return "more" in name and value is True
 
 
 def _scalars(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
