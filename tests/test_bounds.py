@@ -216,8 +216,7 @@ def test_no_thread_stays(emulator: Emulator) -> None:
     while any(isinstance(thread, threading.Timer) for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert emulator._server
-    assert len(emulator._server.connections) == 1
+    assert emulator.connections == 1
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -370,7 +369,11 @@ def test_answer_of_another_file(emulator: Emulator, stated: dict[str, Any], righ
     added = emulator.add("users", "2026-05-14-16", CSV)
     transport = connecting(emulator)
     file = only(transport)
-    shown = {"presigned_url": emulator._sign(added), "size_bytes": len(added.body), **stated}
+    shown = {
+        "presigned_url": emulator.presigned_url(added),
+        "size_bytes": len(added.body),
+        **stated,
+    }
     emulator.fail("show", status=200, body=json.dumps({"data": [shown]}))
     if right:
         assert transport.stored_size(file) == len(added.body)

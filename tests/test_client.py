@@ -37,7 +37,7 @@ STREAMS = ("campaigns", "users", "activities")
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait between tries no longer than a moment."""
-    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -65,7 +65,8 @@ def headers_of(emulator: Emulator, route: str) -> list[dict[str, str]]:
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let the client believe that it is later than it is."""
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + seconds)
-    monkeypatch.setattr("tap_firstup_dde.api.time", clock)
+    for module in ("filetap.transports.oauth", "tap_firstup_dde.api"):
+        monkeypatch.setattr(f"{module}.time", clock)
 
 
 def forms(emulator: Emulator) -> list[dict[str, list[str]]]:
@@ -626,7 +627,7 @@ def test_several_shown(emulator: Emulator, transport: FirstupTransport) -> None:
     added = emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     other = {"id": "x", "presigned_url": f"{emulator.url}/other"}
-    right = {"id": file.id, "presigned_url": emulator._sign(added)}
+    right = {"id": file.id, "presigned_url": emulator.presigned_url(added)}
     emulator.fail("show", status=200, body=json.dumps({"data": [other, right]}))
     assert fetched(transport, file) == added.body
 

@@ -547,7 +547,7 @@ def test_rewritten_while_it_is_read(
     size: int,
 ) -> None:
     """A file that is rewritten while it is read is read again or refused: never half of each."""
-    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.01)
     monkeypatch.setattr(folder_module, "CHUNK", 1 << 12)
     path, content = tmp_path, b""
     for letter in "ba":

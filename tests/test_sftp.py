@@ -94,7 +94,7 @@ def test_wrong_login(served: SFTP, options: dict[str, Any], says: str) -> None:
 
 def test_dropped_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that drops in mid-file is made anew, and the file goes on from there."""
-    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.01)
     monkeypatch.setattr(folder_module, "CHUNK", 1 << 18)
     rows = "user_id\n" + "".join(f"{n:09}\n" for n in range(500_000))
     deliver(tmp_path, "users", "2026-05-14-16", rows, ending=".csv")

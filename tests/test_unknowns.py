@@ -22,7 +22,7 @@ MOMENT = "2026-05-14-16"
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses before something is tried again."""
-    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.0)
 
 
 def _one(emulator: Emulator, header: str, *rows: str, stream: str = "users") -> dict[str, Any]:
