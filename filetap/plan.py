@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from filetap.bookmark import Bookmark
-from filetap.columns.sample import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from filetap.columns.resolve import Columns, Known
+    from filetap.columns.sample import Sample
     from filetap.files import ExportFile
     from filetap.settings import Settings
 
@@ -22,29 +22,37 @@ class Plan:
     """The files of a stream that are read next.
 
     Attributes:
+        stream: Name of the stream.
+        now: The run's clock.
+        incremental: False if everything is read again, whatever the state says.
         listed: Every file that is available.
         files: Those still to read, in order.
         bookmark: How far the stream was read, in terms of the files that are listed.
         counted: Listed files that count as read because another source's were.
     """
 
+    stream: str
+    now: datetime
+    incremental: bool
     listed: tuple[ExportFile, ...]
     files: tuple[ExportFile, ...]
     bookmark: Bookmark
     counted: int
 
 
-def plan_files(
+def plan_files(  # noqa: PLR0913 - everything that the choice depends on
+    stream: str,
     listed: Iterable[ExportFile],
     state: Mapping[str, Any],
     settings: Settings,
-    now: datetime,
     *,
+    now: datetime,
     incremental: bool = True,
 ) -> Plan:
     """Choose the files to read.
 
     Args:
+        stream: Name of the stream.
         listed: Every file that is available.
         state: The stream's part of the state; empty for none.
         settings: First date and lookback.
@@ -66,7 +74,8 @@ def plan_files(
         from_scratch=before.from_scratch or not state,
         unfinished=frozenset(unfinished),
     )
-    return Plan(files, tuple(pending), bookmark, len(settled.counted - before.counted))
+    counted = len(settled.counted - before.counted)
+    return Plan(stream, now, incremental, files, tuple(pending), bookmark, counted)
 
 
 def plan_columns(known: Known, sample: Sample) -> Columns:

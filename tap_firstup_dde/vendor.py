@@ -9,8 +9,9 @@ from filetap.setting_checks import folder_of
 from filetap.setting_schema import SECRET, folder_setting, setting
 from filetap.settings import Folder
 from filetap.transports.http import is_secure
+from filetap.transports.oauth import is_token
 from filetap.vendor import Hints, Vendor
-from tap_firstup_dde.api import GONE_HINT, REGIONS, Connection, FirstupTransport, is_token
+from tap_firstup_dde.api import GONE_HINT, REGIONS, Connection, FirstupTransport
 from tap_firstup_dde.delivered import folder_transport
 from tap_firstup_dde.documented import STREAMS
 

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from psycopg.rows import dict_row
 
-from filetap.columns.sample import LOOK_WHOLE
+from filetap.settings import Tuning
 from tests.singer import Run, settings, write
 
 if TYPE_CHECKING:
@@ -359,7 +359,7 @@ def add(emulator: Emulator, export: Export, file_name: str = "000.csv") -> str:
     """Have Firstup offer a file; what records call it."""
     text = export.text()
     # Of a file that is large as stored the look reads the beginning only.
-    small = len(text) <= LOOK_WHOLE
+    small = len(text) <= Tuning().whole
     file = emulator.add(export.stream, export.generated_at, text, gzip=small, file_name=file_name)
     if export.unseen:
         emulator.fail("download", status=500, match=file.key)

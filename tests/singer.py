@@ -6,17 +6,20 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 
+from tap_firstup_dde.api import FirstupTransport
 from tap_firstup_dde.tap import TapFirstupDDE
+from tap_firstup_dde.vendor import FIRSTUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    import pytest
     from singer_sdk.singerlib.encoding.simple import Message
 
 
@@ -74,6 +77,17 @@ class Run:
 def settings(emulator: Any, **more: Any) -> dict[str, Any]:
     """Settings of the tap that reach *emulator*."""
     return {**emulator.settings, **more}
+
+
+def connect(config: Mapping[str, Any]) -> FirstupTransport:
+    """The API that settings name; those that are not given have their defaults."""
+    timeout, retries = config.get("request_timeout", 60.0), config.get("max_retries", 5)
+    return FirstupTransport(FIRSTUP.source(config), timeout, retries)
+
+
+def tune(monkeypatch: pytest.MonkeyPatch, **sizes: int) -> None:
+    """Make sizes of the tap small, or large."""
+    monkeypatch.setattr(TapFirstupDDE, "tuning", replace(TapFirstupDDE.tuning, **sizes))
 
 
 def run(

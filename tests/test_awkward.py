@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from filetap.columns.added import ADDED
 from filetap.errors import FormatError
 from filetap.read.csv_fast import BLOCK, CSVReader
-from tap_firstup_dde.vendor import ADDED
 from tests.singer import run, settings
 
 if TYPE_CHECKING:

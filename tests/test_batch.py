@@ -26,12 +26,11 @@ from psycopg.rows import dict_row
 from singer_sdk.exceptions import ConfigValidationError
 
 from filetap.read.csv_fast import CSVReader
-from filetap.singer import stream as streams
 from filetap.write.records import write_file
 from tap_firstup_dde.tap import TapFirstupDDE
 from tests import singer
 from tests.loaders import Postgres
-from tests.singer import Collector, Run, command, discover, run, settings, write
+from tests.singer import Collector, Run, command, discover, run, settings, tune, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -367,7 +366,7 @@ def test_state_follows_data(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     """No STATE calls a row done before its file is written; a run from there brings the rest."""
-    monkeypatch.setattr(streams, "SLICE", 10)
+    tune(monkeypatch, slice=10)
     monkeypatch.setattr(singer, "Collector", Reading)
     _small_blocks(monkeypatch, 256)
     for hour, size in (("00", 45), ("04", 20), ("08", 33)):

@@ -33,9 +33,8 @@ from filetap.errors import (
 from filetap.people.to_folder import download, place
 from filetap.transports import http
 from filetap.transports.connection import PATIENCE, bare_session
-from tap_firstup_dde.api import FirstupTransport, connect_to_api
 from tap_firstup_dde.cli import main
-from tests.singer import settings, write
+from tests.singer import connect, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
     from filetap.files import ExportFile
+    from tap_firstup_dde.api import FirstupTransport
     from tap_firstup_dde.emulator import Emulator
 
 CSV = "user_id\n1\n"
@@ -51,7 +51,7 @@ FILES = "/v2/data_exports/type/users"
 
 def connecting(emulator: Emulator, **more: Any) -> FirstupTransport:
     """A client of the emulator that tries nothing again."""
-    return connect_to_api({**emulator.settings, "max_retries": 0, **more})
+    return connect({**emulator.settings, "max_retries": 0, **more})
 
 
 def only(transport: FirstupTransport) -> ExportFile:
@@ -189,7 +189,7 @@ def test_slow_answers(head: bytes, drop: bytes) -> None:
     """An answer that arrives in drops ends in time, whatever part of it does."""
     with serving(_dripping(head, drop)) as url:
         config = {"access_token": "a-ready-token", "request_timeout": 0.3, "max_retries": 0}
-        transport = connect_to_api({"api_url": url, "auth_url": url, **config})
+        transport = connect({"api_url": url, "auth_url": url, **config})
         began = time.monotonic()
         with pytest.raises(ExportError):
             transport.list_files("users")
@@ -216,8 +216,7 @@ def test_no_thread_stays(emulator: Emulator) -> None:
     while any(isinstance(thread, threading.Timer) for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert emulator._server
-    assert len(emulator._server.connections) == 1
+    assert emulator.connections == 1
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -370,7 +369,11 @@ def test_answer_of_another_file(emulator: Emulator, stated: dict[str, Any], righ
     added = emulator.add("users", "2026-05-14-16", CSV)
     transport = connecting(emulator)
     file = only(transport)
-    shown = {"presigned_url": emulator._sign(added), "size_bytes": len(added.body), **stated}
+    shown = {
+        "presigned_url": emulator.presigned_url(added),
+        "size_bytes": len(added.body),
+        **stated,
+    }
     emulator.fail("show", status=200, body=json.dumps({"data": [shown]}))
     if right:
         assert transport.stored_size(file) == len(added.body)
@@ -434,7 +437,7 @@ def test_two_at_once(emulator: Emulator, tmp_path: Path, unzip: bool) -> None:  
     paths: list[Path] = []
 
     def get() -> None:
-        spool = Spool(None, 3, lambda _: None)
+        spool = Spool(None, 3, pause=lambda _: None)
         paths.append(download(connecting(emulator), spool, file, tmp_path, unzip=unzip))
 
     threads = [threading.Thread(target=get) for _ in range(4)]

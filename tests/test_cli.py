@@ -294,7 +294,7 @@ def test_a_stranger_is_told(emulator: Emulator, caplog: pytest.LogCaptureFixture
     html = {"Content-Type": "text/html"}
     emulator.fail("list", status=404, headers=html, body="<html>404</html>", times=None)
     run(settings(emulator))
-    assert "answered 404 with text/html, which is taken for no files; check api_url" in caplog.text
+    assert "answered 404 with text/html, which is treated as no files; check api_url" in caplog.text
     assert "check api_url and region" in ask(emulator, "doctor").stdout
 
 

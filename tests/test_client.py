@@ -21,8 +21,9 @@ from filetap.errors import (
     RetriableTransportError,
     TransportError,
 )
-from tap_firstup_dde.api import REGIONS, Connection, FirstupTransport, connect_to_api
+from tap_firstup_dde.api import REGIONS, Connection, FirstupTransport
 from tap_firstup_dde.emulator import Emulator
+from tests.singer import connect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ STREAMS = ("campaigns", "users", "activities")
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait between tries no longer than a moment."""
-    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def transport(emulator: Emulator) -> FirstupTransport:
 
 def connecting(emulator: Emulator, **settings: Any) -> FirstupTransport:
     """Give a client of the emulator with further settings."""
-    return connect_to_api({**emulator.settings, **settings})
+    return connect({**emulator.settings, **settings})
 
 
 def fetched(transport: FirstupTransport, file: ExportFile) -> bytes:
@@ -64,7 +65,8 @@ def headers_of(emulator: Emulator, route: str) -> list[dict[str, str]]:
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let the client believe that it is later than it is."""
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + seconds)
-    monkeypatch.setattr("tap_firstup_dde.api.time", clock)
+    for module in ("filetap.transports.oauth", "tap_firstup_dde.api"):
+        monkeypatch.setattr(f"{module}.time", clock)
 
 
 def forms(emulator: Emulator) -> list[dict[str, list[str]]]:
@@ -77,13 +79,13 @@ def test_regions(region: str | None) -> None:
     """A region picks both hosts; nothing set means us1; nothing is asked for on connecting."""
     settings = {"region": region, "client_id": "i", "client_secret": "s"}
     api, auth = REGIONS[region or "us1"]
-    assert connect_to_api(settings)._to == Connection(api, auth, "i", "s")
+    assert connect(settings)._to == Connection(api, auth, "i", "s")
 
 
 def test_urls_win() -> None:
     """URLs that are set win over the region, with or without a slash at the end."""
     settings = {"region": "eu", "api_url": "https://a.example/", "auth_url": "https://b.example"}
-    assert connect_to_api(settings)._to == Connection("https://a.example", "https://b.example")
+    assert connect(settings)._to == Connection("https://a.example", "https://b.example")
 
 
 def test_connection_shows_no_secret() -> None:
@@ -625,7 +627,7 @@ def test_several_shown(emulator: Emulator, transport: FirstupTransport) -> None:
     added = emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     other = {"id": "x", "presigned_url": f"{emulator.url}/other"}
-    right = {"id": file.id, "presigned_url": emulator._sign(added)}
+    right = {"id": file.id, "presigned_url": emulator.presigned_url(added)}
     emulator.fail("show", status=200, body=json.dumps({"data": [other, right]}))
     assert fetched(transport, file) == added.body
 

@@ -25,6 +25,7 @@ from filetap.errors import ExportError
 from filetap.output import OutputError, WholeWrites
 from filetap.singer.maps import unknown_columns, unknown_streams
 from filetap.wording import counted
+from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.emulator import Emulator
 from tests.singer import command, run, settings, write
 
@@ -397,8 +398,8 @@ def test_warnings_before_an_error(tmp_path: Path) -> None:
 )
 def test_unknown_streams(maps: dict[str, Any], says: str) -> None:
     """A map of a stream that does not exist is noticed, with the nearest name."""
-    assert bool(unknown_streams(maps)) == bool(says)
-    assert says in "".join(unknown_streams(maps))
+    assert bool(unknown_streams(maps, STREAMS)) == bool(says)
+    assert says in "".join(unknown_streams(maps, STREAMS))
 
 
 @pytest.mark.parametrize(
@@ -675,8 +676,8 @@ def test_one_of_each(emulator: Emulator, tmp_path: Path) -> None:
     log = command("--config", paths[0], "--state", paths[1]).log
     for words in (
         "1 of 2 files to read",
-        "1 row cannot be read and stands whole in users_malformed",
-        "1 value of tenure is not integer and stands in tenure__text",
+        "1 row cannot be read; kept as text in users_malformed",
+        "1 value in tenure is not integer; kept as text in tenure__text",
         "1 of 1 file, 1 row, 1 misfit, 1 diverted row",
         "2 warnings",
     ):

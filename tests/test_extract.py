@@ -15,7 +15,7 @@ import pytest
 
 from filetap.download.gunzip import decompress
 from filetap.download.prefetch import one_ahead
-from filetap.download.spool import HEAD, Spool, Spooled
+from filetap.download.spool import Spool, Spooled
 from filetap.errors import (
     ExpiredURLError,
     ExportError,
@@ -25,13 +25,14 @@ from filetap.errors import (
     SpoolError,
     TransportError,
 )
-from tap_firstup_dde.api import FirstupTransport, connect_to_api
+from tests.singer import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from filetap.files import ExportFile
+    from tap_firstup_dde.api import FirstupTransport
     from tap_firstup_dde.emulator import EmulatedFile, Emulator
 
 NOISE = random.Random(0).randbytes(700_000)  # does not compress: bytes sent are bytes stored
@@ -50,10 +51,10 @@ class Desk:
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         """Begin with nothing to do at pauses."""
         self.emulator, self.folder = emulator, folder
-        self.transport: FirstupTransport = connect_to_api({**emulator.settings, "max_retries": 0})
+        self.transport: FirstupTransport = connect({**emulator.settings, "max_retries": 0})
         self.pauses: list[float] = []
         self.at_pause: Callable[[], object] = lambda: None
-        self.spool = Spool(folder, 3, self.pause)
+        self.spool = Spool(folder, 3, pause=self.pause)
 
     def pause(self, seconds: float) -> None:
         """Do at once what the test wants done while the tap waits."""
@@ -387,7 +388,7 @@ def test_largest(desk: Desk) -> None:
         file.size_bytes = size  # type: ignore[assignment]
         begin, whole = desk.download(len(big) - 1)
         assert not whole
-        assert HEAD <= len(begin) < HEAD * 1.5
+        assert desk.spool.head <= len(begin) < desk.spool.head * 1.5
         assert big.startswith(begin)
 
 

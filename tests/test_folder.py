@@ -22,13 +22,13 @@ from filetap.errors import (
     StateError,
     TransportError,
 )
-from filetap.singer import stream as streams
+from filetap.settings import Folder
 from filetap.transports import folder as folder_module
 from filetap.transports.file_system import open_folder
-from tap_firstup_dde.delivered import parse_name
-from tap_firstup_dde.vendor import KEYS
+from tap_firstup_dde.delivered import parse_path
+from tap_firstup_dde.documented import STREAMS
 from tests.folders import OLD, deliver, ids, reading
-from tests.singer import Run, command, run, settings, write
+from tests.singer import Run, command, run, settings, tune, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def test_same_as_the_api(emulator: Emulator, tmp_path: Path) -> None:
         content = gzip.decompress(file.body)
         deliver(tmp_path, file.stream, file.generated_at, content)
     api, folder = run(settings(emulator)), run(reading(tmp_path))
-    for stream in KEYS:
+    for stream in STREAMS:
         assert api.schema(stream) == folder.schema(stream)
         assert api.records(stream)
         for one, other in zip(api.records(stream), folder.records(stream), strict=True):
@@ -134,8 +134,8 @@ def test_another_file_of_the_same_size(
 )
 def test_names(name: str, expected: tuple[Any, ...] | None) -> None:
     """Names are read as documented; others are foreign."""
-    named = parse_name(name)
-    found = named and (named.stream, named.generation, named.historical, named.program)
+    named = parse_path(name)
+    found = named and (named.stream, named.generation, named.historical, named.account)
     assert found == expected
 
 
@@ -191,7 +191,7 @@ def test_file_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     whole = growing.read_bytes()
     growing.write_bytes(whole[:5])
     transport = folder_module.FolderTransport(
-        str(tmp_path), {}, parse_name, pause=lambda _: growing.write_bytes(whole[:9])
+        Folder(str(tmp_path)), parse_path, pause=lambda _: growing.write_bytes(whole[:9])
     )
     assert [file.id for file in transport.list_files("users")] == [done.name]
     growing.write_bytes(whole)
@@ -319,7 +319,7 @@ def test_wrong_folders(tmp_path: Path, folder: dict[str, Any], says: str) -> Non
 def test_file_that_went_away(tmp_path: Path) -> None:
     """A file that is moved out between list and read is an error, not an empty file."""
     path = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n")
-    transport = folder_module.FolderTransport(str(tmp_path), {}, parse_name)
+    transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path)
     (file,) = transport.list_files("users")
     path.unlink()
     with pytest.raises(FileGoneError, match="no longer in the folder"), transport.fetch(file):
@@ -328,7 +328,7 @@ def test_file_that_went_away(tmp_path: Path) -> None:
 
 def test_changed_file_that_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The place inside a file that was delivered anew is kept: its other rows come next time."""
-    monkeypatch.setattr(streams, "SLICE", 2)
+    tune(monkeypatch, slice=2)
     deliver(tmp_path, "users", "2026-05-14-16", "user_id\n0\n")
     state = run(reading(tmp_path)).state
     path = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n2\n3\n4\n5\n")
@@ -547,7 +547,7 @@ def test_rewritten_while_it_is_read(
     size: int,
 ) -> None:
     """A file that is rewritten while it is read is read again or refused: never half of each."""
-    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.01)
     monkeypatch.setattr(folder_module, "CHUNK", 1 << 12)
     path, content = tmp_path, b""
     for letter in "ba":
@@ -591,7 +591,7 @@ def test_connection_that_fails_after_the_last_byte(
             raise ConnectionResetError
         return before(self, path, **options)
 
-    transport = folder_module.FolderTransport(str(tmp_path), {}, parse_name, retries=0)
+    transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path, retries=0)
     (file,) = transport.list_files("users")
     monkeypatch.setattr(LocalFileSystem, "info", info)
     with pytest.raises(TransportError, match="cannot be reached"):
@@ -614,7 +614,7 @@ def test_moved_away_once_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_rest_of_another_file(tmp_path: Path) -> None:
     """Bytes of an earlier download are not completed with those of the file that is there now."""
     deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n", ending=".csv")
-    transport = folder_module.FolderTransport(str(tmp_path), {}, parse_name)
+    transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path)
     (file,) = transport.list_files("users")
     with transport.fetch(file) as body:
         assert body.offset == 0
@@ -662,7 +662,7 @@ def test_young_file_that_goes_away(tmp_path: Path) -> None:
     os.utime(path)
     deliver(tmp_path, "users", "2026-05-14-16", "user_id\n2\n")
     transport = folder_module.FolderTransport(
-        str(tmp_path), {}, parse_name, pause=lambda _: path.unlink()
+        Folder(str(tmp_path)), parse_path, pause=lambda _: path.unlink()
     )
     assert [file.generation for file in transport.list_files("users")] == ["2026-05-14-16"]
 
@@ -702,7 +702,7 @@ def test_encoded_login(
 
 def test_time_of_generation() -> None:
     """Names have month first; generations have the year first, so that they sort."""
-    named = parse_name("1-12-01-2025-08-user-incremental.gz")
+    named = parse_path("1-12-01-2025-08-user-incremental.gz")
     assert named
     assert named.generated_at == datetime(2025, 12, 1, 8, tzinfo=UTC)
     assert time.gmtime(OLD).tm_year < 2026

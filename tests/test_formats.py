@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from filetap.columns.added import ADDED
 from filetap.errors import FormatError, StateError
 from filetap.read import csv_fast as formats
 from filetap.read.csv_careful import careful_rows
@@ -24,7 +25,6 @@ from filetap.read.csv_fast import (
     parts,
 )
 from filetap.read.names import column_names
-from tap_firstup_dde.vendor import ADDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,10 +9,10 @@ import io
 import random
 from typing import TYPE_CHECKING
 
+from filetap.columns.added import ADDED
 from filetap.download.gunzip import Gunzip
 from filetap.errors import ExportError
 from filetap.read.detect import Source
-from tap_firstup_dde.vendor import ADDED
 from tests.test_readers import BROKEN, FORMATS, PACKINGS, workbook
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from filetap.errors import (
     RetriableTransportError,
     TransportError,
 )
-from filetap.transports import http
+from filetap.transports import http, retry
 from filetap.transports.connection import bare_session
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def session() -> Iterator[requests.Session]:
 @pytest.fixture
 def opened(emulator: Emulator, file: EmulatedFile, session: requests.Session) -> Iterator[Opener]:
     """Give what opens the file."""
-    with Opener(session, emulator._sign(file)) as opener:
+    with Opener(session, emulator.presigned_url(file)) as opener:
         yield opener
 
 
@@ -135,7 +135,7 @@ def test_retries(failures: int) -> None:
     """What passes is tried again, with one pause before each new try."""
     pauses: list[float] = []
     action = Flaky(failures, RetriableTransportError("busy"))
-    assert http.with_retries(action, 5, pauses.append) == failures + 1
+    assert retry.with_retries(action, 5, pauses.append) == failures + 1
     assert len(pauses) == failures
 
 
@@ -145,7 +145,7 @@ def test_retries_end(retries: int) -> None:
     pauses: list[float] = []
     action = Flaky(99, RetriableTransportError("busy"))
     with pytest.raises(RetriableTransportError, match="busy"):
-        http.with_retries(action, retries, pauses.append)
+        retry.with_retries(action, retries, pauses.append)
     assert (action.calls, len(pauses)) == (retries + 1, retries)
 
 
@@ -155,7 +155,7 @@ def test_no_retries(error: ExportError) -> None:
     pauses: list[float] = []
     action = Flaky(1, error)
     with pytest.raises(type(error)):
-        http.with_retries(action, 5, pauses.append)
+        retry.with_retries(action, 5, pauses.append)
     assert (action.calls, pauses) == (1, [])
 
 
@@ -165,17 +165,17 @@ def test_no_retries(error: ExportError) -> None:
 def test_backoff(attempt: int, ceiling: float) -> None:
     """Waits double up to a minute, less up to half of it at random."""
     error = RetriableTransportError("busy")
-    seconds = [http.delay(error, attempt, 9) for _ in range(200)]
+    seconds = [retry.delay(error, attempt, 9) for _ in range(200)]
     assert min(seconds) >= ceiling / 2
     assert max(seconds) <= ceiling
     assert len(set(seconds)) > 100
 
 
-@pytest.mark.parametrize("seconds", [3.0, 3.5, http.LONGEST_WAIT])
+@pytest.mark.parametrize("seconds", [3.0, 3.5, retry.LONGEST_WAIT])
 def test_wait_asked_for(seconds: float, caplog: pytest.LogCaptureFixture) -> None:
     """The server's wait is obeyed as it is, and told in the log."""
     error = RetriableTransportError("users: busy", retry_after=seconds)
-    assert http.delay(error, 2, 5) == seconds
+    assert retry.delay(error, 2, 5) == seconds
     assert f"users: busy; trying again in {seconds:.1f} s (2 of 5)" in caplog.text
 
 
@@ -183,7 +183,7 @@ def test_wait_asked_for(seconds: float, caplog: pytest.LogCaptureFixture) -> Non
 def test_wait_too_short(asked: float | None) -> None:
     """However short a wait the server asks for, the pause is no shorter than the backoff's."""
     error = RetriableTransportError("users: busy", retry_after=asked)
-    assert 16 <= min(http.delay(error, 7, 9) for _ in range(50)) <= 32
+    assert 16 <= min(retry.delay(error, 7, 9) for _ in range(50)) <= 32
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_wait_too_long(seconds: float, words: str) -> None:
     action = Flaky(1, RetriableTransportError("users: busy", retry_after=seconds))
     asks = rf"busy, and asks to wait longer than 15 minutes \({words}\); run again later"
     with pytest.raises(TransportError, match=asks) as caught:
-        http.with_retries(action, 5, pauses.append)
+        retry.with_retries(action, 5, pauses.append)
     assert not isinstance(caught.value, RetriableTransportError)
     assert not pauses
 
@@ -316,7 +316,7 @@ def test_as_stored(emulator: Emulator, session: requests.Session) -> None:
     """Gzip stays gzip, also when the server calls it a content encoding."""
     stored = emulator.add("users", "2026-05-14-20", "user_id\n1\n")
     emulator.fail("download", headers_extra={"Content-Encoding": "gzip"})
-    with Opener(session, emulator._sign(stored)) as opened:
+    with Opener(session, emulator.presigned_url(stored)) as opened:
         assert read(opened()) == stored.body
 
 

@@ -34,15 +34,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from filetap.columns.added import ADDED
 from filetap.errors import ExportError
 from filetap.redaction import SECRECY
-from filetap.singer import stream as streams
+from filetap.singer.stream import ExportStream
 from filetap.times import parse_generation
-from filetap.transports import http
+from filetap.transports import retry
+from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.sample_data import INTERVAL
 from tap_firstup_dde.tap import TapFirstupDDE
-from tap_firstup_dde.vendor import ADDED, KEYS
-from tests.singer import Collector, merged
+from tests.singer import Collector, merged, tune
 from tests.singer import settings as tap_settings
 
 if TYPE_CHECKING:
@@ -413,7 +414,7 @@ class Interleavings(RuleBasedStateMachine):
         """The tap runs, on either of its ways."""
         with pytest.MonkeyPatch.context() as patch:
             if not columnar:
-                patch.setattr(streams.ExportStream, "_columnar", property(lambda _: False))
+                patch.setattr(ExportStream, "writes_lines", property(lambda _: False))
             end = self.world.run(cut)
         self.ends[end is None] += 1
         note(f"the run ended with {end!r}")
@@ -433,8 +434,8 @@ class Interleavings(RuleBasedStateMachine):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses before something is tried again, STATE often, and no log."""
-    monkeypatch.setattr(http, "_FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(streams, "SLICE", SLICE)
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    tune(monkeypatch, slice=SLICE)
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
 
 
@@ -475,7 +476,7 @@ def test_months_of_operation(
     ended = 0
     for number in range(pytestconfig.getoption("--days") * 6):
         world.moment += INTERVAL
-        for stream in KEYS:
+        for stream in STREAMS:
             world.add(stream, world.generation, dice.randint(0, 12), fits=dice.random() < 0.9)
         world.expire(KEPT)
         emulator.heal()

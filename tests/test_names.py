@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from filetap.columns.added import ADDED
 from filetap.read.names import clashes, column_names, normal_form, shown
-from tap_firstup_dde.vendor import ADDED
 from tests.folders import deliver, reading
 from tests.singer import run
 

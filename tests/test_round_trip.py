@@ -11,12 +11,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from filetap.columns import sample as look
+from filetap.columns.added import ADDED
 from filetap.columns.types import type_of
 from filetap.read.names import column_names
-from filetap.singer import stream as streams
+from filetap.settings import Tuning
+from filetap.singer.stream import ExportStream
 from tap_firstup_dde.emulator import Emulator
-from tap_firstup_dde.vendor import ADDED
 from tests import singer
 from tests.test_schema import instant
 
@@ -91,8 +91,8 @@ CATALOG = {
 @settings(max_examples=50, phases=[Phase.generate])
 @given(
     files=st.lists(_file(), min_size=FILES, max_size=FILES),
-    whole=st.sampled_from([look.LOOK_WHOLE, 80]),
-    most=st.sampled_from([1, streams.SLICE]),
+    whole=st.sampled_from([Tuning().whole, 80]),
+    most=st.sampled_from([1, Tuning().slice]),
 )
 def test_round_trip(firstup: Emulator, files: list[File], whole: int, most: int) -> None:
     """A column's text, else that of its __text, is what Python's csv reads, on both paths.
@@ -103,8 +103,7 @@ def test_round_trip(firstup: Emulator, files: list[File], whole: int, most: int)
     firstup.files.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logging.root.manager, "disable", logging.WARNING)
-        patch.setattr(look, "LOOK_WHOLE", whole)
-        patch.setattr(streams, "SLICE", most)
+        singer.tune(patch, whole=whole, slice=most)
         state: Mapping[str, Any] = {}
         kinds: dict[str, str] = {}
         for first in range(0, FILES, FILES // 2):
@@ -118,7 +117,7 @@ def test_round_trip(firstup: Emulator, files: list[File], whole: int, most: int)
                     expected[moment, line] = dict(zip(names, row, strict=True))
             blocks = singer.run(singer.settings(firstup), state, CATALOG)
             with patch.context() as forced:
-                forced.setattr(streams.ExportStream, "_columnar", property(lambda _: False))
+                forced.setattr(ExportStream, "writes_lines", property(lambda _: False))
                 records = singer.run(singer.settings(firstup), state, CATALOG)
             for message in blocks.messages + records.messages:
                 message.pop("time_extracted", None)

@@ -25,7 +25,7 @@ from filetap.columns.types import (
     to_values,
     type_of,
 )
-from tap_firstup_dde.vendor import DOCUMENTED
+from tap_firstup_dde.documented import STREAMS
 
 YES_NO = frozenset({"yes_no"})
 NOTHING = Documented({}, frozenset(), YES_NO, lambda _: "string")
@@ -535,7 +535,7 @@ def test_observe_columns() -> None:
 )
 def test_documented_types(stream: str, names: str, kind: str) -> None:
     """A documented column without values has the type that its documentation suggests."""
-    kinds = {name: infer(name, NO_EVIDENCE, DOCUMENTED[stream]) for name in names.split()}
+    kinds = {name: infer(name, NO_EVIDENCE, STREAMS[stream].documented) for name in names.split()}
     assert kinds == dict.fromkeys(names.split(), kind)
 
 
@@ -557,7 +557,7 @@ def test_documented_types(stream: str, names: str, kind: str) -> None:
 @pytest.mark.parametrize("value", ["12345", "2026-05-14", "true"])
 def test_documented_text(stream: str, names: str, value: str) -> None:
     """Keys, names and codes stay text, whatever they look like."""
-    documented = DOCUMENTED[stream]
+    documented = STREAMS[stream].documented
     for name in names.split():
         assert infer(name, seen([value], name, documented), documented) == "string"
 
@@ -565,7 +565,7 @@ def test_documented_text(stream: str, names: str, value: str) -> None:
 @pytest.mark.parametrize("name", ["attribute_hire_date", "attribute_start_date"])
 def test_documented_dates(name: str) -> None:
     """The two attributes that are dates are inferred as such."""
-    documented = DOCUMENTED["users"]
+    documented = STREAMS["users"].documented
     assert infer(name, seen(["2026-05-14"], name, documented), documented) == "date"
 
 

@@ -15,8 +15,10 @@ from singer_sdk.exceptions import ConfigValidationError
 from filetap.errors import ExportError, SettingsError
 from filetap.people.doctor import support_bundle
 from filetap.redaction import SECRECY, Secrecy, printable
-from filetap.settings import from_texts, secrets
+from filetap.setting_checks import config_from_texts, secrets
+from filetap.setting_schema import settings_schema
 from tap_firstup_dde.tap import TapFirstupDDE
+from tap_firstup_dde.vendor import FIRSTUP
 from tests.singer import command, run, settings, write
 
 if TYPE_CHECKING:
@@ -231,8 +233,9 @@ def test_misplaced_for_people(tmp_path: Path) -> None:
 def test_misplaced_texts(name: str) -> None:
     """The same where settings come as texts, as from the environment and from Spark."""
     long = "Correct-Horse-" * 5
+    texts = {"client_id": "client", "client_secret": long, name: long}
     with pytest.raises(SettingsError) as caught:
-        from_texts({"client_id": "client", "client_secret": long, name: long})
+        config_from_texts(texts, FIRSTUP, settings_schema(FIRSTUP))
     assert "Correct" not in str(caught.value)
 
 
@@ -248,7 +251,7 @@ def test_misplaced_in_the_environment() -> None:
 def test_misplaced_in_the_bundle() -> None:
     """The support bundle has no secret under a wrong name."""
     config = {"client_secret": "Correct-Horse", "scope": "Correct-Horse", "region": "us1"}
-    SECRECY.guard(secrets(config))
+    SECRECY.guard(secrets(config, FIRSTUP))
     told = support_bundle([], config)["settings"]
     assert told == {"client_secret": "***", "scope": "***", "region": "us1"}
 
@@ -260,6 +263,6 @@ def test_what_is_secret() -> None:
         "folder": {"url": "sftp://zoe:p%40ss@host/x", "options": {"password": "two"}},
         "batch_config": {"storage": {"root": "s3://key:secr%2Fet@x", "params": {"key": "three"}}},
     }
-    found = json.dumps(secrets(config))
+    found = json.dumps(secrets(config, FIRSTUP))
     for secret in ("one", "two", "three", "p%40ss", "p@ss", "secr%2Fet", "secr/et"):
         assert json.dumps(secret) in found

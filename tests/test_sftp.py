@@ -12,7 +12,7 @@ import pytest
 
 from filetap.errors import RetriableTransportError, TransportError
 from filetap.transports import folder as folder_module
-from tap_firstup_dde.vendor import KEYS
+from tap_firstup_dde.documented import STREAMS
 from tests.folders import OLD, SFTP, deliver, ids
 from tests.singer import Run, command, run, write
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SFTP]:
     """An SFTP server with a file of each stream."""
     root = tmp_path_factory.mktemp("sftp")
-    for stream in KEYS:
+    for stream in STREAMS:
         deliver(root / "in", stream, "2026-05-14-16", "user_id,campaign_id\n1,1\n")
     with SFTP(root) as server:
         yield server
@@ -94,7 +94,7 @@ def test_wrong_login(served: SFTP, options: dict[str, Any], says: str) -> None:
 
 def test_dropped_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that drops in mid-file is made anew, and the file goes on from there."""
-    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.01)
     monkeypatch.setattr(folder_module, "CHUNK", 1 << 18)
     rows = "user_id\n" + "".join(f"{n:09}\n" for n in range(500_000))
     deliver(tmp_path, "users", "2026-05-14-16", rows, ending=".csv")

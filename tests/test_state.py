@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from filetap.columns import sample as look
 from filetap.errors import (
     ExportError,
     FormatError,
@@ -24,9 +23,9 @@ from filetap.errors import (
     SettingsError,
 )
 from filetap.read import csv_fast as formats
-from filetap.singer import stream as streams
+from filetap.singer.stream import ExportStream
 from tap_firstup_dde.api import FirstupTransport
-from tests.singer import Run, command, discover, merged, run, settings, write
+from tests.singer import Run, command, discover, merged, run, settings, tune, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +116,7 @@ def test_cut_off_in_a_folder(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that was cut off in a delivered file continues in the API's file of that generation."""
-    monkeypatch.setattr(streams, "SLICE", 10)
+    tune(monkeypatch, slice=10)
     content = users(*range(35))
     deliver(tmp_path, "2026-05-14-12", content)
     states = [m["value"] for m in run({"folder": {"url": str(tmp_path)}}).of("STATE")]
@@ -138,7 +137,7 @@ def test_unfinished_generation(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """A generation of which a part was not read to its end does not count as read elsewhere."""
-    monkeypatch.setattr(streams, "SLICE", 4)
+    tune(monkeypatch, slice=4)
     emulator.add("users", "2026-05-14-12", users(1, 2, 3), file_name="000.csv", file_id="a")
     second = emulator.add("users", "2026-05-14-12", users(*range(4, 12)), file_id="b")
     if how == "damaged":
@@ -194,8 +193,8 @@ def test_key_names_an_unknown_program(emulator: Emulator, monkeypatch: pytest.Mo
     """Where nothing says whose files they are, a key of the program is one error."""
     emulator.add("users", "2026-05-14-12", users(1))
     # What the answers' header says is not looked at.
-    monkeypatch.setattr(FirstupTransport, "program_id", None)
-    monkeypatch.setattr(FirstupTransport, "programs", ())
+    monkeypatch.setattr(FirstupTransport, "account", None)
+    monkeypatch.setattr(FirstupTransport, "accounts", ())
     config = settings(emulator, primary_keys={"users": ["user_id", "_sdc_program_id"]})
     error, done = failed(config)
     assert isinstance(error, SettingsError)
@@ -365,7 +364,7 @@ def test_later_json_lacks_the_key(emulator: Emulator, content: str) -> None:
 
 def test_look_that_stopped(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file without the key that the look did not reach sends no record without a key."""
-    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.0)
     emulator.add("users", "2026-05-14-08", users(1))
     emulator.add("users", "2026-05-14-12", users(2))
     emulator.add("users", "2026-05-14-16", "First Name,tenure\nAnn,3\n")
@@ -460,9 +459,8 @@ def test_types_are_saved_first(
 ) -> None:
     """Types are in a STATE before the first record that needs them, in mid-file too."""
     if not columnar:
-        monkeypatch.setattr(streams.ExportStream, "_columnar", property(lambda _: False))
-    monkeypatch.setattr(look, "LOOK_WHOLE", 40)
-    monkeypatch.setattr(look, "HEAD", 40)
+        monkeypatch.setattr(ExportStream, "writes_lines", property(lambda _: False))
+    tune(monkeypatch, whole=40, head=40)
     emulator.add("users", "2026-05-14-08", users(1), gzip=False)
     late = "\n".join(["user_id,tenure,shoe", *(f"{n},{n},44" for n in range(90)), "A,x,y", ""])
     emulator.add("users", "2026-05-14-12", late, gzip=False)
@@ -490,7 +488,7 @@ def test_types_of_a_run_that_failed(emulator: Emulator) -> None:
 
 def _cut_off(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Json:
     """A state of a run that was cut off in the last of three files, after 20 of its rows."""
-    monkeypatch.setattr(streams, "SLICE", 10)
+    tune(monkeypatch, slice=10)
     emulator.add("users", "2026-05-14-08", users("a", "b"))
     emulator.add("users", "2026-05-14-10", users("c"))
     emulator.add("users", "2026-05-14-12", users(*range(35)))
@@ -678,7 +676,7 @@ def test_delivered_again_after_the_lookback(
     done = run(config, state)
     assert ids(done) == ["1", "11"]
     assert f"{path.name}" in caplog.text
-    assert "another file of this name was delivered" in caplog.text
+    assert "the file was replaced since it was last read" in caplog.text
     assert ids(run(config, done.state)) == []
 
 
@@ -733,8 +731,7 @@ def test_look_into_a_large_archive(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """A large archive that is not the first file is looked into as any other large file is."""
-    monkeypatch.setattr(look, "LOOK_WHOLE", 3000)
-    monkeypatch.setattr(look, "HEAD", 3000)
+    tune(monkeypatch, whole=3000, head=3000)
     emulator.add("users", "2026-05-14-08", users(1, header="user_id,level"))
     noise = random.Random(0)
     rows = [f"{n},{n},2026-05-{n % 28 + 1:02},{noise.random()}" for n in range(900)]
@@ -773,7 +770,7 @@ def test_damaged_file_is_downloaded_twice(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that stays damaged is downloaded twice in all; files before it are emitted."""
-    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.0)
     emulator.add("users", "2026-05-14-08", users(1))
     file = emulator.add("users", "2026-05-14-12", users(2))
     file.checksum = "AAAAAAAAAAA="

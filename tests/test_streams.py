@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from filetap.columns import sample as look
+from filetap.columns import sample
 from filetap.errors import (
     AuthenticationError,
     ExportError,
@@ -21,8 +21,9 @@ from filetap.errors import (
     IntegrityError,
     StateError,
 )
-from filetap.singer import stream as streams
-from tests.singer import Run, discover, run, settings
+from filetap.settings import Tuning
+from filetap.singer.stream import ExportStream
+from tests.singer import Run, discover, run, settings, tune
 
 if TYPE_CHECKING:
     from tap_firstup_dde.emulator import Emulator
@@ -180,7 +181,7 @@ def test_full_table(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_in_progress(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inside a long file STATE says how far it got, and the next run goes on after it."""
-    monkeypatch.setattr(streams, "SLICE", 100)
+    tune(monkeypatch, slice=100)
     emulator.add("users", "2026-05-14-16", users_csv(*(f"{i},1" for i in range(1, 1051))))
     done = run(settings(emulator))
     states = [m["value"]["bookmarks"].get("users") for m in done.of("STATE")]
@@ -205,7 +206,7 @@ def test_in_progress_survives_another_file(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A late file that comes before the cut-off one does not make its rows come twice."""
-    monkeypatch.setattr(streams, "SLICE", 10)
+    tune(monkeypatch, slice=10)
     emulator.add("users", "2026-05-14-16", users_csv(*(f"{i},1" for i in range(30))))
     states = [m["value"] for m in run(settings(emulator)).of("STATE")]
     state = next(s for s in states if s["bookmarks"].get("users", {}).get("partly_read"))
@@ -223,7 +224,7 @@ def _paths(
     """The same run by blocks and through the SDK's records."""
     blocks = run(settings(emulator, **more), state, catalog)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams.ExportStream, "_columnar", property(lambda _: False))
+        patch.setattr(ExportStream, "writes_lines", property(lambda _: False))
         records = run(settings(emulator, **more), state, catalog)
     for message in blocks.messages + records.messages:
         message.pop("time_extracted", None)
@@ -232,7 +233,7 @@ def _paths(
 
 def test_both_paths_agree(filled: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks and the SDK's record path write the same messages, SCHEMA and STATE included."""
-    monkeypatch.setattr(streams, "SLICE", 16)
+    tune(monkeypatch, slice=16)
     filled.add(
         "users",
         "2026-05-20-00",
@@ -246,7 +247,7 @@ def test_both_paths_agree(filled: Emulator, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(blocks.of("RECORD")) > 600
 
 
-@pytest.mark.parametrize("whole", [look.LOOK_WHOLE, 120])
+@pytest.mark.parametrize("whole", [Tuning().whole, 120])
 def test_both_paths_agree_under_a_catalog(
     emulator: Emulator,
     capsys: pytest.CaptureFixture[str],
@@ -255,7 +256,7 @@ def test_both_paths_agree_under_a_catalog(
     whole: int,
 ) -> None:
     """So they do under a cached catalog: new columns, misfits and deselected ones included."""
-    monkeypatch.setattr(look, "LOOK_WHOLE", whole)
+    tune(monkeypatch, whole=whole)
     header = "User ID,Tenure,Shoe"
     emulator.add("users", "2026-05-14-12", users_csv("1,5,43", header=header))
     catalog = discover(settings(emulator), capsys)
@@ -278,8 +279,8 @@ def test_both_paths_agree_under_a_catalog(
     schemas = [set(m["schema"]["properties"]) for m in blocks.of("SCHEMA")]
     assert set(last) in schemas
     assert not any({"shoe", "secret"} & properties for properties in schemas)
-    told = {r.getMessage() for r in caplog.records if "catalog does not know" in r.getMessage()}
-    assert told == {"users: columns that the catalog does not know are added: new"}
+    told = {r.getMessage() for r in caplog.records if "catalog lacks" in r.getMessage()}
+    assert told == {"users: columns that the catalog lacks are added: new"}
 
 
 def test_flattening_and_maps_use_the_sdk(filled: Emulator) -> None:
@@ -320,7 +321,7 @@ def test_types_are_pinned(emulator: Emulator, caplog: pytest.LogCaptureFixture) 
     ]
     assert second.schema("users")["schema"]["properties"]["tenure"]["type"] == ["integer", "null"]
     assert second.state["bookmarks"]["users"]["types"]["tenure__text"] == "string"
-    assert "2 values of tenure are not integer" in caplog.text
+    assert "2 values in tenure are not integer" in caplog.text
     # The misfit column stays, null, and the SCHEMA holds it from the begin of the next run.
     emulator.add("users", "2026-05-15-00", users_csv("7,1"))
     third = run(settings(emulator), second.state)
@@ -357,7 +358,7 @@ def test_catalog_that_lacks_a_column(
     assert record["shoe"] == 43
     assert "secret" not in record
     assert set(done.schema("users")["schema"]["properties"]) == set(record)
-    assert "catalog does not know" in caplog.text
+    assert "catalog lacks" in caplog.text
     assert "shoe" in caplog.text
 
 
@@ -406,7 +407,7 @@ def test_key_fallback(
     with caplog.at_level(logging.WARNING):
         under = run(settings(emulator), catalog=catalog).schema("users")
     assert under["key_properties"] == done.schema("users")["key_properties"]
-    assert "the key is _sdc_source_file, _sdc_source_lineno, as the catalog has it" in caplog.text
+    assert "the key is _sdc_source_file, _sdc_source_lineno, as in the catalog" in caplog.text
 
 
 def test_keys_in_one_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
@@ -446,7 +447,7 @@ def test_setting_against_a_pin(emulator: Emulator, caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.WARNING):
         done = run(settings(emulator, column_types={"users": {"Tenure": "string"}}), state)
     assert done.schema("users")["schema"]["properties"]["tenure"]["type"] == ["string", "null"]
-    assert "tenure string; it has gone out as integer" in caplog.text
+    assert "tenure string; it was emitted as integer" in caplog.text
 
 
 def test_whole_state_message(emulator: Emulator) -> None:
@@ -487,7 +488,7 @@ def test_map_holds_for_misfits(
     state = run(settings(emulator)).state
     emulator.add("users", "2026-05-14-16", users_csv("2,classified"))
     if known == "met later":
-        monkeypatch.setattr(look, "misfitting", lambda *_: frozenset())
+        monkeypatch.setattr(sample, "misfitting", lambda *_: frozenset())
     done = run(settings(emulator, stream_maps={"users": {"tenure": None}}), state)
     assert done.records("users")
     assert "classified" not in json.dumps(done.messages)
@@ -502,7 +503,7 @@ def test_identity_map_keeps_misfits(emulator: Emulator) -> None:
     assert [r["tenure__text"] for r in done.records("users")] == ["00123"]
 
 
-@pytest.mark.parametrize("whole", [look.LOOK_WHOLE, 80])
+@pytest.mark.parametrize("whole", [Tuning().whole, 80])
 @pytest.mark.parametrize("path", ["blocks", "records"])
 def test_deselected_misfits(  # noqa: PLR0917 - fixtures
     emulator: Emulator,
@@ -513,9 +514,9 @@ def test_deselected_misfits(  # noqa: PLR0917 - fixtures
     path: str,
 ) -> None:
     """A misfit column that a catalog deselects is in no SCHEMA and no record, as is said."""
-    monkeypatch.setattr(look, "LOOK_WHOLE", whole)
+    tune(monkeypatch, whole=whole)
     if path == "records":
-        monkeypatch.setattr(streams.ExportStream, "_columnar", property(lambda _: False))
+        monkeypatch.setattr(ExportStream, "writes_lines", property(lambda _: False))
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     catalog = discover(settings(emulator), capsys)
     state = run(settings(emulator), catalog=catalog).state
@@ -529,7 +530,7 @@ def test_deselected_misfits(  # noqa: PLR0917 - fixtures
     (schema,) = [m for m in done.of("SCHEMA") if m["stream"] == "users"]
     assert {*schema["schema"]["properties"]} == {key for r in done.records("users") for key in r}
     assert "tenure__text" not in json.dumps(done.messages)
-    assert "1 value of tenure is not integer and is left out" in caplog.text
+    assert "1 value in tenure is not integer; left out" in caplog.text
 
 
 def test_map_into_another_stream(emulator: Emulator) -> None:
@@ -681,7 +682,7 @@ def test_malformed_rows(emulator: Emulator, caplog: pytest.LogCaptureFixture) ->
         next(m for m in done.of("RECORD") if m["stream"] == "users_malformed")
     )
     assert set(done.state["bookmarks"]) == set(STREAMS)
-    assert "3 rows cannot be read and stand whole in users_malformed" in caplog.text
+    assert "3 rows cannot be read; kept as text in users_malformed" in caplog.text
     assert run(config, done.state).of("RECORD") == []
 
 
@@ -700,7 +701,7 @@ def test_malformed_rows_by_the_sdk(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     """The SDK's path, BATCH and a run that goes on in the file divert the same rows."""
-    monkeypatch.setattr(streams, "SLICE", 3)
+    tune(monkeypatch, slice=3)
     emulator.add("users", "2026-05-14-12", users_csv(*(BAD_ROWS * 4)))
     blocks, records = _paths(emulator, malformed_rows="divert")
     assert blocks.messages == records.messages
@@ -732,7 +733,7 @@ def test_malformed_rows_and_types(emulator: Emulator, monkeypatch: pytest.Monkey
     rows[5] = "x,y,z"
     emulator.add("users", "2026-05-14-12", users_csv(*rows))
     for whole in (4 << 20, 9000, 9001, 9002, 9003):
-        monkeypatch.setattr(look, "LOOK_WHOLE", whole)
+        tune(monkeypatch, whole=whole)
         done = run(settings(emulator, malformed_rows="divert"))
         assert done.state["bookmarks"]["users"]["types"]["tenure"] == "number"
         assert len(done.records("users")) == 2999
@@ -829,7 +830,7 @@ def test_another_program_is_refused(emulator: Emulator) -> None:
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     state = run(settings(emulator)).state
     emulator.program_id = "7"
-    with pytest.raises(StateError, match="program 23552, what is read now of 7"):
+    with pytest.raises(StateError, match="program 23552, what is read now to 7"):
         run(settings(emulator), state)
 
 
@@ -838,7 +839,7 @@ def test_column_type_of_no_column(emulator: Emulator, caplog: pytest.LogCaptureF
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     types = {"users": {"tenur": "string", "Tenure": "string"}}
     assert run(settings(emulator, column_types=types)).records("users")[0]["tenure"] == "5"
-    assert "column_types names columns that are not there: tenur" in caplog.text
+    assert "column_types names columns that do not exist: tenur" in caplog.text
 
 
 def test_longer_lookback(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
@@ -879,7 +880,7 @@ def test_replication_methods(
         entry["replication_method"] = method
     state = run(settings(emulator), None, catalog).state
     assert len(run(settings(emulator), state, catalog).records("users")) == again
-    assert (f"the replication method {method} is taken for" in caplog.text) == told
+    assert (f"the replication method {method} is treated as" in caplog.text) == told
 
 
 def test_discovery_passes_over_empty_files(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_firstup_dde.vendor import DOCUMENTED, KEYS
+from tap_firstup_dde.documented import STREAMS
 from tests.singer import run, settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MOMENT = "2026-05-14-16"
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses before something is tried again."""
-    monkeypatch.setattr("filetap.transports.http._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.0)
 
 
 def _one(emulator: Emulator, header: str, *rows: str, stream: str = "users") -> dict[str, Any]:
@@ -31,10 +31,10 @@ def _one(emulator: Emulator, header: str, *rows: str, stream: str = "users") -> 
     return run(settings(emulator)).records(stream)[0]
 
 
-@pytest.mark.parametrize("stream", KEYS)
+@pytest.mark.parametrize("stream", STREAMS)
 def test_1_header_spelling(emulator: Emulator, stream: str) -> None:
     """Labels as documented and names in snake case are the same columns, of the same types."""
-    names = list(DOCUMENTED[stream].columns)
+    names = list(STREAMS[stream].documented.columns)
     titles = [name.replace("_", " ").title() for name in names]
     schemas = []
     for header in (names, titles):

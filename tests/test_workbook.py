@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filetap.columns.added import ADDED
 from filetap.errors import FormatError, StateError
 from filetap.read import markup, workbook, worksheet
 from filetap.read.cells import kind_of, plain, unescaped
 from filetap.read.cells import moment as moment_of
 from filetap.read.csv_fast import parts as read_parts
 from filetap.read.detect import Source
-from tap_firstup_dde.vendor import ADDED
 from tests.folders import deliver, reading
 from tests.singer import command, run
 

@@ -77,7 +77,7 @@ class Expected:
         return frozenset((*self.settled, *self.before, *self.documented.columns))
 
 
-def sample_files(
+def sample_files(  # noqa: PLR0913 - what is sampled, and how
     files: Sequence[ExportFile],
     transport: Transport,
     spool: Spool,

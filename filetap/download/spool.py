@@ -21,7 +21,7 @@ from filetap.errors import (
 )
 from filetap.read.csv_fast import BLOCK
 from filetap.read.detect import Source
-from filetap.transports.http import delay
+from filetap.transports.retry import delay
 from filetap.wording import counted
 
 if TYPE_CHECKING:

@@ -89,7 +89,7 @@ def take_stock(
     bookmarks = tap.state.get("bookmarks", {}) if has_state else {}
     for stream in streams:
         files = {file.id: file for file in tap.transport.list_files(stream)}.values()
-        entries = _judged(list(files), bookmarks.get(stream, {}), tap)
+        entries = _judged(stream, list(files), bookmarks.get(stream, {}), tap)
         if not has_state:
             entries = [replace(entry, status=None) for entry in entries]
         found += [entry for entry in entries if since is None or entry.file.generated_at >= since]
@@ -142,10 +142,12 @@ def _sized(transport: Transport, entry: Available) -> Available:
         return replace(entry, status=GONE)
 
 
-def _judged(files: list[ExportFile], state: Mapping[str, Any], tap: FileTap) -> list[Available]:
+def _judged(
+    stream: str, files: list[ExportFile], state: Mapping[str, Any], tap: FileTap
+) -> list[Available]:
     """The files of one stream in order, compared with its part of a state."""
     settings = tap.settings
-    plan = plan_files(files, state, settings, utc_now())
+    plan = plan_files(stream, files, state, settings, now=utc_now())
     pending = {file.id for file in plan.files}
     kept = None if settings.delivered else tap.vendor.retention
     found = []

@@ -9,8 +9,6 @@ from filetap.bookmark import MEMBERS, Bookmark
 from filetap.times import utc_now
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.plan import Plan
@@ -37,9 +35,9 @@ class Checkpoint:
         self.bookmark = Bookmark()
         self.now = utc_now()
 
-    def begin(self, plan: Plan, now: datetime) -> None:
+    def begin(self, plan: Plan) -> None:
         """Start from a plan's bookmark; nothing is written yet."""
-        self.now = now
+        self.now = plan.now
         self.bookmark = plan.bookmark
         if not plan.files:
             self._complete()

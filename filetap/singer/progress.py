@@ -22,7 +22,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Self
 
     from rich.console import Console
@@ -299,10 +299,12 @@ class Progress:
 
     Args:
         logger: The tap's.
+        packages: Packages whose warnings are counted, too.
     """
 
-    def __init__(self, logger: logging.Logger) -> None:
+    def __init__(self, logger: logging.Logger, packages: Iterable[str]) -> None:
         self._logger = logger
+        self._watched = (logger, *map(logging.getLogger, packages))
         self._tallies: list[Tally] = []
         self._display: Display | None = None
         self._warnings = _Warnings(self._tallies)
@@ -321,7 +323,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         """Show how the tallies stand, from now on."""
-        for logger in self._watched():
+        for logger in self._watched:
             logger.addHandler(self._warnings)
         # Without INFO, which --quiet turns off, none of it is wanted.
         if self._logger.isEnabledFor(logging.INFO):
@@ -332,7 +334,7 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         """Show the summary."""
         self.end()
-        for logger in self._watched():
+        for logger in self._watched:
             logger.removeHandler(self._warnings)
 
     def end(self) -> None:
@@ -348,10 +350,6 @@ class Progress:
         if sys.stderr is None or plain or not sys.stderr.isatty():
             return LogDisplay(self._tallies, self._logger)
         return TerminalDisplay(self._tallies, sys.stderr)
-
-    def _watched(self) -> tuple[logging.Logger, logging.Logger]:
-        """The parents of the streams' loggers, and of the modules'."""
-        return self._logger, logging.getLogger(__package__)
 
 
 class _Warnings(logging.Handler):

@@ -218,22 +218,15 @@ class ExportStream(ExtractorStream):
         now = utc_now()
         table.known = table.known.with_state(state)
         listed = list(run.transport.list_files(self.name))
+        plan = plan_files(
+            self.name, listed, state, run.settings, now=now, incremental=self._is_incremental
+        )
         self._check_accounts()
-        plan = plan_files(listed, state, run.settings, now, incremental=self._is_incremental)
         self._pending = plan.files
         self._tally.files = len(plan.files)
         self._log_method()
-        log_listing(
-            self.name,
-            plan,
-            state,
-            run.settings,
-            run.vendor,
-            now,
-            self.logger,
-            incremental=self._is_incremental,
-        )
-        self._checkpoint.begin(plan, now)
+        log_listing(plan, state, run.settings, run.vendor, self.logger)
+        self._checkpoint.begin(plan)
         found = self._sample()
         table.settle(plan_columns(table.known, found), sampled=found.columns)
         for warning in unknown_columns(run.settings.maps, self.name, table.names, table.documented):

@@ -100,7 +100,7 @@ class FileTap(ConfiguredTap):
     @cached_property
     def progress(self) -> Progress:
         """How far a run has come."""
-        return Progress(self.logger)
+        return Progress(self.logger, ("filetap", type(self).__module__.partition(".")[0]))
 
     @override
     def setup_mapper(self) -> None:

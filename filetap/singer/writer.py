@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +16,8 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
+    import signal
+
     from singer_sdk.singerlib.encoding.simple import Message
 
 

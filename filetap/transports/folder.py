@@ -23,7 +23,7 @@ from filetap.redaction import printable
 from filetap.transports.file_system import open_folder, translated
 from filetap.transports.folder_files import Contents, Delivered, Named, sort_out
 from filetap.transports.folder_walk import Found, followed, found, shown, walk
-from filetap.transports.http import with_retries
+from filetap.transports.retry import with_retries
 from filetap.wording import counted
 
 if TYPE_CHECKING:

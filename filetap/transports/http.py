@@ -1,17 +1,14 @@
-"""HTTP for any vendor: retries, errors without secrets, and resumable downloads."""
+"""HTTP for any vendor: requests, errors without secrets, and resumable downloads."""
 
 from __future__ import annotations
 
-import logging
-import random
 import re
-import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from io import BytesIO
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -35,22 +32,14 @@ if TYPE_CHECKING:
 
     from filetap.download.checksum import Checksum
 
-T = TypeVar("T")
-
 CHUNK = 1 << 18  # bytes
-LONGEST_WAIT = 900.0  # seconds; a server that asks for more is left to the next run
-# Bytes, decompressed. A list of 100,000 files has about 30 MB.
+# Bytes, decompressed. A list of 100,000 files is about 30 MB.
 LARGEST_ANSWER = 64 << 20
-_YEAR = 365 * 86_400  # seconds
-_FIRST_PAUSE = 0.5  # seconds
-_LONGEST_PAUSE = 60.0  # seconds
-_REDIRECTS = 5  # one after the other, at most
-
-logger = logging.getLogger(__name__)
+_REDIRECTS = 5  # followed for one request, at most
 
 
 def is_secure(url: str) -> bool:
-    """Whether *url* is https, or http on a loopback host."""
+    """True if *url* is https, or http on a loopback host."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -66,51 +55,6 @@ def is_secure(url: str) -> bool:
         return host == "localhost"
 
 
-def with_retries(
-    action: Callable[[], T], retries: int, pause: Callable[[float], object] = time.sleep
-) -> T:
-    """What *action* returns, tried again while its errors are of the passing kind.
-
-    Args:
-        action: Called at most ``retries + 1`` times.
-        retries: How many times to try again.
-        pause: Waits that many seconds: half a second, doubled each time up to a minute, less up
-            to half of it at random; longer where the server asks for it.
-
-    Raises:
-        RetriableTransportError: The last try failed as well.
-        TransportError: The server asked to wait longer than a run should.
-    """
-    attempt = 0
-    while True:
-        try:
-            return action()
-        except RetriableTransportError as error:
-            if attempt >= retries:
-                raise
-            attempt += 1
-            pause(delay(error, attempt, retries))
-
-
-def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
-    """Seconds to wait before try again number *attempt* (from 1); says so in the log.
-
-    Raises:
-        TransportError: The server asked to wait longer than a run should.
-    """
-    asked = error.retry_after or 0.0
-    if asked > LONGEST_WAIT:
-        span = f"{asked:.0f} seconds" if asked < _YEAR else "more than a year"
-        most = f"{LONGEST_WAIT / 60:.0f}"
-        msg = f"{error.message}, and asks to wait longer than {most} minutes ({span})"
-        raise TransportError(msg, "run again later: the state is kept")
-    ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt - 1, 30))
-    seconds: float = max(asked, ceiling * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
-    message = "%s; trying again in %.1f s (%d of %d)"
-    logger.warning(message, error.message, seconds, attempt, retries)
-    return seconds
-
-
 def send(
     session: requests.Session,
     method: str,
@@ -120,25 +64,25 @@ def send(
     follow: Callable[[str], bool] = lambda _: False,
     **options: object,
 ) -> requests.Response:
-    """One request, its failures told without the URL's query.
+    """Send a request; errors never show the URL's query.
 
     Args:
         session: Session to send with.
         method: HTTP method.
         url: Whole URL.
         what: What the request is for, as messages name it.
-        follow: Whether a URL that the answer leads to may be asked instead, with all that the
-            request carries.
-        options: As of `requests.Session.request`.
+        follow: Returns True if a redirect to that URL may be followed, with all that the request
+            carries.
+        options: Those of `requests.Session.request`.
 
     Returns:
-        The answer, whatever its status below 500, except 429; one that leads elsewhere only
-        where it is not followed, and then without its body. Another body is there as a whole,
-        unless the options have ``stream``.
+        The response, with any status below 500 but 429. A redirect is returned only if it is not
+        followed, and without its body; any other body is complete, unless the options have
+        ``stream``.
 
     Raises:
-        RetriableTransportError: No connection, a time-out, a broken answer, 429 or 5xx.
-        TransportError: The URL or the server's certificate is not usable, or the answer is too
+        RetriableTransportError: No connection, a timeout, a broken response, 429 or 5xx.
+        TransportError: The URL or the server's certificate is not usable, or the response is too
             large.
     """
     for _ in range(_REDIRECTS):
@@ -155,7 +99,7 @@ def send(
 
 
 def target_of(url: str, location: str) -> str:
-    """Where *url* leads to; empty where that is not a URL, or would give up encryption."""
+    """The URL that *url* redirects to; empty if it is not one, or would give up encryption."""
     try:
         target = urljoin(url, location)
         schemes = urlsplit(url).scheme, urlsplit(target).scheme
@@ -167,7 +111,7 @@ def target_of(url: str, location: str) -> str:
 def _send_once(
     session: requests.Session, method: str, url: str, what: str, **options: object
 ) -> requests.Response:
-    """One request, redirects not followed; raises as `send` does."""
+    """Send a request without following a redirect; raises as `send` does."""
     host = urlsplit(url).hostname
     try:
         answer = session.request(
@@ -207,7 +151,7 @@ def _send_once(
 
 
 def _body(answer: requests.Response, what: str, timeout: object) -> bytes:
-    """An answer's whole body, decompressed; raises as `send` does."""
+    """The whole body of a response, decompressed; raises as `send` does."""
     body = bytearray()
     host = urlsplit(answer.url).hostname
     try:
@@ -242,26 +186,26 @@ def open_range(  # noqa: PLR0913 - each says something about the one download
     checksum: Checksum | None,
     timeout: float,
 ) -> Iterator[Body]:
-    """Open the stored bytes behind a presigned URL from *offset*, never decompressed.
+    """Open the stored bytes behind a presigned URL from *offset*, without decompressing them.
 
     Args:
         session: A session that sends no credentials.
         url: Presigned URL; its query is shown nowhere.
         what: The file, as messages name it.
-        offset: First byte to ask for, from 0.
+        offset: First byte to request, from 0.
         version: ETag that the bytes before *offset* belong to; empty if not known.
         size: Promised length of the whole file in bytes; None if not promised.
         checksum: Promised checksum of the whole file; None if not promised.
         timeout: Seconds that one socket operation may take.
 
     Yields:
-        The bytes; from 0 when the server would not go on from *offset*.
+        The bytes; from 0 if the server does not resume at *offset*.
 
     Raises:
         ExpiredURLError: The URL is no longer accepted.
-        FileGoneError: The file is no longer there.
-        RetriableTransportError: Anything that passes, also in the middle of the bytes.
-        TransportError: Any other answer.
+        FileGoneError: The file no longer exists.
+        RetriableTransportError: Any transient error, also in the middle of the bytes.
+        TransportError: Any other response.
     """
     # Stored bytes, not decoded ones: the checksum covers what S3 holds.
     headers = {"Accept-Encoding": "identity"}
@@ -269,7 +213,7 @@ def open_range(  # noqa: PLR0913 - each says something about the one download
         headers["Range"] = f"bytes={offset}-"
         if version:
             headers["If-Range"] = version
-    # Nothing secret goes along, so an answer may lead to any host that encrypts.
+    # The request has no credentials, so a redirect to any host with encryption is safe.
     with send(
         session,
         "GET",
@@ -281,7 +225,7 @@ def open_range(  # noqa: PLR0913 - each says something about the one download
         timeout=timeout,
     ) as answer:
         status = answer.status_code
-        # S3 answers 400 when the token that signed the URL lapsed before the URL did.
+        # S3 answers 400 if the token that signed the URL expired before the URL did.
         if status in {400, 401, 403}:
             msg = f"{what}: the download URL was refused ({status})"
             raise ExpiredURLError(msg, "check that the clock and the network path are right")
@@ -315,14 +259,14 @@ def _chunks(answer: requests.Response, what: str) -> Iterator[bytes]:
 
 
 def _start_of(content_range: str) -> int:
-    """The first byte that ``Content-Range: bytes 5-9/10`` names; -1 when it names none."""
+    """The first byte in a header such as ``bytes 5-9/10``; -1 if there is none."""
     unit, _, span = content_range.partition(" ")
     first = span.partition("-")[0]
     return int(first) if unit == "bytes" and first.isdecimal() else -1
 
 
 def _retry_after(answer: requests.Response) -> float | None:
-    """Seconds of a ``Retry-After``, given as seconds or as a date; None without one.
+    """Seconds of a ``Retry-After``, stated as seconds or as a date; None if there is none.
 
     A date is compared with the answer's own ``Date``: either clock may be wrong.
     """
@@ -336,7 +280,7 @@ def _retry_after(answer: requests.Response) -> float | None:
 
 
 def http_date(text: str) -> datetime | None:
-    """The time that a header states, aware; None when it is not one."""
+    """The time that a header states, aware; None if it does not state one."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -345,7 +289,7 @@ def http_date(text: str) -> datetime | None:
 
 
 def describe(error: Exception) -> str:
-    """What went wrong with a connection, in words without a URL."""
+    """What went wrong with a connection, without its URL."""
     text = str(error)
     for sign, words in (
         ("NameResolutionError", "the host name cannot be resolved"),
@@ -359,14 +303,14 @@ def describe(error: Exception) -> str:
 
 
 def json_object(answer: requests.Response, what: str) -> dict[str, object]:
-    """The JSON object in an answer's body.
+    """The JSON object in the body of a response.
 
     Raises:
         FormatError: The body is not a JSON object.
     """
     try:
         content = answer.json()
-    except (ValueError, RecursionError):  # of numbers too long and values too deep, too
+    except (ValueError, RecursionError):  # also for long numbers and deep values
         content = None
     if not isinstance(content, dict):
         kind = content_type(answer) or "no content type"
@@ -377,7 +321,7 @@ def json_object(answer: requests.Response, what: str) -> dict[str, object]:
 
 
 def content_type(answer: requests.Response) -> str:
-    """What an answer says it holds, short enough for a message; empty when it does not say."""
-    # Struck out before it is cut: the beginning of a secret is not recognised.
+    """The content type of a response, short enough for a message; empty if it has none."""
+    # Redacted before it is shortened: the beginning of a secret would not be recognised.
     kind = SECRECY.scrub(answer.headers.get("Content-Type", ""))
     return kind.partition(";")[0].strip()[:40]

@@ -1,0 +1,78 @@
+"""Retries of what failed for a reason that passes, with pauses in between."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from filetap.errors import RetriableTransportError, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+LONGEST_WAIT = 900.0  # seconds; a server that asks for more is left to the next run
+_FIRST_PAUSE = 0.5  # seconds
+_LONGEST_PAUSE = 60.0  # seconds
+_YEAR = 365 * 86_400  # seconds
+
+logger = logging.getLogger(__name__)
+
+
+def with_retries(
+    action: Callable[[], T], retries: int, pause: Callable[[float], object] = time.sleep
+) -> T:
+    """Call *action*, retrying on transient errors.
+
+    Args:
+        action: Called at most ``retries + 1`` times.
+        retries: How many times to try again.
+        pause: Waits that many seconds: half a second, doubled each time up to a minute, less up
+            to half of it at random; longer where the server asks for it.
+
+    Returns:
+        The result of the call that succeeded.
+
+    Raises:
+        RetriableTransportError: The last try failed as well.
+        TransportError: The server asked to wait longer than a run should.
+    """
+    attempt = 0
+    while True:
+        try:
+            return action()
+        except RetriableTransportError as error:
+            if attempt >= retries:
+                raise
+            attempt += 1
+            pause(delay(error, attempt, retries))
+
+
+def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
+    """Log the retry, and compute the pause before it.
+
+    Args:
+        error: Why the last try failed.
+        attempt: Number of the retry, from 1.
+        retries: How many there may be, for the log.
+
+    Returns:
+        Seconds to wait.
+
+    Raises:
+        TransportError: The server asked to wait longer than a run should.
+    """
+    asked = error.retry_after or 0.0
+    if asked > LONGEST_WAIT:
+        span = f"{asked:.0f} seconds" if asked < _YEAR else "more than a year"
+        most = f"{LONGEST_WAIT / 60:.0f}"
+        msg = f"{error.message}, and asks to wait longer than {most} minutes ({span})"
+        raise TransportError(msg, "run again later: the state is kept")
+    ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt - 1, 30))
+    seconds: float = max(asked, ceiling * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+    message = "%s; trying again in %.1f s (%d of %d)"
+    logger.warning(message, error.message, seconds, attempt, retries)
+    return seconds
