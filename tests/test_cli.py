@@ -435,7 +435,8 @@ def test_doctor_finds_nothing(emulator: Emulator, tmp_path: Path) -> None:
         (lambda e: setattr(e, "scope", "other"), {}, "scope and lists", "data_exports.read"),
         (lambda e: setattr(e.files[0], "gone", True), {}, "presigned URL", "expired between"),
         (lambda e: setattr(e.files[0], "size_bytes", 1), {}, "checksum", "instead of 1"),
-        (lambda e: e.add("users", "2027-01-01-00", "a,b\n1\n"), {}, "rows", "row 1"),
+        (lambda e: e.add("users", "2027-01-01-00", "user_id,b\n1\n"), {}, "rows", "row 1"),
+        (lambda e: e.add("users", "2027-01-01-00", "a,b\n1,2\n"), {}, "rows", "not an export of"),
         (lambda e: e.fail("download", status=403, times=None), {}, "checksum", "refused (403)"),
     ],
 )
@@ -453,6 +454,41 @@ def test_doctor_stops(
     assert says in done.stdout
     for secret in ("X-Amz-", emulator.client_secret):
         assert secret not in done.output
+
+
+def test_doctor_shows_what_a_run_gives(emulator: Emulator, tmp_path: Path) -> None:
+    """The step `types` counts the types, and names the key, that a run emits: settings count."""
+    text = "user_id,tenure,badge\n1,5,0012\n2,many,0013\n"
+    emulator.add("users", "2026-05-14-16", text)
+    config = {
+        "primary_keys": {"users": ["badge"]},
+        "column_types": {"users": {"tenure": "integer"}},
+    }
+    done = ask(emulator, "doctor", **config)
+    assert _shown_types(done) == "users 3 string, 1 integer (key badge)"
+    result = run(settings(emulator, **config))
+    assert result.schema("users")["key_properties"] == ["badge"]
+    # With a state, what was emitted decides.
+    write(tmp_path, "state.json", result.state)
+    done = ask(emulator, "doctor", "--state", "state.json")
+    assert _shown_types(done) == "users 3 string, 1 integer (key badge)"
+    assert _shown_types(ask(emulator, "doctor")) == "users 3 string (key user_id)"
+
+
+def _shown_types(done: Result) -> str:
+    """What the step `types` has found."""
+    (line,) = (line for line in done.stdout.splitlines() if line[2:].startswith("types "))
+    return line.partition(" s  ")[2]
+
+
+def test_doctor_reads_as_a_run_does(emulator: Emulator, tmp_path: Path) -> None:
+    """A file that a run refuses is refused: here the key that records were emitted with lacks."""
+    emulator.add("users", "2026-05-14-16", "user_id,first_name\n1,Zoë\n")
+    write(tmp_path, "state.json", run(settings(emulator)).state)
+    emulator.add("users", "2026-05-14-20", "first_name\nZoë\n")
+    done = ask(emulator, "doctor", "--state", "state.json")
+    assert _steps(done)["rows"] == "✗"
+    assert "the file lacks the key's column user_id" in done.stdout
 
 
 def test_doctor_without_files(emulator: Emulator) -> None:

@@ -252,7 +252,8 @@ def test_misplaced_in_the_bundle() -> None:
     """The support bundle has no secret under a wrong name."""
     config = {"client_secret": "Correct-Horse", "scope": "Correct-Horse", "region": "us1"}
     SECRECY.guard(secrets(config, FIRSTUP))
-    told = support_bundle([], config)["settings"]
+    known = settings_schema(FIRSTUP)["properties"]
+    told = support_bundle([], config, known, "tap-firstup-dde")["settings"]
     assert told == {"client_secret": "***", "scope": "***", "region": "us1"}
 
 

@@ -18,7 +18,6 @@ from filetap.people.options import TapOptions, tap_options
 from filetap.people.steps import STEPS
 from filetap.people.terminal import console
 from filetap.redaction import SECRECY, printable
-from filetap.setting_schema import settings_schema
 from filetap.times import utc_now
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from filetap.people.cli import Program
     from filetap.people.examination import Check, Step
-    from filetap.vendor import Vendor
 
 _MARKS: Final = {  # the second one where the first cannot be shown
     "ok": ("✓", "+", "green"),
@@ -89,7 +87,8 @@ def _examine(program: Program, steps: Mapping[str, Step], options: DoctorOptions
         checks.append(check)
         _show(check, shown)
     if options.bundle:
-        bundle = support_bundle(checks, examination.config, tap.vendor, program.distribution)
+        known = tap.config_jsonschema["properties"]
+        bundle = support_bundle(checks, examination.config, known, program.distribution)
         try:
             options.bundle.write_text(json.dumps(bundle, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
@@ -112,18 +111,20 @@ def _show(check: Check, shown: Console) -> None:
 
 
 def support_bundle(
-    checks: Sequence[Check], config: Mapping[str, Any], vendor: Vendor, distribution: str
+    checks: Sequence[Check],
+    config: Mapping[str, Any],
+    known: Mapping[str, Mapping[str, Any]],
+    distribution: str,
 ) -> dict[str, Any]:
     """What somebody who helps needs to know; no secret, no row.
 
     Args:
         checks: What an examination found.
         config: The settings.
-        vendor: Whose settings they are.
+        known: Setting → its JSON Schema, of all settings that exist.
         distribution: Distribution that the tap belongs to.
     """
     packages = (distribution, "singer-sdk", "polars", "awscrt", "requests", "fsspec")
-    known = settings_schema(vendor)["properties"]
     plain = {name: value for name, value in config.items() if name in known}
     for name, value in plain.items():
         # Options of file systems may hold anything, and a secret may have another setting's name.
