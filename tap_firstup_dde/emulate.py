@@ -84,7 +84,7 @@ def _emulate(*, generations: int, new_every: float | None, **options: Any) -> No
     """Serve an emulator, the newest generation being that of the last full four hours.
 
     Args:
-        generations: How many there are at the start.
+        generations: Their number at the start.
         new_every: Seconds between further ones; None for none.
         options: The emulator's attributes of the same names.
     """

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from filetap.people.cli import Program
 
 _COUNTS: Final = ("impressions", "opens", "clicks")
-_MERGED_AT_ONCE = 64  # blocks
+_MERGED_AT_ONCE = 64  # batches
 
 
 @dataclass(frozen=True, slots=True)
 class Engagement:
-    """What happened on one day, in UTC.
+    """Activities of one day, in UTC.
 
     Attributes:
         day: The day.
-        people: How many different people did something.
-        events: Rows.
+        people: Distinct users among them.
+        events: Rows of activities.
         impressions: Sum of the column.
         opens: Sum of the column.
         clicks: Sum of the column.
@@ -48,8 +48,8 @@ def engagement(frames: Iterable[pl.DataFrame]) -> list[Engagement]:
     """Add up activities by UTC day.
 
     Args:
-        frames: Blocks of text columns. Rows without a date that can be read count for no day;
-            what is no number counts as 0.
+        frames: Batches of text columns. Rows without a readable date are left out; a value that
+            is not a number counts as 0.
     """
     sums: list[pl.DataFrame] = []
     people: list[pl.DataFrame] = []
@@ -74,18 +74,18 @@ def engagement(frames: Iterable[pl.DataFrame]) -> list[Engagement]:
 
 
 def _added(sums: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The sums of several blocks by day, in order."""
+    """The sums of several batches by day, in order."""
     return pl.concat(sums).group_by("day").sum().sort("day")
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """The column as text without blanks around it; nulls if there is none."""
+    """The column as text without surrounding blanks; nulls if it does not exist."""
     column = pl.col(name) if name in frame.columns else pl.lit(None)
     return column.cast(pl.String).str.strip_chars()
 
 
 def _day(frame: pl.DataFrame) -> pl.Expr:
-    """The day of the column ``date`` in UTC; null if it cannot be read."""
+    """The day of the column ``date`` in UTC; null if it is not readable."""
     text = _column(frame, "date")
     times = pl.when(fits("date-time", text)).then(text)
     in_utc = canonical("date-time", times).str.slice(0, 10)

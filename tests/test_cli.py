@@ -389,7 +389,7 @@ def test_get_damaged(emulator: Emulator) -> None:
         (["123456789abc"], 1, "no such file is available: 123456789abc"),
         (["--since", "soon"], 2, "is not a time like"),
         (["--stream", "people"], 2, "'people' is not one of"),
-        (["--all", "--to", "config.json/a"], 1, "cannot be made"),
+        (["--all", "--to", "config.json/a"], 1, "cannot be created"),
         (["--all", "--state", "config.json"], 1, "it has no bookmarks"),
     ],
 )

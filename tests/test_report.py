@@ -161,7 +161,7 @@ def test_engagement_table() -> None:
 
 def test_types_table() -> None:
     """The table counts a stream's columns by type and names those with misfits."""
-    (row,) = cells(make(), "Columns by type, as they have gone out")
+    (row,) = cells(make(), "Columns by type, as emitted")
     assert row == ["users", "3", "2", "1", "0", "0", "0", "0", "b"]
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class LocalTable:
-    """A stream's columns; nobody has to be told when a file adds some.
+    """A stream's columns, which grow without a word to anyone: nothing is emitted.
 
     Attributes:
         known: What is known about the columns without reading a file.
@@ -67,7 +67,7 @@ class LocalTable:
 
     @property
     def added(self) -> Collection[str]:
-        """No added columns: only what the file holds is of interest."""
+        """No added columns: only the file's own are of interest."""
         return ()
 
     def extend(self, spooled: Spooled, columns: Sequence[str]) -> None:
@@ -115,7 +115,7 @@ def read_rows(
     """
     tuning = settings.tuning
     options = ScanOptions(block=tuning.block, most=tuning.slice, divert=divert)
-    # Without a key: nobody asks which rows share one.
+    # Without a key, so that rows that share one are not looked for.
     yield from scan(spooled, table, options, FileStats(spooled.file, ()))
 
 

@@ -1,4 +1,4 @@
-"""Which export files there are, and how far they have been read: what people's tools show."""
+"""The available export files, and how far they were read."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 _ASKED_AT_ONCE = 8  # requests for sizes
 
 PENDING: Final = "pending"  # the next run reads it
-PARTLY: Final = "partly read"  # the next run goes on in it
+PARTLY: Final = "partly read"  # the next run reads the rest
 READ: Final = "read"
 LEFT_OUT: Final = "left out"  # older than start_date, or than lookback_days allows
-GONE: Final = "gone"  # listed, but it has expired since
+GONE: Final = "gone"  # listed, and expired since
 
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """An export file that can be fetched now.
+    """An export file that is listed.
 
     Attributes:
         file: The file.
-        status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None when no state was given; `GONE`
-            when its size was asked for and it was not there.
-        rows_read: Rows of it that have gone out, while it is partly read; else 0.
-        size: Bytes as stored; None if not stated, or not asked for.
-        expires_at: When it will be gone, as documented; None for a delivered file, which stays.
+        status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None if no state was given; `GONE` if
+            it had expired when its size was requested.
+        rows_read: Rows emitted of a partly read file; else 0.
+        size: Bytes as stored; None if not stated, or not requested.
+        expires_at: When it expires, as documented; None for a delivered file, which stays.
     """
 
     file: ExportFile
@@ -48,7 +48,7 @@ class Available:
     expires_at: datetime | None
 
     def as_json(self, now: datetime) -> dict[str, Any]:
-        """The object that ``firstup-dde files --output json`` prints of it."""
+        """The object that ``files --output json`` prints."""
         file = self.file
         return {
             "stream": file.stream,
@@ -73,17 +73,17 @@ def take_stock(
     since: datetime | None = None,
     has_state: bool = True,
 ) -> list[Available]:
-    """Every file that can be fetched, by stream, and in the order in which the tap reads them.
+    """List the available files by stream, in the order in which the tap reads them.
 
     Args:
         tap: The tap with its settings and state.
         streams: Names of streams.
-        since: Leave out what was generated before.
+        since: Leave out files generated before; None for none.
         has_state: False if no state was given; then the files have no status.
 
     Raises:
         StateError: The state cannot be read.
-        TransportError: A list cannot be had.
+        TransportError: A listing failed.
     """
     found = []
     bookmarks = tap.state.get("bookmarks", {}) if has_state else {}
@@ -97,16 +97,16 @@ def take_stock(
 
 
 def weigh(transport: Transport, entries: list[Available]) -> list[Available]:
-    """The same files with their sizes, one request a file of the API; what is not there is `GONE`.
+    """Fetch sizes (one API request per file); files that have expired get the status `GONE`.
 
     Raises:
-        TransportError: A size cannot be had.
+        TransportError: A request failed.
     """
     return _at_once(partial(_sized, transport), entries)
 
 
 def _at_once(work: Callable[[Available], Available], entries: list[Available]) -> list[Available]:
-    """What *work* makes of each, in order. Its threads keep no process alive that is to end."""
+    """Apply *work* to each entry, in order; daemon threads, so that Ctrl-C ends the process."""
     todo: SimpleQueue[tuple[int, Available]] = SimpleQueue()
     done: SimpleQueue[tuple[int, Available | Exception]] = SimpleQueue()
     for item in enumerate(entries):
@@ -120,7 +120,7 @@ def _at_once(work: Callable[[Available], Available], entries: list[Available]) -
                 return
             try:
                 done.put((position, work(entry)))
-            except Exception as error:  # noqa: BLE001 - raised by whoever waits
+            except Exception as error:  # noqa: BLE001 - raised in the calling thread
                 done.put((position, error))
 
     for _ in range(min(_ASKED_AT_ONCE, len(entries))):
@@ -135,7 +135,7 @@ def _at_once(work: Callable[[Available], Available], entries: list[Available]) -
 
 
 def _sized(transport: Transport, entry: Available) -> Available:
-    """*entry* with its size, or that it is gone."""
+    """*entry* with its size, or as expired."""
     try:
         return replace(entry, size=transport.stored_size(entry.file))
     except FileGoneError:
@@ -162,7 +162,7 @@ def _judged(
 
 
 def _expiry(generated_at: datetime, kept: timedelta) -> datetime:
-    """When a file of that time will be gone, or the last moment of the calendar."""
+    """When a file of that time expires; at most the last moment of the calendar."""
     last = datetime.max.replace(microsecond=0, tzinfo=UTC)
     return last if last - generated_at < kept else generated_at + kept
 

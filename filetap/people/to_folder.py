@@ -1,4 +1,4 @@
-"""Export files into a folder, for people: verified, resumed, and plain CSV where that is wanted."""
+"""Downloads export files to a folder: verified, resumed, and decompressed on request."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _UNFIT = re.compile(r"[^\w.-]+")
 
 
 def place(file: ExportFile, folder: Path) -> Path:
-    """Where *file* goes below *folder*, without the ending of a compressed one.
+    """Where *file* is written below *folder*, without the ending of a compressed file.
 
-    The key is in the name: Firstup calls the first file of every generation the same.
+    The key is in the name: vendors use one file name in every generation.
     """
     name = _UNFIT.sub("_", file.file_name).encode()[-_LONGEST:].decode(errors="ignore")
     name = (name or "file").removesuffix(".gz")
@@ -35,10 +35,9 @@ def place(file: ExportFile, folder: Path) -> Path:
 
 
 def present(file: ExportFile, folder: Path, *, unzip: bool, size: int | None = None) -> Path | None:
-    """The file that an earlier download left, whole and proven; None where there is none.
+    """The verified file that an earlier download left; None if there is none.
 
-    One that is not decompressed must have the *size* that is stated, where one is. Links do not
-    count.
+    A file that is not decompressed must have the stated *size*, if any. Links do not count.
     """
     plain = place(file, folder)
     packed = plain.with_name(plain.name + ".gz")
@@ -54,7 +53,7 @@ def present(file: ExportFile, folder: Path, *, unzip: bool, size: int | None = N
     )
 
 
-def download(  # noqa: PLR0913 - what, whence, whither and how
+def download(  # noqa: PLR0913 - what, from where, to where and how
     transport: Transport,
     spool: Spool,
     file: ExportFile,
@@ -63,30 +62,31 @@ def download(  # noqa: PLR0913 - what, whence, whither and how
     unzip: bool,
     size: int | None = None,
 ) -> Path:
-    """Fetch *file* into *folder*, proven as the tap proves it; a broken download is resumed.
+    """Download *file* to *folder*, verified as the tap verifies it; resumes a broken download.
 
-    Where another process is fetching the same file, wait for it and use its result.
+    If another process is downloading the same file, wait for it and use its result.
 
     Args:
         transport: Where it comes from.
-        spool: How downloads are made.
-        file: What to fetch.
-        folder: Where it goes; made if it is not there.
-        unzip: Whether to decompress it; else it is kept as stored.
-        size: Bytes as stored, as far as is known.
+        spool: Downloads it.
+        file: The file.
+        folder: Where it is written; created if it does not exist.
+        unzip: True to decompress it; otherwise it stays as stored.
+        size: Bytes as stored; None if not known.
 
     Returns:
-        Where it is. It has this name only once it is whole.
+        Its path. It has this name only once it is complete.
 
     Raises:
-        ExportError: It cannot be fetched, proven or written; what has come is kept to go on from.
+        ExportError: It cannot be downloaded, verified or written; the next download resumes from
+            what has arrived.
     """
     target = place(file, folder)
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"{target.parent} cannot be made ({error.strerror})"
+        msg = f"{target.parent} cannot be created ({error.strerror})"
         raise SpoolError(msg, "check --to") from None
     try:
         with _locked(part) as stored:
@@ -106,21 +106,21 @@ def download(  # noqa: PLR0913 - what, whence, whither and how
 
 @contextmanager
 def _locked(part: Path) -> Iterator[IO[bytes]]:
-    """Open *part* for this process alone, once no other process has it; links are not followed."""
+    """Open *part* for this process alone, waiting for any other; links are not followed."""
     while True:
         if part.is_symlink():
             part.unlink()
         number = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with os.fdopen(number, "r+b") as stored:
             flock(stored, LOCK_EX)
-            # Whoever had it before may have renamed it: then the name is free, or someone else's.
+            # The process that had it may have renamed it: then the name is free, or another's.
             if _is_at(number, part):
                 yield stored
                 return
 
 
 def _is_at(number: int, path: Path) -> bool:
-    """Whether an open file, by the number of its descriptor, is the one at *path*."""
+    """True if an open file, given by its descriptor, is the one at *path*."""
     try:
         return os.path.samestat(os.fstat(number), path.lstat())
     except FileNotFoundError:
@@ -128,7 +128,7 @@ def _is_at(number: int, path: Path) -> bool:
 
 
 def _unpacked(stored: IO[bytes], part: Path, target: Path, what: str) -> Path:
-    """The proven bytes decompressed; what is not gzip stays as it is."""
+    """Decompress verified bytes; other than gzip they stay as they are."""
     unpacking = target.with_name(target.name + ".unzip")
     unpacking.unlink(missing_ok=True)
     with unpacking.open("xb") as plain:  # a new file: no link is followed

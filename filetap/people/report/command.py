@@ -41,7 +41,7 @@ class Extra:
         ident: Its id, which links lead to.
         title: Its heading.
         stream: Name of the stream.
-        draw: Batches of text columns → HTML; there are none if files are not to be read.
+        draw: Batches of text columns → HTML; no batches if files are not read.
     """
 
     ident: str

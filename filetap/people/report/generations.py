@@ -21,8 +21,8 @@ MISSING: Final = "missing"
 UNKNOWN: Final = "not known"
 
 HOUR: Final = timedelta(hours=1)
-SOON_SPAN: Final = timedelta(hours=48)  # what expires within it is told
-_MOST_SLOTS = 10_000  # generations that a cadence can have and still be one
+SOON_SPAN: Final = timedelta(hours=48)
+_MOST_SLOTS = 10_000  # generations; with more the distance is no cadence
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Generation:
     Attributes:
         stream: Their stream.
         generated_at: Their time, in UTC.
-        files: How many there are.
-        size: Their bytes as stored; None if not known of all.
-        rows: Their rows; None if not known of all.
-        status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None when no state was given.
-        expires_at: When the first of them will be gone; None if they stay.
-        historical: Whether all of them hold the past, and so belong to no cadence.
-        unread: How many of them have rows that are still to be read, as far as is known.
+        files: Their number.
+        size: Their bytes as stored; None unless known of all.
+        rows: Their rows; None unless known of all.
+        status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None if no state was given.
+        expires_at: When the first of them expires; None if they stay.
+        historical: True if all are backfill exports, which have no cadence.
+        unread: How many of them are not completely read, as far as is known.
     """
 
     stream: str
@@ -52,24 +52,24 @@ class Generation:
     unread: int = 0
 
     def state(self, now: datetime) -> str:
-        """How it is drawn: its status, or `SOON` if it is about to be lost, or `UNKNOWN`."""
+        """How it is shown: `SOON` if about to expire unread, else its status or `UNKNOWN`."""
         lost = self.expires_at is not None and self.expires_at - now <= SOON_SPAN
         return SOON if lost and self.waits else self.status or UNKNOWN
 
     @property
     def waits(self) -> bool:
-        """Whether rows of it are still to be read, as far as is known."""
+        """True if it is not completely read, as far as is known."""
         return self.status not in {READ, LEFT_OUT}
 
 
 @dataclass(frozen=True, slots=True)
 class StreamTypes:
-    """The types that a stream's columns have gone out with.
+    """The types that a stream's columns were emitted with.
 
     Attributes:
         stream: The stream.
         types: Column → type, as the state pins it.
-        misfits: Columns with values that did not fit, which went to ``<column>__text``.
+        misfits: Columns with values that did not fit, which are in ``<column>__text``.
     """
 
     stream: str
@@ -78,11 +78,11 @@ class StreamTypes:
 
 
 def generations(stock: Iterable[Available], rows: Mapping[str, int]) -> list[Generation]:
-    """Group files by stream, in the order in which streams turn up, and by generation.
+    """Group files by stream, in order of first appearance, and by generation.
 
     Args:
         stock: The files.
-        rows: Key of a file → its rows, where they are known.
+        rows: Key of a file → its rows, if known.
     """
     groups: dict[str, dict[datetime, list[Available]]] = {}
     for entry in stock:
@@ -112,7 +112,7 @@ def sum_known(values: Iterable[int | None]) -> int | None:
 
 
 def _status(statuses: set[str | None]) -> str | None:
-    """The status of all files together, never better than that of one."""
+    """The status of all files together; `READ` only if all were read."""
     if len(statuses) == 1:
         return next(iter(statuses))
     if statuses == {READ, LEFT_OUT}:
@@ -121,10 +121,10 @@ def _status(statuses: set[str | None]) -> str | None:
 
 
 def missing(times: Sequence[datetime]) -> list[datetime]:
-    """The generations that the cadence would have had, but that are not there.
+    """The times at which a generation was due, and none exists.
 
-    The cadence is the median distance, the longer one of two: a doubt is no alarm. A generation
-    may be late by up to half of it.
+    Due times follow from the median distance, the longer one of two, to avoid false alarms. A
+    generation may be late by up to half of it.
     """
     known = sorted(set(times))
     cadence = usual_distance(known)
@@ -140,6 +140,6 @@ def missing(times: Sequence[datetime]) -> list[datetime]:
 
 
 def usual_distance(times: Iterable[datetime]) -> timedelta:
-    """The median distance between two times; a day if there are no two."""
+    """The median distance between two times; a day if there are fewer than two."""
     known = sorted(set(times))
     return median_high([after - before for before, after in pairwise(known)] or [timedelta(days=1)])

@@ -1,4 +1,4 @@
-"""Charts and tables of a page of HTML that is XML as well, drawn without any script."""
+"""Charts and tables of an HTML page that is also XML, without scripts."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DAY: Final = timedelta(days=1)
 LEFT: Final = 56  # where the first day of a chart begins
 _RIGHT = 60
 
-# What XML allows no page to hold, not even escaped.
+# Characters that XML forbids, even escaped.
 _NO_TEXT = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 
 
 def escaped(value: object) -> str:
-    """A value as text of a page, also inside quotes."""
+    """A value as text of a page; also usable inside quotes."""
     return html.escape(_NO_TEXT.sub("\ufffd", str(value)))
 
 
 def when(moment: datetime) -> str:
-    """A time as people read it."""
+    """A time to the minute, in UTC."""
     return format_time(moment.replace(microsecond=0))[:16].replace("T", " ") + " UTC"
 
 
@@ -37,7 +37,7 @@ def midnight(day: date) -> datetime:
 
 
 def short(number: float, unit: str = "") -> str:
-    """A number in three digits, with a prefix of the SI."""
+    """A number in three digits, with an SI prefix."""
     prefixes = iter(("", "k", "M", "G", "T", "P", "E"))
     prefix = next(prefixes)
     while round(number) >= 1000 and (larger := next(prefixes, "")):
@@ -64,7 +64,7 @@ class Axis:
 
     @classmethod
     def of(cls, moments: Iterable[datetime]) -> Axis:
-        """An axis that has room for all *moments*."""
+        """An axis that includes all *moments*."""
         days = sorted(moment.date() for moment in moments) or [date(2000, 1, 1)]
         return cls(days[0], (days[-1] - days[0]).days + 1)
 
@@ -79,11 +79,11 @@ class Axis:
         return LEFT + self.days * self.column + _RIGHT
 
     def x(self, moment: datetime) -> float:
-        """Where a moment is."""
+        """Horizontal position of a moment."""
         return LEFT + (moment - midnight(self.first)) / DAY * self.column
 
     def days_at(self, y: float) -> str:
-        """The days as text that has room, in a line at *y*."""
+        """Labels of as many days as have room, at height *y*."""
         step = -int(-76 // self.column)
         step = step if step < 4 else -(-step // 7) * 7
         return "".join(
@@ -94,7 +94,7 @@ class Axis:
 
 
 def svg(ident: str, title: str, about: str, size: tuple[float, float], body: str) -> str:
-    """A chart with its name, and with what it shows in words."""
+    """A chart with a title, and a description in words."""
     width, height = (f"{number:.0f}" for number in size)
     title = escaped(title)
     return (
@@ -107,7 +107,7 @@ def svg(ident: str, title: str, about: str, size: tuple[float, float], body: str
 
 
 def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; columns with numbers stand to the right, the first cell of a row names it."""
+    """A table; numbers are aligned right, and the first cell of a row is its heading."""
     caption = escaped(caption)
     rows = list(rows)
     sides = [
@@ -135,7 +135,7 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def details(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table that opens on demand."""
+    """A table that is closed at first."""
     shown = table(caption, heads, rows)
     return f"<details><summary>{escaped(caption)}, as a table</summary>{shown}</details>"
 
@@ -147,7 +147,7 @@ def bars(
     values: Sequence[tuple[datetime, int | None]],
     step: timedelta,
 ) -> str:
-    """A bar for each value that is known, as wide as *step*."""
+    """A chart with a bar for each known value, as wide as *step*."""
     known = [(moment, value) for moment, value in values if value is not None]
     if not known:
         return f"<figure><figcaption>{escaped(title)}</figcaption><p>Not known.</p></figure>"
@@ -185,7 +185,7 @@ def bars(
     )
 
 
-# Print has the light colours, whatever the screen has.
+# Printed pages always have the light colours.
 CSS: Final = """
 :root{color-scheme:light;--page:#f4f6f8;--card:#ffffff;--ink:#1a1f27;--soft:#505a67;--line:#d3d9e0;
 --link:#0b55ab;--read:#1c7c58;--pending:#1d5fc0;--partly:#7440b8;--soon:#b63a06;--left:#66707c;

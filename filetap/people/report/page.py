@@ -140,7 +140,7 @@ def _coverage(
 
 
 def _summary(found: Sequence[Generation], lost: int, now: datetime) -> str:
-    """The numbers that matter, and a paragraph of them."""
+    """The figures that matter, and a paragraph about them."""
     ends = [(g.expires_at, g.unread) for g in found if g.waits and g.expires_at is not None]
     first, second = (sum(n for end, n in ends if end - now <= span) for span in (DAY, SOON_SPAN))
     total = sum(g.files for g in found)
@@ -172,8 +172,8 @@ def _summary(found: Sequence[Generation], lost: int, now: datetime) -> str:
         "Gone within 48 h": second,
         "Missing generations": lost,
     }
-    told = {k: f"{v:,}" if isinstance(v, int) else v for k, v in tiles.items()}
-    shown = "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in told.items())
+    texts = {k: f"{v:,}" if isinstance(v, int) else v for k, v in tiles.items()}
+    shown = "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in texts.items())
     return f"<p>{words}</p><dl>{shown}</dl>"
 
 
@@ -183,19 +183,19 @@ def _is(number: int) -> str:
 
 # State → name in the style sheet, mark in the middle of a cell, meaning.
 _STATES: Final = {
-    READ: ("read", "", "every row has gone out"),
+    READ: ("read", "", "every row was emitted"),
     PENDING: ("pending", "M-1 0h2", "the next run reads it"),
-    PARTLY: ("partly", "", "some of it; the next run reads the rest"),
-    SOON: ("soon", "M0-4V1M0 3.5V4", "not read, and gone within 48 hours"),
+    PARTLY: ("partly", "", "some rows were emitted; the next run reads the rest"),
+    SOON: ("soon", "M0-4V1M0 3.5V4", "not read, and expires within 48 hours"),
     LEFT_OUT: ("left", "M-2.5 3L2.5-3", "older than the settings allow, so no run reads it"),
-    MISSING: ("missing", "M-2.5-3L2.5 3M-2.5 3L2.5-3", "the cadence would have had it"),
+    MISSING: ("missing", "M-2.5-3L2.5 3M-2.5 3L2.5-3", "a generation was due, but is not listed"),
     UNKNOWN: ("unknown", "", "no state was given"),
 }
 _CELL = 16  # height of a cell and the gap below it
 
 
 def _cell(state: str, width: float) -> str:
-    """One cell: its colour and its shape both tell its state."""
+    """One cell: its colour and its shape both show its state."""
     ident, mark, _ = _STATES[state]
     half = f'<path class="half" d="M1 1H{width / 2:.1f}V13H1z"/>' if state == PARTLY else ""
     return (
@@ -205,7 +205,7 @@ def _cell(state: str, width: float) -> str:
 
 
 def _legend(axis: Axis, found: Sequence[Generation], now: datetime) -> str:
-    """What the cells mean; those of the charts are defined here, once."""
+    """What the cells mean; charts use the cells that are defined here."""
     used = {each.state(now) for each in found}
     cells = "".join(
         f'<g id="cell-{ident}">{_cell(state, axis.column)}</g>'
@@ -292,7 +292,7 @@ def _clock(since_midnight: timedelta) -> str:
 def _places(
     cells: Iterable[tuple[datetime, str]], slot: timedelta
 ) -> Iterator[tuple[datetime, str, int]]:
-    """Each cell, and which row of its day it takes: that of its time of day, or the next free."""
+    """Place each cell in the row of its day for its time of day, or in the next free row."""
     day, taken = date.min, -1
     for moment, state in cells:
         if moment.date() != day:
@@ -302,7 +302,7 @@ def _places(
 
 
 def _types(types: Sequence[StreamTypes]) -> str:
-    """How many columns of each stream have which type."""
+    """A table of each stream's columns by type."""
     if not types:
         return "<p>No state was given, so no column has a type yet.</p>"
     kinds = list(dict.fromkeys([*TYPES, *(k for each in types for k in each.types.values())]))
@@ -316,7 +316,7 @@ def _types(types: Sequence[StreamTypes]) -> str:
         for each in types
     )
     return table(
-        "Columns by type, as they have gone out",
+        "Columns by type, as emitted",
         ("Stream", "Columns", *kinds, "Columns with values that do not fit"),
         rows,
     )
