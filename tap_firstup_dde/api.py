@@ -93,7 +93,7 @@ class FirstupTransport:
             client_secret=connection.client_secret,
             scope=connection.scope,
             lifetime=_TOKEN_LIFETIME,
-            timeout=connection.timeout,
+            timeout=timeout,
             hint=_CREDENTIALS_HINT,
         )
         self._tokens = Tokens(self._api, client, connection.access_token)

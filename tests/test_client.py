@@ -688,14 +688,14 @@ def test_retry_after(
 
 def test_program_id(emulator: Emulator, transport: FirstupTransport) -> None:
     """The program is the one that the latest answer names."""
-    assert transport.program_id is None
+    assert transport.account is None
     for program in ("23552", "777"):
         emulator.program_id = program
         transport.list_files("users")
-        assert transport.program_id == program
+        assert transport.account == program
     emulator.fail("list", status=404)
     transport.list_files("users")
-    assert transport.program_id == "777"
+    assert transport.account == "777"
 
 
 def test_nothing_secret_is_logged(

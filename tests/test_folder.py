@@ -89,7 +89,7 @@ def test_copied_file_is_not_read_again(
     path.unlink()
     third = run(reading(tmp_path), second.state)
     assert second.of("RECORD") == third.of("RECORD") == []
-    assert not any("another file of this name" in r.getMessage() for r in caplog.records)
+    assert not any("the file was replaced" in r.getMessage() for r in caplog.records)
     assert sum("was copied or moved" in r.getMessage() for r in caplog.records) == 1
 
 
@@ -107,7 +107,7 @@ def test_another_file_of_the_same_size(
     os.utime(path, (OLD + 5,) * 2)
     second = run(reading(tmp_path), first.state)
     assert ids(second) == ["2" if change == "content" else "1"]
-    assert any("another file of this name" in r.getMessage() for r in caplog.records)
+    assert any("the file was replaced" in r.getMessage() for r in caplog.records)
     assert run(reading(tmp_path), second.state).of("RECORD") == []
 
 
@@ -207,7 +207,7 @@ def test_changed_file_is_read_again(tmp_path: Path, caplog: pytest.LogCaptureFix
     second = run(reading(tmp_path), first.state)
     assert ids(second, "activities") == ["1", "2"]
     assert first.rows("activities") == second.rows("activities")[:1]
-    assert any("another file of this name" in r.getMessage() for r in caplog.records)
+    assert any("the file was replaced" in r.getMessage() for r in caplog.records)
     assert run(reading(tmp_path), second.state).of("RECORD") == []
     assert path.exists()
 
@@ -256,7 +256,7 @@ def test_several_programs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert ids(one) == ["2"]
     assert "_sdc_program_id" not in one.schema("users")["schema"]["properties"]
     assert one.state["bookmarks"]["users"]["program_id"] == "2"
-    with pytest.raises(StateError, match="the state is of program 2, what is read now of 1"):
+    with pytest.raises(StateError, match="the state belongs to program 2, what is read now to 1"):
         run(reading(tmp_path, program_id="1"), one.state)
 
 
