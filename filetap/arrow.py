@@ -44,7 +44,8 @@ from filetap.download.prefetch import ahead
 from filetap.download.spool import Spool
 from filetap.errors import FileGoneError, FormatError, SettingsError
 from filetap.people.inventory import Limits
-from filetap.read.csv_fast import BLOCK, CSVReader, parts
+from filetap.read.batch import BLOCK, ReadOptions, rebatch
+from filetap.read.csv_fast import CSVReader
 from filetap.read.names import clashes
 from filetap.redaction import SECRECY
 from filetap.settings import secrets
@@ -192,6 +193,7 @@ class Source:
     ) -> list[tuple[Look, bool]]:
         """What each file holds, and whether it was seen whole; without those that have expired."""
         spool = Spool.of(self.config)
+        options = ReadOptions(known.reserved, known.names, divert=True)
 
         def look(file: ExportFile) -> tuple[Look, bool] | None:
             try:
@@ -199,12 +201,12 @@ class Source:
                     seen = look_into(spooled, known)
                     if spooled.whole:
                         return seen, True
-                    reader = spooled.reader(known.reserved, known.names, divert=True)
+                    reader = spooled.reader(options)
                     if seen.columns and isinstance(reader, CSVReader):
                         return seen, False
                 # Of other files the beginning does not tell the columns.
                 with closing(spool.download(transport, file)) as spooled:
-                    columns = spooled.reader(known.reserved, known.names, divert=True).columns
+                    columns = spooled.reader(options).columns
                     return Look(tuple(columns)) | look_into(spooled, known), False
             except FileGoneError as error:  # a task that needs it will say so
                 logger.warning("%s", error)
@@ -264,7 +266,7 @@ class Reading:
         source, file = self.source, spooled.file
         diverts = source.malformed or source.config["malformed_rows"] == "divert"
         names = {*self.types, *DOCUMENTED[source.stream].columns}
-        reader = spooled.reader(ADDED, names, block=2 * BLOCK, divert=diverts)
+        reader = spooled.reader(ReadOptions(ADDED, names, 2 * BLOCK, divert=diverts))
         if words := clashes(reader.labels, reader.columns):
             logger.warning("%s: only their order tells columns apart: %s", file, words)
         own = {name: kind for name, kind in self.types.items() if name not in ADDED}
@@ -272,7 +274,7 @@ class Reading:
             check_columns(file, reader.columns, Knowledge(own, DOCUMENTED[source.stream], ADDED))
             self._check_columns(file, reader.columns)
         diverted = 0
-        for part in parts(ahead(iter(reader)), str(file), skip=0, most=ROWS, full=True):
+        for part in rebatch(ahead(iter(reader)), str(file), skip=0, most=ROWS, fill=True):
             diverted += len(part.malformed)
             frame, numbers = part.frame, part.numbers
             if source.malformed:

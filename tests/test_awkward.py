@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from filetap.errors import FormatError
-from filetap.read.csv_fast import BLOCK, CSVReader
+from filetap.read.batch import BLOCK, ReadOptions
+from filetap.read.csv_fast import CSVReader
 from tap_firstup_dde.vendor import ADDED
 from tests.singer import run, settings
 
@@ -589,7 +590,7 @@ EACH = pytest.mark.parametrize("case", CASES, ids=list(NAMED))
 def reader(data: bytes, block: int, *, divert: bool) -> CSVReader:
     """Give a reader of a file that arrives in pieces of a block's size."""
     pieces = (data[at : at + block] for at in range(0, len(data), block))
-    return CSVReader(pieces, "users 000.csv", ADDED, block=block, divert=divert)
+    return CSVReader(pieces, "users 000.csv", ReadOptions(ADDED, block=block, divert=divert))
 
 
 def rows_by_number(batches: CSVReader) -> Iterator[tuple[int, Cells | Bad]]:

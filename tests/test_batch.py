@@ -25,7 +25,6 @@ from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
 from singer_sdk.exceptions import ConfigValidationError
 
-from filetap.read.csv_fast import CSVReader
 from filetap.singer import stream as streams
 from filetap.write.records import write_file
 from tap_firstup_dde.tap import TapFirstupDDE
@@ -307,8 +306,7 @@ def test_names(emulator: Emulator, tmp_path: Path, prefix: str | None) -> None:
 
 def _small_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """Have files parsed in blocks of so many bytes."""
-    assert CSVReader.__init__.__kwdefaults__
-    monkeypatch.setitem(CSVReader.__init__.__kwdefaults__, "block", block)
+    monkeypatch.setattr(streams, "BLOCK", block)
 
 
 @pytest.mark.parametrize("block", [256, 1 << 20])

@@ -235,7 +235,7 @@ def test_damaged(
         desk.download()
     assert words in str(caught.value)
     assert desk.ranges() == ["", ""]
-    assert "downloading it afresh" in caplog.text
+    assert "downloading it again" in caplog.text
 
 
 @pytest.mark.parametrize("at", [0, 350_000, 699_999])
@@ -319,7 +319,7 @@ def test_unknown_checksum(
     """A checksum function that is not known is a warning, and the length is still proven."""
     noise.checksum_function, noise.checksum = function, "AAAAAAAAAAA="
     assert desk.download() == (NOISE, True)
-    assert "is not known; the checksum is not verified" in caplog.text
+    assert "unknown checksum function" in caplog.text
     noise.size_bytes += 1
     with pytest.raises(IntegrityError, match="700001"):
         desk.download()
@@ -333,7 +333,7 @@ def test_nothing_promised(
     noise.size_bytes = noise.checksum = promised
     desk.emulator.fail("download", drop_after=1000)
     assert desk.download() == (NOISE, True)
-    assert "no checksum was promised" in caplog.text
+    assert "no checksum is available" in caplog.text
     assert desk.ranges() == ["", "bytes=1000-"]
 
 
@@ -432,7 +432,7 @@ def test_full_disk(desk: Desk) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
     try:
-        with pytest.raises(SpoolError, match=r"users 2026.* cannot be kept on disk.*spool_dir"):
+        with pytest.raises(SpoolError, match=r"users 2026.* cannot be written to disk.*spool_dir"):
             desk.spool.download(desk.transport, file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

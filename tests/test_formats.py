@@ -15,14 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from filetap.errors import FormatError, StateError
-from filetap.read import csv_fast as formats
+from filetap.read import batch as batches_module
+from filetap.read import csv_fast
+from filetap.read.batch import BLOCK, Batch, Malformed, ReadOptions, rebatch
 from filetap.read.csv_careful import careful_rows
-from filetap.read.csv_fast import (
-    Batch,
-    CSVReader,
-    Malformed,
-    parts,
-)
+from filetap.read.csv_fast import CSVReader
 from filetap.read.names import column_names
 from tap_firstup_dde.vendor import ADDED
 
@@ -38,9 +35,9 @@ def cut(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def read(data: bytes, block: int = formats.BLOCK, piece: int = 1 << 20) -> tuple[list[str], Rows]:
+def read(data: bytes, block: int = BLOCK, piece: int = 1 << 20) -> tuple[list[str], Rows]:
     """Give a CSV file's columns and rows."""
-    reader = CSVReader(cut(data, piece), "users 000.csv", block=block)
+    reader = CSVReader(cut(data, piece), "users 000.csv", ReadOptions(block=block))
     rows: Rows = []
     for batch in reader:
         assert batch.frame.columns == reader.columns
@@ -53,12 +50,13 @@ def read(data: bytes, block: int = formats.BLOCK, piece: int = 1 << 20) -> tuple
 
 
 def diverted(
-    data: bytes, block: int = formats.BLOCK, piece: int = 1 << 20
+    data: bytes, block: int = BLOCK, piece: int = 1 << 20
 ) -> dict[int, tuple[str | None, ...] | Malformed]:
     """Give a CSV file's rows by number, with those that cannot be read among them."""
     found: dict[int, tuple[str | None, ...] | Malformed] = {}
     last = 0
-    for batch in CSVReader(cut(data, piece), "users 000.csv", block=block, divert=True):
+    options = ReadOptions(block=block, divert=True)
+    for batch in CSVReader(cut(data, piece), "users 000.csv", options):
         rows = dict(zip(batch.numbers, batch.frame.rows(), strict=True))
         bad = {row.number: row for row in batch.malformed}
         assert not rows.keys() & bad.keys()
@@ -207,7 +205,7 @@ LINES = st.lists(
 def test_csv_of_any_bytes(data: bytes, block: int, piece: int) -> None:
     """Any bytes give the rows, or the error, of the careful reader, in any blocks and pieces."""
     expected = _careful_outcome(b"a,b\n" + data)
-    assert _outcome(b"a,b\n" + data, formats.BLOCK, 1 << 20) == expected
+    assert _outcome(b"a,b\n" + data, BLOCK, 1 << 20) == expected
     assert _outcome(b"a,b\n" + data, block, piece) == expected
 
 
@@ -264,7 +262,7 @@ def test_numbers_in_both_modes(block: int) -> None:
     data = b'a,b\n1,2\n\n"3\n",4\n' * 9 + b"5\n6,7\n"
     batches: list[Batch] = []
     with pytest.raises(FormatError, match="row 27: 1 cells"):
-        batches.extend(CSVReader([data], "users 000.csv", block=block))
+        batches.extend(CSVReader([data], "users 000.csv", ReadOptions(block=block)))
     rows = [pair for b in batches for pair in zip(b.numbers, b.frame.rows(), strict=True)]
     assert len(rows) >= 20
     assert dict(rows).items() <= diverted(data, block).items()
@@ -272,7 +270,7 @@ def test_numbers_in_both_modes(block: int) -> None:
 
 def test_divert_unclosed_quote(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quote that is never closed costs its own line only, however much follows."""
-    monkeypatch.setattr(formats, "LONGEST_ROW", 100_000)
+    monkeypatch.setattr(csv_fast, "LONGEST_ROW", 100_000)
     rows = diverted(b'a,b\n1,2\n"3,4\n' + b"5,6\n" * 100_000, 1000, 5000)
     bad = Malformed(2, '"3,4', "a quote is never closed")
     assert rows == {1: ("1", "2"), 2: bad} | dict.fromkeys(range(3, 100_003), ("5", "6"))
@@ -280,7 +278,7 @@ def test_divert_unclosed_quote(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_divert_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that never ends is an error even then: it would not fit into the memory."""
-    monkeypatch.setattr(formats, "LONGEST_ROW", 100_000)
+    monkeypatch.setattr(csv_fast, "LONGEST_ROW", 100_000)
     with pytest.raises(FormatError, match="row 2 is longer than 100000 bytes"):
         diverted(b'a,b\n1,2\n"' + b"x" * 300_000, 1000, 5000)
 
@@ -293,7 +291,8 @@ def test_cut(file: tuple[str, str], data: st.DataObject) -> None:
     header, *ends = [row.end for row in rows]
     head = content[: data.draw(st.integers(0, len(content)))]
     block = data.draw(st.integers(1, 99))
-    reader = CSVReader([head], "users 000.csv", block=block, divert=True, cut=True)
+    options = ReadOptions(block=block, divert=True, cut=True)
+    reader = CSVReader([head], "users 000.csv", options)
     found = [row for batch in reader for row in batch.frame.rows()]
     columns, every = read(content)
     assert reader.columns == (columns if header < len(head) else reader.columns and columns)
@@ -476,7 +475,7 @@ def test_long_cell(block: int, quoted: bool) -> None:  # noqa: FBT001 - a table 
 
 def test_endless_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row that never ends is an error before the memory does."""
-    monkeypatch.setattr(formats, "LONGEST_ROW", 100_000)
+    monkeypatch.setattr(csv_fast, "LONGEST_ROW", 100_000)
     with pytest.raises(FormatError, match="row 2 is longer than 100000 bytes; look for a quote"):
         read(b'a,b\n1,2\n"' + b"x\n" * 100_000, 1000)
 
@@ -500,7 +499,7 @@ def test_zip() -> None:
 
 def test_reserved() -> None:
     """A file's own column never takes the place of one that the tap adds."""
-    reader = CSVReader([b"Generated At,a\n1,2\n"], "users 000.csv", ADDED)
+    reader = CSVReader([b"Generated At,a\n1,2\n"], "users 000.csv", ReadOptions(ADDED))
     assert reader.columns == ["generated_at_2", "a"]
 
 
@@ -514,7 +513,7 @@ def test_batches() -> None:
             taken += 1
             yield piece
 
-    batches = iter(CSVReader(pieces(), "users 000.csv", block=200_000))
+    batches = iter(CSVReader(pieces(), "users 000.csv", ReadOptions(block=200_000)))
     first = next(batches)
     assert 40_000 <= first.frame.height <= 75_000
     assert taken <= 4
@@ -543,9 +542,9 @@ def test_messages_name_no_content() -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 40])
 @pytest.mark.parametrize("most", [1, 7, 100])
-@pytest.mark.parametrize("full", [True, False])
-def test_parts(size: int, most: int, full: bool) -> None:  # noqa: FBT001 - a table of one column
-    """Whatever the batches, every row after the skipped ones comes once, with its number."""
+@pytest.mark.parametrize("fill", [True, False])
+def test_rebatch(size: int, most: int, fill: bool) -> None:  # noqa: FBT001 - a table of one column
+    """However rows are batched, each row after the skipped ones is emitted once, numbered."""
     bad = {3, 4, 5, 20, 37}
     good = [n for n in range(1, 38) if n not in bad]
     batches = []
@@ -554,25 +553,26 @@ def test_parts(size: int, most: int, full: bool) -> None:  # noqa: FBT001 - a ta
         rows = [Malformed(n, str(n), "odd") for n in sorted(bad) if low < n <= low + size]
         batches.append(Batch(pl.DataFrame({"a": numbers.cast(pl.String)}), numbers, rows))
     for skip in range(38):
-        found = list(parts(batches, "the file", skip=skip, most=most, full=full))
+        found = list(rebatch(batches, "the file", skip=skip, most=most, fill=fill))
         assert all(0 < p.frame.height + len(p.malformed) <= most for p in found)
         assert all(p.frame["a"].cast(pl.Int64).equals(p.numbers) for p in found)
         numbered = [sorted([*p.numbers, *(row.number for row in p.malformed)]) for p in found]
         assert [number for part in numbered for number in part] == list(range(skip + 1, 38))
         assert {row.number for p in found for row in p.malformed} == {n for n in bad if n > skip}
-        if full:
+        if fill:
             assert all(len(part) == most for part in numbered[:-1])
-    with pytest.raises(StateError, match=r"the file: .* 38 rows .* it has 37"):
-        list(parts(batches, "the file", skip=38, most=most, full=full))
+    with pytest.raises(StateError, match=r"the file: .* 38 rows .* the file has 37"):
+        list(rebatch(batches, "the file", skip=38, most=most, fill=fill))
 
 
-def test_parts_do_not_wait_when_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows with huge cells leave before there are as many as asked for; none is lost."""
-    monkeypatch.setattr("filetap.read.csv_fast.HELD", 1 << 20)
+def test_rebatch_bounds_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows with huge cells are emitted before a batch is full; none is lost."""
+    monkeypatch.setattr(batches_module, "HELD", 1 << 20)
     cell = "x" * 300_000
     batches = [
         Batch(pl.DataFrame({"a": [cell] * 2}), pl.Series([n, n + 1])) for n in range(1, 20, 2)
     ]
-    found = [list(part.numbers) for part in parts(batches, "the file", skip=1, most=100, full=True)]
+    parts = rebatch(batches, "the file", skip=1, most=100, fill=True)
+    found = [list(part.numbers) for part in parts]
     assert [number for part in found for number in part] == list(range(2, 21))
     assert max(map(len, found)) == 4

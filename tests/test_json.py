@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from filetap.errors import FormatError
 from filetap.read import json_text
-from filetap.read.detect import Source
+from filetap.read.batch import ReadOptions
+from filetap.read.detect import open_reader
 from filetap.read.json_lines import JSONReader
 from tests.folders import deliver, reading
 from tests.singer import run
@@ -32,8 +33,7 @@ def opened(
 ) -> Reader:
     """A reader of some content."""
     data = content.encode() if isinstance(content, str) else content
-    source = Source(io.BytesIO(data), "f", (), block=9, divert=divert, cut=cut, known=known)
-    return source.open()
+    return open_reader(io.BytesIO(data), "f", ReadOptions((), known, 9, divert=divert, cut=cut))
 
 
 def read(content: str | bytes, **ways: Any) -> tuple[list[Mapping[str, Any]], dict[int, str]]:
@@ -77,7 +77,7 @@ def test_any_layout(objects: list[tuple[dict[str, Any], int | None, str, bool]],
 
     def found(data: bytes, size: int) -> list[Mapping[str, Any]]:
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
-        batches = JSONReader(lambda: iter(pieces), "f", known=KNOWN)
+        batches = JSONReader(lambda: iter(pieces), "f", ReadOptions(known=KNOWN))
         return [row for batch in batches for row in batch.frame.rows(named=True)]
 
     expected = [{name: _loaded(cell) for name, cell in row.items()} for row in found(whole, 99)]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filetap.errors import FormatError
+from filetap.read.batch import ReadOptions
 from filetap.read.csv_fast import CSVReader
 from tests.folders import deliver, reading
 from tests.singer import run, settings
@@ -25,7 +26,7 @@ KNOWN = ("content_id", "user_id", "user_name", "date", "likes")
 
 def columns(text: str, known: tuple[str, ...] = KNOWN) -> list[str]:
     """The columns of a file."""
-    return CSVReader([text.encode()], "f", known=known).columns
+    return CSVReader([text.encode()], "f", ReadOptions(known=known)).columns
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_known_names(text: str, names: str | None) -> None:
     """The separator that gives most known names is taken, if the first rows have its cells."""
     if names is None:
         with pytest.raises(FormatError, match="row 1"):
-            list(CSVReader([text.encode()], "f", known=KNOWN))
+            list(CSVReader([text.encode()], "f", ReadOptions(known=KNOWN)))
     else:
         assert columns(text) == names.split()
 

@@ -23,7 +23,7 @@ from filetap.errors import (
     IntegrityError,
     SettingsError,
 )
-from filetap.read import csv_fast as formats
+from filetap.read import batch
 from filetap.singer import stream as streams
 from tap_firstup_dde.api import FirstupTransport
 from tests.singer import Run, command, discover, merged, run, settings, write
@@ -754,16 +754,15 @@ def test_look_into_a_large_archive(
 
 def test_many_malformed_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Malformed rows count as memory: a batch that has many does not wait for more."""
-    monkeypatch.setattr(formats, "HELD", 10_000)
+    monkeypatch.setattr(batch, "HELD", 10_000)
     none = pl.Series([], dtype=pl.Int64)
     frame = pl.DataFrame(schema={"user_id": pl.String})
     batches = [
-        formats.Batch(frame, none, [formats.Malformed(n + 1, "x" * 1000, "why")])
-        for n in range(100)
+        batch.Batch(frame, none, [batch.Malformed(n + 1, "x" * 1000, "why")]) for n in range(100)
     ]
     sizes = [
         len(part.malformed)
-        for part in formats.parts(batches, "file", skip=0, most=100_000, full=True)
+        for part in batch.rebatch(batches, "file", skip=0, most=100_000, fill=True)
     ]
     assert sum(sizes) == 100
     assert max(sizes) <= 11

@@ -16,6 +16,7 @@ from filetap.columns.types import (
 from filetap.download.pack import Pack
 from filetap.download.spool import HEAD
 from filetap.errors import ExportError, FormatError, IntegrityError
+from filetap.read.batch import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -155,7 +156,8 @@ def look_into(spooled: Spooled, known: Knowledge) -> Look:
     archive = large and _is_archive(spooled)
     most = min(HEAD, LOOK_WHOLE) if large and not archive else None
     # A row that cannot be read says nothing of types; whether it is an error shows in its turn.
-    reader = spooled.reader(known.reserved, known.names, divert=True, most=most)
+    options = ReadOptions(known.reserved, known.names, divert=True, most=most)
+    reader = spooled.reader(options)
     check_columns(spooled.file, reader.columns, known)
     settled, documented = known.settled, known.documented
     unknown = [c for c in reader.columns if c not in settled and c not in documented.text]

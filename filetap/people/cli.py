@@ -509,6 +509,7 @@ def _activities(
     from contextlib import closing  # noqa: PLC0415
 
     from filetap.errors import ExportError  # noqa: PLC0415
+    from filetap.read.batch import ReadOptions  # noqa: PLC0415
     from tap_firstup_dde.vendor import ADDED, DOCUMENTED  # noqa: PLC0415
 
     before = 0
@@ -517,7 +518,7 @@ def _activities(
         try:
             with closing(tap.spool.download(tap.transport, file)) as spooled:
                 names = DOCUMENTED[file.stream].columns
-                for batch in spooled.reader(ADDED, names, divert=True):
+                for batch in spooled.reader(ReadOptions(ADDED, names, divert=True)):
                     count += batch.frame.height + len(batch.malformed)
                     if file.stream == "activities":
                         yield batch.frame

@@ -34,6 +34,7 @@ from filetap.people.inventory import (
     utc_now,
     weigh,
 )
+from filetap.read.batch import ReadOptions
 from filetap.read.names import column_names
 from filetap.redaction import SECRECY
 from filetap.settings import SETTINGS
@@ -288,7 +289,7 @@ class Examination:
         told = []
         divert = self.config["malformed_rows"] == "divert"
         for stream, spooled in self.spooled.items():
-            reader = spooled.reader(ADDED, DOCUMENTED[stream].columns, divert=divert)
+            reader = spooled.reader(ReadOptions(ADDED, DOCUMENTED[stream].columns, divert=divert))
             count = sum(batch.frame.height for batch in reader)
             told.append(f"{count} {stream}")
         return _Finding(", ".join(told)) if told else _Finding("no file", skipped=True)
@@ -298,7 +299,7 @@ class Examination:
         told = []
         for stream, spooled in self.spooled.items():
             documented = set(DOCUMENTED[stream].columns)
-            names = set(spooled.reader(ADDED, documented).columns)
+            names = set(spooled.reader(ReadOptions(ADDED, documented)).columns)
             if not names:
                 continue
             told.append(f"{stream} {len(names & documented)} of {len(documented)} documented")

@@ -49,7 +49,7 @@ from filetap.download.prefetch import ahead, one_ahead
 from filetap.download.spool import Spooled
 from filetap.errors import ExportError, SettingsError
 from filetap.files import format_time, parse_generation
-from filetap.read.csv_fast import BLOCK, parts
+from filetap.read.batch import BLOCK, ReadOptions, rebatch
 from filetap.read.names import clashes
 from filetap.singer.malformed import MalformedStream
 from filetap.singer.maps import unknown_columns
@@ -558,7 +558,7 @@ class ExportStream(Stream):
         reader = self._open(spooled, 2 * BLOCK if full else BLOCK, skip)
         report = FileCounts(file, self.primary_keys, self._tally, self.logger)
         rows, since_state = skip, 0
-        for part in parts(ahead(iter(reader)), str(file), skip=skip, most=most, full=full):
+        for part in rebatch(ahead(iter(reader)), str(file), skip=skip, most=most, fill=full):
             if part.malformed and self._malformed:
                 self._malformed.write(file, part.malformed)
                 report.divert(len(part.malformed))
@@ -611,7 +611,7 @@ class ExportStream(Stream):
         """A reader of a file from its beginning; the first *skip* rows may lack their values."""
         known = self._sources().known
         divert = self._malformed is not None
-        return spooled.reader(ADDED, known.names, block=block, divert=divert, skip=skip)
+        return spooled.reader(ReadOptions(ADDED, known.names, block, divert=divert, skip=skip))
 
     def _fit(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """Fit the selected columns; a first misfit adds its column and sends SCHEMA again."""
