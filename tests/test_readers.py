@@ -141,6 +141,14 @@ def test_several_members(tmp_path: Path) -> None:
     ]
 
 
+def test_members_with_long_names(tmp_path: Path) -> None:
+    """Files of an archive whose names begin alike for long are all read."""
+    folder = "export/" + "x" * 80
+    names = [f"{folder}/{n}.csv" for n in range(3)]
+    content = _archive(**{name: b"user_id\n%d\n" % n for n, name in enumerate(names)})
+    assert [r["user_id"] for r in _records(tmp_path, content)] == ["0", "1", "2"]
+
+
 def test_nested_json(tmp_path: Path) -> None:
     """Nested values are JSON text as it stands; numbers are the digits that stand there."""
     rows = [
