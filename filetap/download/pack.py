@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING
 
+from filetap.download.gunzip import PIECE
 from filetap.errors import IntegrityError, SpoolError
 
 if sys.version_info >= (3, 12):
@@ -88,7 +88,11 @@ class Pack:
                 self._file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115
             spooled.stored.seek(0)
             self._file.seek(self.size)
-            shutil.copyfileobj(spooled.stored, self._file, 1 << 20)
+            while piece := spooled.stored.read(PIECE):
+                left = memoryview(piece)
+                # An almost full disk takes only a part, without an error before the next write.
+                while left:
+                    left = left[self._file.write(left) :]
         except OSError as error:
             msg = f"{spooled.file}: the download cannot be written to disk ({error.strerror})"
             raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
