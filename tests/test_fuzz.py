@@ -14,7 +14,7 @@ from filetap.errors import ExportError
 from filetap.read.batch import ReadOptions
 from filetap.read.detect import open_reader
 from tap_firstup_dde.vendor import ADDED
-from tests.test_readers import BROKEN, FORMATS, PACKINGS, workbook
+from tests.read.contents import BROKEN, FORMATS, PACKINGS, workbook
 
 if TYPE_CHECKING:
     import pytest

@@ -16,6 +16,7 @@ from filetap.read import json_text
 from filetap.read.batch import ReadOptions
 from filetap.read.detect import open_reader
 from filetap.read.json_lines import JSONReader
+from filetap.read.json_text import JSONText
 from tests.folders import deliver, reading
 from tests.singer import run
 
@@ -280,3 +281,37 @@ def test_longest_object(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, faults = read(lines)
     assert len(rows) == 30_001
     assert len(faults) == 1
+
+
+NESTED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    objects=st.lists(st.dictionaries(st.text(max_size=4), NESTED, max_size=4), max_size=5),
+    array=st.booleans(),
+    size=st.integers(1, 40),
+    indent=st.none() | st.integers(0, 2),
+)
+def test_elements(
+    objects: list[dict[str, Any]],
+    array: bool,  # noqa: FBT001 - made up by hypothesis
+    size: int,
+    indent: int | None,
+) -> None:
+    """However JSON is cut into pieces, the objects in it come one by one, as they stand."""
+    text = (
+        json.dumps(objects, indent=indent)
+        if array
+        else "\n".join(json.dumps(one, indent=indent) for one in objects)
+    )
+    data = text.encode()
+    pieces = iter([data[i : i + size] for i in range(0, len(data), size)])
+    found = JSONText(pieces, "file", cut=False)
+    assert found.skip("[") == array
+    assert [json.loads(element) for element, _, _ in found.elements(array=array)] == objects

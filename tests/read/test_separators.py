@@ -144,3 +144,26 @@ def test_pinned_names(tmp_path: Path) -> None:
     done = run({**reading(tmp_path), "primary_keys": {"users": ["Kürzel"]}}, first.state)
     (record,) = done.records("users")
     assert (record["kürzel"], record["name_full"]) == ("b", "c, d")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "cells"),
+    [
+        ("a,b|c", "1,2", ("1", "2")),
+        ("a|b,c", "1,2", ("1", "2")),
+        ("a|b;c", "1;|2;", ("1;", "2;")),
+        ("a\tb", '"1\t",2\t3', None),
+        ('"a";"b"', '"1;1";2', ("1;1", "2")),
+        ('"a|b"', "1|2", ("1|2",)),
+        ("a b", "1;2", ("1;2",)),
+    ],
+)
+def test_separators(header: str, row: str, cells: tuple[str, ...] | None) -> None:
+    """The header row tells what separates cells, a comma before anything else."""
+    reader = CSVReader([f"{header}\n{row}\n".encode()], "f")
+    if cells is None:
+        with pytest.raises(FormatError, match="row 1"):
+            list(reader)
+    else:
+        (batch,) = reader
+        assert batch.frame.rows() == [cells]

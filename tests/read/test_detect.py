@@ -3,101 +3,25 @@
 from __future__ import annotations
 
 import gzip
-import io
-import json
 import random
-import zipfile
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
-import openpyxl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from filetap.errors import ExportError, FormatError
-from filetap.read.json_text import JSONText
 from tests.folders import deliver, reading
+from tests.read.contents import (
+    BROKEN,
+    FORMATS,
+    PACKINGS,
+    archive_of,
+    workbook,
+    zipped,
+)
 from tests.singer import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-NAMES = ["User ID", "tenure", "score", "hired", "active", "note"]
-ROWS: list[list[Any]] = [
-    ["1", 7, 1.5, date(2026, 5, 14), True, 'a, "b"\nc'],
-    ["02", None, -0.25, date(2025, 1, 1), False, "é"],
-    ["3", 123456789012, None, None, None, None],
-]
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _csv(separator: str, encoding: str) -> bytes:
-    lines = []
-    for row in [NAMES, *ROWS]:
-        cells = ["" if c is None else _text(c) or "" for c in row]
-        lines.append(
-            separator.join(
-                '"' + c.replace('"', '""') + '"' if set(c) & {'"', "\n", separator} else c
-                for c in cells
-            )
-        )
-    return "\r\n".join(lines).encode(encoding)
-
-
-def _objects() -> list[dict[str, Any]]:
-    shown = [[c.isoformat() if isinstance(c, date) else c for c in row] for row in ROWS]
-    return [dict(zip(NAMES, row, strict=True)) for row in shown]
-
-
-def _lines(end: str, **options: Any) -> bytes:
-    return end.join(json.dumps(one, **options) for one in _objects()).encode()
-
-
-def workbook() -> bytes:
-    """The rows as a workbook's first sheet."""
-    book = openpyxl.Workbook()
-    sheet: Any = book.active
-    for row in [NAMES, *ROWS]:
-        sheet.append(row)
-    book.create_sheet("another")
-    content = io.BytesIO()
-    book.save(content)
-    return content.getvalue()
-
-
-def _zip(*contents: bytes, **options: Any) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, **options) as file:
-        for number, content in enumerate(contents):
-            file.writestr(f"folder/{number}.csv", content)
-        file.writestr("__MACOSX/folder/._0.csv", b"\0\5")
-    return archive.getvalue()
-
-
-FORMATS = {
-    **{f"csv {s!r}": _csv(s, "utf-8") for s in ",;\t|"},
-    "csv with BOM": _csv(",", "utf-8-sig"),
-    "csv in UTF-16": _csv(",", "utf-16"),
-    "csv in UTF-16 BE": b"\xfe\xff" + _csv(",", "utf-16-be"),
-    "ndjson": _lines("\n"),
-    "ndjson with BOM": b"\xef\xbb\xbf" + _lines("\r\n", ensure_ascii=False),
-    "json objects": _lines("", indent=2),
-    "json array": json.dumps(_objects()).encode(),
-    "json array, indented": json.dumps(_objects(), indent=1).encode() + b"\n",
-}
-PACKINGS: dict[str, Callable[[bytes], bytes]] = {
-    "plain": lambda data: data,
-    "gzip": gzip.compress,
-    "gzip of several members": lambda data: gzip.compress(data[:50]) + gzip.compress(data[50:]),
-    "zip": _zip,
-}
 
 
 def _records(folder: Path, content: bytes) -> list[dict[str, Any]]:
@@ -133,7 +57,7 @@ def test_workbook(tmp_path: Path, expected: list[dict[str, Any]], packing: str) 
 
 def test_several_members(tmp_path: Path) -> None:
     """The files of an archive are read one after the other, their rows numbered through."""
-    found = _records(tmp_path, _zip(b"user_id,a\n1,x\n", b"", b"user_id,a\n2,y\n3,z\n"))
+    found = _records(tmp_path, zipped(b"user_id,a\n1,x\n", b"", b"user_id,a\n2,y\n3,z\n"))
     assert [(r["user_id"], r["_sdc_source_lineno"]) for r in found] == [
         ("1", 1),
         ("2", 2),
@@ -145,7 +69,7 @@ def test_members_with_long_names(tmp_path: Path) -> None:
     """Files of an archive whose names begin alike for long are all read."""
     folder = "export/" + "x" * 80
     names = [f"{folder}/{n}.csv" for n in range(3)]
-    content = _archive(**{name: b"user_id\n%d\n" % n for n, name in enumerate(names)})
+    content = archive_of(**{name: b"user_id\n%d\n" % n for n, name in enumerate(names)})
     assert [r["user_id"] for r in _records(tmp_path, content)] == ["0", "1", "2"]
 
 
@@ -226,22 +150,13 @@ def test_large_archive_that_is_broken(tmp_path: Path) -> None:
     """An archive too large for a look is proven before its first row goes out, too."""
     dice = random.Random(0)
     rows = "".join(f"{n},{dice.randbytes(200).hex()}\n" for n in range(30_000))
-    data = bytearray(_zip(f"user_id,a\n{rows}".encode()))
+    data = bytearray(zipped(f"user_id,a\n{rows}".encode()))
     assert len(data) > 4 << 20
     data[-2_000] ^= 4
     deliver(tmp_path, "users", "2026-05-14-16", bytes(data), ending="")
     with pytest.raises(FormatError, match="the zip archive cannot be read") as caught:
         run(reading(tmp_path))
     assert caught.value.run.of("RECORD") == []  # type: ignore[attr-defined]
-
-
-def _archive(**members: bytes) -> bytes:
-    """A zip archive of named files."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return archive.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -254,14 +169,14 @@ def _archive(**members: bytes) -> bytes:
 )
 def test_litter(tmp_path: Path, name: str) -> None:
     """What desktop systems leave in an archive is skipped, in whichever folder."""
-    content = _archive(**{name: b"\0\5\7", "a/users.csv": b"user_id\n1\n"})
+    content = archive_of(**{name: b"\0\5\7", "a/users.csv": b"user_id\n1\n"})
     assert [r["user_id"] for r in _records(tmp_path, content)] == ["1"]
 
 
 def test_no_litter(tmp_path: Path) -> None:
     """Names that only look like litter are files."""
     names = ("x.DS_Store", "my Thumbs.db", "_users.csv", ".users.csv", "desktop.ini.csv")
-    content = _archive(**{name: b"user_id\n%d\n" % n for n, name in enumerate(names)})
+    content = archive_of(**{name: b"user_id\n%d\n" % n for n, name in enumerate(names)})
     assert len(_records(tmp_path, content)) == len(names)
 
 
@@ -270,7 +185,7 @@ def test_no_litter(tmp_path: Path) -> None:
     [
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "the header row cannot be read"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "different columns|header row"),
-        (_zip(b"user_id\n1\n"), "a zip archive inside a zip archive is not supported"),
+        (zipped(b"user_id\n1\n"), "a zip archive inside a zip archive is not supported"),
         (gzip.compress(gzip.compress(b"user_id\n1\n")), "gzip inside gzip is not supported"),
         (gzip.compress(b"user_id\n1\n")[:-2], "the file is damaged: the gzip data end too early"),
         (b"user_id\n1,2\n", "row 1: 2 cells instead of 1"),
@@ -281,7 +196,7 @@ def test_no_litter(tmp_path: Path) -> None:
 )
 def test_archive_names_the_member(tmp_path: Path, content: bytes, words: str) -> None:
     """An error about a file in an archive names the archive and that file, harmlessly."""
-    content = _archive(**{"a.csv": b"user_id\n1\n", "x\x1b/y.csv": content})
+    content = archive_of(**{"a.csv": b"user_id\n1\n", "x\x1b/y.csv": content})
     path = deliver(tmp_path, "users", "2026-05-14-16", content, ending="")
     with pytest.raises(FormatError, match=words) as caught:
         run(reading(tmp_path))
@@ -292,7 +207,7 @@ def test_archive_names_the_member(tmp_path: Path, content: bytes, words: str) ->
 
 def test_damaged_member(tmp_path: Path) -> None:
     """So does an error of the archive itself."""
-    content = bytearray(_archive(**{"a.csv": b"user_id\n1\n", "b\n.csv": b"user_id\n" * 99}))
+    content = bytearray(archive_of(**{"a.csv": b"user_id\n1\n", "b\n.csv": b"user_id\n" * 99}))
     content[content.index(b"b\n.csv") + 12] ^= 4
     deliver(tmp_path, "users", "2026-05-14-16", bytes(content), ending="")
     words = r"b\ufffd\.csv: the zip archive cannot be read"
@@ -301,11 +216,11 @@ def test_damaged_member(tmp_path: Path) -> None:
     assert str(caught.value).isprintable()
 
 
-def test_gzip_in_an_archive(tmp_path: Path) -> None:
+def test_gzip_in_anarchive_of(tmp_path: Path) -> None:
     """Files in an archive may be gzip, of several members too."""
     parts = [gzip.compress(b"user_id,a\n1,x\n"), b"user_id,a\n2,y\n"]
     parts.append(gzip.compress(b"user_id,a\n") + gzip.compress(b"3,z\n"))
-    content = _archive(**{f"{n}.csv.gz": part for n, part in enumerate(parts)})
+    content = archive_of(**{f"{n}.csv.gz": part for n, part in enumerate(parts)})
     assert [r["user_id"] for r in _records(tmp_path, content)] == ["1", "2", "3"]
 
 
@@ -314,85 +229,12 @@ def test_odd_archives(tmp_path: Path) -> None:
     for number, (content, rows) in enumerate(
         (
             (b"PK\x05\x06" + bytes(18), 0),
-            (_zip(b"", b"user_id\n1\n"), 1),
-            (_zip(b'{"user_id": "1", "a": 2}', b'{"a": 3, "user_id": "2"}'), 2),
+            (zipped(b"", b"user_id\n1\n"), 1),
+            (zipped(b'{"user_id": "1", "a": 2}', b'{"a": 3, "user_id": "2"}'), 2),
         )
     ):
         folder = tmp_path / str(number)
         assert len(_records(folder, content)) == rows
-
-
-def _broken() -> dict[str, bytes]:
-    good = gzip.compress(FORMATS["csv ','"])
-    archive = _zip(FORMATS["csv ','"] * 50)
-    book = workbook()
-    locked = bytearray(_zip(b"user_id\n1\n"))
-    for sign, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        at = locked.find(sign)
-        while at >= 0:
-            locked[at + place] |= 1
-            at = locked.find(sign, at + 1)
-    return {
-        "gzip cut short": good[:-3],
-        "gzip without an end": good[:40],
-        "gzip with a flipped bit": good[:30] + bytes([good[30] ^ 4]) + good[31:],
-        "gzip with another CRC": good[:-8] + b"\0\0\0\0" + good[-4:],
-        "gzip and other bytes": good + b"user_id\n",
-        "gzip in gzip": gzip.compress(good),
-        "zip in gzip": gzip.compress(archive),
-        "zip cut short": archive[: len(archive) // 2],
-        "zip without a list": archive[:-40],
-        "zip with a flipped bit": archive[:80] + bytes([archive[80] ^ 4]) + archive[81:],
-        "zip with a password": bytes(locked),
-        "zip of different files": _zip(b"user_id\n1\n", b"user_id,more\n1,2\n"),
-        "zip in zip": _zip(archive),
-        "workbook cut short": book[: len(book) // 2],
-        "workbook without sheets": _zip_of("xl/workbook.xml"),
-        "workbook with a broken sheet": _broken_sheet(),
-        "an array of numbers alone": b"[1, 2, 3]",
-        "an array of arrays": b'[["a"], ["b"]]',
-        "an object without quotes": b"{user_id: 1}",
-        "objects without members": b"{}\n{}\n",
-        "parquet": b"PAR1\x15\x04\x15\0\0\0",
-        "arrow": b"ARROW1\0\0\xff\xff\xff\xff\0\0",
-        "bzip2": b"BZh91AY&SY\0\0\0",
-        "xz": b"\xfd7zXZ\0\0\x04",
-        "zstandard": b"\x28\xb5\x2f\xfd\x04\x00\x01",
-        "pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n",
-        "old workbook": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0",
-        "HTML": b"<!DOCTYPE html><html></html>",
-        "XML": b"<?xml version='1.0'?><Error/>",
-        "sep= line": b"sep=;\nuser_id;a\n1;2\n",
-        "UTF-16 cut short": _csv(",", "utf-16")[:-1],
-        "UTF-16 with a lone surrogate": b"\xff\xfeu\0s\0\0\xd8a\0",
-        "a short row": b"user_id,a\n1,2\n3\n",
-        "a long row": b"user_id,a\n1,2,3\n",
-        "a quote without end": b'user_id,a\n1,"2\n3,4\n',
-        "bytes that are not UTF-8": b"user_id,a\n1,\xe9\n",
-        "JSON that ends early": b'{"user_id": "1"}\n{"user_id":',
-        "an array that ends early": b'[{"user_id": "1"},\n',
-        "an array of numbers": b'[{"user_id": "1"}, 5]',
-    }
-
-
-def _broken_sheet() -> bytes:
-    """A workbook whose sheet's XML ends early."""
-    archive, copy = zipfile.ZipFile(io.BytesIO(workbook())), io.BytesIO()
-    with zipfile.ZipFile(copy, "w") as file:
-        for name in archive.namelist():
-            data = archive.read(name)
-            file.writestr(name, data[:-40] if name.endswith("sheet1.xml") else data)
-    return copy.getvalue()
-
-
-def _zip_of(name: str) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr(name, "<workbook/>")
-    return archive.getvalue()
-
-
-BROKEN = _broken()
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -405,37 +247,3 @@ def test_broken_files(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
     assert caught.value.hint
     assert caught.value.run.of("RECORD") == []  # type: ignore[attr-defined]
-
-
-_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-
-
-@given(
-    objects=st.lists(st.dictionaries(st.text(max_size=4), _VALUES, max_size=4), max_size=5),
-    array=st.booleans(),
-    size=st.integers(1, 40),
-    indent=st.none() | st.integers(0, 2),
-)
-def test_elements(
-    objects: list[dict[str, Any]],
-    array: bool,  # noqa: FBT001 - made up by hypothesis
-    size: int,
-    indent: int | None,
-) -> None:
-    """However JSON is cut into pieces, the objects in it come one by one, as they stand."""
-    text = (
-        json.dumps(objects, indent=indent)
-        if array
-        else "\n".join(json.dumps(one, indent=indent) for one in objects)
-    )
-    data = text.encode()
-    pieces = iter([data[i : i + size] for i in range(0, len(data), size)])
-    found = JSONText(pieces, "file", cut=False)
-    assert found.skip("[") == array
-    assert [json.loads(element) for element, _, _ in found.elements(array=array)] == objects

@@ -6,21 +6,17 @@ import csv
 import io
 import random
 import re
-import zipfile
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from filetap.errors import FormatError, StateError
-from filetap.read import batch as batches_module
+from filetap.errors import FormatError
 from filetap.read import csv_fast
-from filetap.read.batch import BLOCK, Batch, Malformed, ReadOptions, rebatch
+from filetap.read.batch import BLOCK, Batch, Malformed, ReadOptions
 from filetap.read.csv_careful import careful_rows
 from filetap.read.csv_fast import CSVReader
-from filetap.read.names import column_names
 from tap_firstup_dde.vendor import ADDED
 
 if TYPE_CHECKING:
@@ -65,48 +61,6 @@ def diverted(
         last = batch.last
         found |= rows | bad
     return found
-
-
-@pytest.mark.parametrize(
-    ("header", "names"),
-    [
-        (["User ID", "Topic Subscriber Count"], "user_id topic_subscriber_count"),
-        (["user_id", "USER_NAME", "userId"], "user_id user_name userid"),
-        ([BOM + "User ID", " First\tName "], "user_id first_name"),
-        (["__x__", "-y-", "a.b-c / d", "e__f"], "x y a_b_c_d e_f"),
-        (["Straße", "Größe (cm)", "Имя", "名前", "ÉTAT"], "straße größe_cm имя 名前 état"),
-        (["2nd Name", "2024", "٣"], "_2nd_name _2024 _٣"),
-        (["", " ", "!?", "\N{SNOWMAN}"], "column_1 column_2 column_3 column_4"),
-        (["a", "a", "A", "a "], "a a_2 a_3 a_4"),
-        (["a", "a", "a_2"], "a a_2 a_2_2"),
-        (["a_2", "a", "a"], "a_2 a a_3"),
-        (["", "column_1"], "column_1 column_1_2"),
-        (["1", "_1"], "_1 _1_2"),
-        (["Generated At", "generated_at"], "generated_at_2 generated_at_3"),
-        (["_sdc_source_file"], "sdc_source_file"),
-        (["x__text", "x"], "x_text x"),
-        ([], ""),
-    ],
-)
-def test_column_names(header: list[str], names: str) -> None:
-    """Every spelling of a label becomes one snake case name."""
-    assert column_names(header, ADDED) == names.split()
-
-
-def test_column_names_reserved() -> None:
-    """A reserved name is never given."""
-    assert column_names(["a", "b"], ["a", "a_2"]) == ["a_3", "b"]
-
-
-@given(st.lists(st.text(max_size=5) | st.sampled_from(["a", "A", "a_2", "", "1"])))
-def test_column_names_law(header: list[str]) -> None:
-    """Whatever the labels, each column has a name of its own, made of letters and digits."""
-    names = column_names(header, ADDED)
-    assert len(names) == len(header) == len({*names, *ADDED}) - len(ADDED)
-    for name in names:
-        assert all(c.isalnum() or c == "_" for c in name)
-        assert not name[0].isdigit()
-        assert not name.endswith("__text")
 
 
 CELLS = st.text(
@@ -414,28 +368,6 @@ def test_malformed_header(header: bytes, fault: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "row", "cells"),
-    [
-        ("a,b|c", "1,2", ("1", "2")),
-        ("a|b,c", "1,2", ("1", "2")),
-        ("a|b;c", "1;|2;", ("1;", "2;")),
-        ("a\tb", '"1\t",2\t3', None),
-        ('"a";"b"', '"1;1";2', ("1;1", "2")),
-        ('"a|b"', "1|2", ("1|2",)),
-        ("a b", "1;2", ("1;2",)),
-    ],
-)
-def test_separators(header: str, row: str, cells: tuple[str, ...] | None) -> None:
-    """The header row tells what separates cells, a comma before anything else."""
-    data = f"{header}\n{row}\n".encode()
-    if cells is None:
-        with pytest.raises(FormatError, match="row 1"):
-            read(data)
-    else:
-        assert read(data)[1] == [cells]
-
-
-@pytest.mark.parametrize(
     ("data", "columns"),
     [
         (b"", []),
@@ -488,15 +420,6 @@ def test_long_header() -> None:
     assert rows == [tuple(names)]
 
 
-def test_zip() -> None:
-    """A zip archive, or a workbook, is told as such."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as packed:
-        packed.writestr("000.csv", "a,b\n1,2\n")
-    with pytest.raises(FormatError, match="zip archive or a workbook, not CSV"):
-        read(archive.getvalue())
-
-
 def test_reserved() -> None:
     """A file's own column never takes the place of one that the tap adds."""
     reader = CSVReader([b"Generated At,a\n1,2\n"], "users 000.csv", ReadOptions(ADDED))
@@ -538,41 +461,3 @@ def test_messages_name_no_content() -> None:
     with pytest.raises(FormatError) as caught:
         read(b"a,b\nzoe@example.com\n")
     assert not re.search("zoe|example", str(caught.value))
-
-
-@pytest.mark.parametrize("size", [1, 5, 40])
-@pytest.mark.parametrize("most", [1, 7, 100])
-@pytest.mark.parametrize("fill", [True, False])
-def test_rebatch(size: int, most: int, fill: bool) -> None:  # noqa: FBT001 - a table of one column
-    """However rows are batched, each row after the skipped ones is emitted once, numbered."""
-    bad = {3, 4, 5, 20, 37}
-    good = [n for n in range(1, 38) if n not in bad]
-    batches = []
-    for low in range(0, 37, size):
-        numbers = pl.Series([n for n in good if low < n <= low + size], dtype=pl.Int64)
-        rows = [Malformed(n, str(n), "odd") for n in sorted(bad) if low < n <= low + size]
-        batches.append(Batch(pl.DataFrame({"a": numbers.cast(pl.String)}), numbers, rows))
-    for skip in range(38):
-        found = list(rebatch(batches, "the file", skip=skip, most=most, fill=fill))
-        assert all(0 < p.frame.height + len(p.malformed) <= most for p in found)
-        assert all(p.frame["a"].cast(pl.Int64).equals(p.numbers) for p in found)
-        numbered = [sorted([*p.numbers, *(row.number for row in p.malformed)]) for p in found]
-        assert [number for part in numbered for number in part] == list(range(skip + 1, 38))
-        assert {row.number for p in found for row in p.malformed} == {n for n in bad if n > skip}
-        if fill:
-            assert all(len(part) == most for part in numbered[:-1])
-    with pytest.raises(StateError, match=r"the file: .* 38 rows .* the file has 37"):
-        list(rebatch(batches, "the file", skip=38, most=most, fill=fill))
-
-
-def test_rebatch_bounds_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows with huge cells are emitted before a batch is full; none is lost."""
-    monkeypatch.setattr(batches_module, "HELD", 1 << 20)
-    cell = "x" * 300_000
-    batches = [
-        Batch(pl.DataFrame({"a": [cell] * 2}), pl.Series([n, n + 1])) for n in range(1, 20, 2)
-    ]
-    parts = rebatch(batches, "the file", skip=1, most=100, fill=True)
-    found = [list(part.numbers) for part in parts]
-    assert [number for part in found for number in part] == list(range(2, 21))
-    assert max(map(len, found)) == 4
