@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
 
-from filetap.download.prefetch import one_ahead
+from filetap.download.prefetch import ahead, one_ahead
 from filetap.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_one_ahead_order() -> None:
@@ -96,3 +100,33 @@ def test_one_ahead_discards(fails: bool) -> None:  # noqa: FBT001 - a table of o
     go.set()
     assert discarded.wait(0.2 if fails else 10) is not fails
     assert results == [1] * (not fails)
+
+
+def test_ahead() -> None:
+    """The same items come, None among them; while one is used the next is made, and no further."""
+    made = [threading.Event() for _ in range(4)]
+
+    def items() -> Iterator[int | None]:
+        for number, event in enumerate(made):
+            event.set()
+            yield number or None
+
+    steps = ahead(items())
+    assert next(steps) is None
+    assert made[1].wait(10)
+    assert not made[2].is_set()
+    assert list(steps) == [1, 2, 3]
+
+
+def test_ahead_error() -> None:
+    """An error comes after the items before it."""
+
+    def items() -> Iterator[int]:
+        yield 1
+        msg = "damaged"
+        raise ExportError(msg)
+
+    steps = ahead(items())
+    assert next(steps) == 1
+    with pytest.raises(ExportError, match="damaged"):
+        next(steps)

@@ -1,17 +1,23 @@
-"""Every byte is on the local disk and proven before it is used, and fetched once if possible."""
+"""Every byte is on the local disk and verified before it is used, and fetched once if possible."""
 
 from __future__ import annotations
 
+import base64
 import gzip
+import io
 import os
 import random
 import resource
 import stat
-from contextlib import closing
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from filetap.download.checksum import CRC64NVME, Checksum
 from filetap.download.gunzip import decompress
 from filetap.download.spool import HEAD, Spool, Spooled
 from filetap.errors import (
@@ -22,13 +28,13 @@ from filetap.errors import (
     SpoolError,
     TransportError,
 )
+from filetap.files import Body, ExportFile
 from tap_firstup_dde.api import FirstupTransport, connect_to_api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from filetap.files import ExportFile
     from tap_firstup_dde.emulator import EmulatedFile, Emulator
 
 NOISE = random.Random(0).randbytes(700_000)  # does not compress: bytes sent are bytes stored
@@ -445,3 +451,92 @@ def test_lapsed_url_without_retries(desk: Desk) -> None:
     desk.emulator.fail("download", status=403, times=2)
     with pytest.raises(ExpiredURLError):
         desk.download()
+
+
+class Memory:
+    """A transport of one file in memory, whose connections break after given numbers of bytes."""
+
+    def __init__(self, content: bytes, breaks: Sequence[int] = ()) -> None:
+        self.content, self.breaks = content, list(breaks)
+        self.sent = 0
+        hasher = CRC64NVME()
+        hasher.update(content)
+        self.checksum = Checksum("CRC64NVME", base64.b64encode(hasher.digest()).decode())
+
+    @contextmanager
+    def fetch(self, _: ExportFile, offset: int = 0, version: str = "") -> Iterator[Body]:
+        """The bytes from *offset* on."""
+        assert version in ("", "v1")
+        size = len(self.content)
+        yield Body(self.chunks(offset), offset, size, self.checksum, "v1")
+
+    def chunks(self, offset: int) -> Iterator[bytes]:
+        """Send some bytes at a time, up to the next break."""
+        end = offset + self.breaks.pop(0) if self.breaks else len(self.content)
+        for at in range(offset, min(end, len(self.content)), 7):
+            chunk = self.content[at : min(at + 7, end)]
+            self.sent += len(chunk)
+            yield chunk
+        if end < len(self.content):
+            msg = "the connection broke"
+            raise RetriableTransportError(msg)
+
+
+FILE = ExportFile("users", "id", "000.csv", "2026-05-14-16", datetime(2026, 5, 14, 16, tzinfo=UTC))
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(1, 60), max_size=8))
+def test_any_breaks(content: bytes, breaks: list[int]) -> None:
+    """Wherever connections break, the bytes are those of the file, and each is sent once."""
+    assume(content[:2] != b"\x1f\x8b")
+    transport: Any = Memory(content, breaks)
+    arrived: list[int] = []
+    spool = Spool(None, 1, lambda _: None, arrived.append)
+    with closing(spool.download(transport, FILE)) as spooled:
+        spooled.stored.seek(0)
+        assert spooled.stored.read() == content
+        assert (spooled.whole, spooled.size, spooled.unread) == (True, len(content), 0)
+    assert transport.sent == len(content)
+    assert arrived == sorted(arrived)
+    assert arrived[-1:] == [len(content)] * bool(content)
+
+
+@given(st.binary(max_size=100), st.binary(max_size=120), st.integers(0, 120), st.booleans())
+def test_any_beginning(
+    content: bytes,
+    other: bytes,
+    size: int,
+    right: bool,  # noqa: FBT001 - made up by hypothesis
+) -> None:
+    """Whatever an earlier download left, the file results; its right bytes are not sent again."""
+    assume(content[:2] != b"\x1f\x8b")
+    begin = content[:size] if right else other
+    transport: Any = Memory(content)
+    stored = io.BytesIO(begin)
+    Spool(None, 0).download_to(transport, FILE, stored)
+    assert stored.getvalue() == content
+    if content.startswith(begin):
+        assert transport.sent == len(content) - len(begin)
+
+
+@given(st.binary(max_size=50), st.binary(max_size=50))
+def test_fingerprint(one: bytes, other: bytes) -> None:
+    """Two downloads have one fingerprint only if their bytes are the same."""
+    assume(not {one[:2], other[:2]} & {b"\x1f\x8b"})
+    prints = []
+    for content in (one, other):
+        transport: Any = Memory(content)
+        with closing(Spool().download(transport, FILE)) as spooled:
+            prints.append(spooled.content)
+    assert (prints[0] == prints[1]) is (one == other)
+    assert prints[0].split("-")[0] == str(len(one))
+
+
+def test_a_beginning_is_read_as_cut() -> None:
+    """Of a file of which only the beginning is here, the row that it ends in is no error."""
+    content = b"user_id,name\n1,a\n2,b\n3,cdefghi\n"
+    with closing(Spooled(FILE, io.BytesIO(content[:-6]), len(content) - 6, "", whole=False)) as cut:
+        assert [row for batch in cut.reader() for row in batch.frame.rows()] == [
+            ("1", "a"),
+            ("2", "b"),
+        ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from filetap.errors import ExportError, FormatError
+from filetap.read.batch import ReadOptions
+from filetap.read.detect import open_reader
 from tests.folders import deliver, reading
 from tests.read.contents import (
     BROKEN,
@@ -42,6 +45,24 @@ def test_pairs(tmp_path: Path, expected: list[dict[str, Any]], name: str, packin
     found = _records(tmp_path, PACKINGS[packing](FORMATS[name]))
     assert [r["tenure"] for r in expected] == [7, None, 123456789012]
     assert found == expected
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_beginnings(name: str, packing: str) -> None:
+    """Of a file's first bytes, however many, no row is read that the whole file does not have."""
+    data = PACKINGS[packing](FORMATS[name])
+
+    def rows(most: int | None) -> list[dict[str, str]]:
+        reader = open_reader(io.BytesIO(data), "f", ReadOptions(known=["user_id"], most=most))
+        named = (row for batch in reader for row in batch.frame.rows(named=True))
+        return [{k: v for k, v in row.items() if v is not None} for row in named]
+
+    every = rows(None)
+    assert len(every) == 3
+    found = [rows(most) for most in range(0, len(data), 17)]
+    assert all(part == every[: len(part)] for part in found)
+    assert [len(part) for part in found] == sorted(len(part) for part in found)
 
 
 @pytest.mark.parametrize("packing", ["plain", "gzip"])
