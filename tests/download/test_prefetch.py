@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_one_ahead_order() -> None:
-    """Items come in order, each with its own result."""
+    """Items are yielded in order, each with its own result."""
     assert list(one_ahead(range(5), str, print)) == [(n, str(n)) for n in range(5)]
     assert list(one_ahead([], str, print)) == []
 
@@ -56,7 +56,7 @@ def test_one_ahead_one_at_a_time() -> None:
 
 
 def test_one_ahead_error() -> None:
-    """An error is raised when its item's turn comes, not before, and the rest is left."""
+    """An error is raised when its item's turn comes, not before, and the rest is not started."""
     failed, done = threading.Event(), []
 
     def work(item: int) -> int:
@@ -77,7 +77,7 @@ def test_one_ahead_error() -> None:
 
 @pytest.mark.parametrize("fails", [True, False])
 def test_one_ahead_discards(fails: bool) -> None:  # noqa: FBT001 - a table of one column
-    """A result that is not asked for any more is discarded as soon as it is there."""
+    """A result that is no longer wanted is discarded as soon as it is ready."""
     go, discarded = threading.Event(), threading.Event()
     results: list[int] = []
 
@@ -103,7 +103,7 @@ def test_one_ahead_discards(fails: bool) -> None:  # noqa: FBT001 - a table of o
 
 
 def test_ahead() -> None:
-    """The same items come, None among them; while one is used the next is made, and no further."""
+    """All items are yielded, even None; while one is used only the next one is made."""
     made = [threading.Event() for _ in range(4)]
 
     def items() -> Iterator[int | None]:

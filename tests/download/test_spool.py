@@ -48,7 +48,7 @@ def unpacked(spooled: Spooled, most: int | None = None) -> bytes:
 
 
 class Desk:
-    """An emulator, a transport and a spool, and what happened at the pauses."""
+    """An emulator, a transport and a spool, and a record of the pauses."""
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         """Begin with nothing to do at pauses."""
@@ -59,17 +59,17 @@ class Desk:
         self.spool = Spool(folder, 3, self.pause)
 
     def pause(self, seconds: float) -> None:
-        """Do at once what the test wants done while the tap waits."""
+        """Run at once what the test wants to happen while the tap waits."""
         self.pauses.append(seconds)
         self.at_pause()
 
     def listed(self) -> ExportFile:
-        """Give the only file in the list."""
+        """The only file in the list."""
         (file,) = self.transport.list_files("users")
         return file
 
     def download(self, largest: int | None = None) -> tuple[bytes, bool]:
-        """Download the only file; give its bytes as stored and whether they are all."""
+        """Download the only file; return its bytes as stored, and True if they are all."""
         with closing(self.spool.download(self.transport, self.listed(), largest)) as spooled:
             spooled.stored.seek(0)
             stored = spooled.stored.read()
@@ -77,7 +77,7 @@ class Desk:
             return stored, spooled.whole
 
     def ranges(self) -> list[str]:
-        """Give the Range header of each download, empty without one."""
+        """The Range header of each download, empty without one."""
         return [r.headers.get("range", "") for r in self.emulator.requests if r.route == "download"]
 
     def fetched(self) -> int:
@@ -87,7 +87,7 @@ class Desk:
 
 @pytest.fixture
 def desk(emulator: Emulator, tmp_path: Path) -> Iterator[Desk]:
-    """Give an emulator without files and all that downloads from it."""
+    """An emulator without files, and all that is needed to download from it."""
     yield Desk(emulator, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -101,7 +101,7 @@ def noise(emulator: Emulator) -> EmulatedFile:
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("content", [CSV, NOISE, b"a", b""], ids=["csv", "noise", "byte", "none"])
 def test_good(desk: Desk, content: bytes, zipped: bool) -> None:  # noqa: FBT001 - two tables
-    """A good file is downloaded once, and gives its decompressed bytes as often as wanted."""
+    """A good file is downloaded once, and can be decompressed any number of times."""
     stored = desk.emulator.add("users", "2026-05-14-16", content, gzip=zipped)
     with closing(desk.spool.download(desk.transport, desk.listed())) as spooled:
         assert spooled.whole
@@ -113,7 +113,7 @@ def test_good(desk: Desk, content: bytes, zipped: bool) -> None:  # noqa: FBT001
 
 
 def test_pieces_of_the_begin(desk: Desk) -> None:
-    """A look at the first stored bytes decompresses no more than those."""
+    """Reading the first stored bytes decompresses no more than those."""
     stored = desk.emulator.add("users", "2026-05-14-16", NOISE)
     with closing(desk.spool.download(desk.transport, desk.listed())) as spooled:
         begin = unpacked(spooled, 100_000)
@@ -125,7 +125,7 @@ def test_pieces_of_the_begin(desk: Desk) -> None:
 @pytest.mark.parametrize("after", [1, 1000, 262_144, 300_000, 699_999, 700_000])
 @pytest.mark.usefixtures("noise")
 def test_drop(desk: Desk, after: int) -> None:
-    """After a dropped connection the download goes on, and no byte is fetched twice."""
+    """After a dropped connection the download resumes, and no byte is fetched twice."""
     desk.emulator.fail("download", drop_after=after)
     assert desk.download() == (NOISE, True)
     assert desk.ranges() == ["", f"bytes={after}-"][: 1 + (after < len(NOISE))]
@@ -135,7 +135,7 @@ def test_drop(desk: Desk, after: int) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_many_drops(desk: Desk) -> None:
-    """Bytes that arrive start the count of tries anew: any number of drops is survived."""
+    """New bytes reset the count of retries: any number of drops is survived."""
     desk.emulator.fail("download", drop_after=50_000, times=None)
     assert desk.download() == (NOISE, True)
     assert len(desk.ranges()) == 14
@@ -183,7 +183,7 @@ def test_wait_too_long(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_expired_midway(desk: Desk) -> None:
-    """When the URL lapses midway, a fresh one goes on from the byte reached."""
+    """When the URL lapses midway, the download resumes with a new one."""
     desk.emulator.fail("download", drop_after=300_000)
     desk.at_pause = desk.emulator.expire_urls
     assert desk.download() == (NOISE, True)
@@ -229,7 +229,7 @@ def test_damaged(
     change: dict[str, Any],
     words: str,
 ) -> None:
-    """Bytes that differ from the promise are fetched afresh once; then it is an error."""
+    """Bytes that do not match are downloaded once more; then it is an error."""
     for name, value in change.items():
         setattr(noise, name, value)
     with pytest.raises(
@@ -244,7 +244,7 @@ def test_damaged(
 @pytest.mark.parametrize("at", [0, 350_000, 699_999])
 @pytest.mark.usefixtures("noise")
 def test_flipped_bit(desk: Desk, at: int) -> None:
-    """A bit that flips on the way is found, and the file fetched afresh."""
+    """A bit that flips on the way is noticed, and the file downloaded again."""
     desk.emulator.fail("download", corrupt_at=at)
     assert desk.download() == (NOISE, True)
     assert desk.ranges() == ["", ""]
@@ -252,7 +252,7 @@ def test_flipped_bit(desk: Desk, at: int) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_flipped_bit_after_drop(desk: Desk) -> None:
-    """The proof covers all parts of a download that was put together."""
+    """All parts of a resumed download are verified together."""
     desk.emulator.fail("download", drop_after=300_000, corrupt_at=5)
     assert desk.download() == (NOISE, True)
     assert desk.ranges() == ["", "bytes=300000-", ""]
@@ -291,7 +291,7 @@ GZIP = gzip.compress(CSV)
     ],
 )
 def test_damaged_gzip(desk: Desk, stored: bytes, words: str) -> None:
-    """Gzip is held against its own check, even where length and checksum are as promised."""
+    """Gzip's own check counts, even if length and checksum are as expected."""
     desk.emulator.add("users", "2026-05-14-16", stored, gzip=False)
     with pytest.raises(IntegrityError, match=words):
         desk.download()
@@ -319,7 +319,7 @@ def test_odd_gzip(desk: Desk, stored: bytes, content: bytes) -> None:
 def test_unknown_checksum(
     desk: Desk, noise: EmulatedFile, caplog: pytest.LogCaptureFixture, function: Any
 ) -> None:
-    """A checksum function that is not known is a warning, and the length is still proven."""
+    """An unknown checksum function is a warning, and the length is still verified."""
     noise.checksum_function, noise.checksum = function, "AAAAAAAAAAA="
     assert desk.download() == (NOISE, True)
     assert "unknown checksum function" in caplog.text
@@ -331,7 +331,7 @@ def test_unknown_checksum(
 def test_nothing_promised(
     desk: Desk, noise: EmulatedFile, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without length and checksum a download is taken as it comes, with a warning."""
+    """Without length and checksum a download is accepted, with a warning."""
     promised: Any = None
     noise.size_bytes = noise.checksum = promised
     desk.emulator.fail("download", drop_after=1000)
@@ -354,7 +354,7 @@ def test_ignored_range(desk: Desk) -> None:
 )
 @pytest.mark.usefixtures("noise")
 def test_wrong_range(desk: Desk, fault: dict[str, Any]) -> None:
-    """A range that is another one, or of another version, makes the download start over."""
+    """Another range than requested, or one of another version, makes the download start over."""
     desk.emulator.fail("download", drop_after=1000)
     desk.emulator.fail("download", **fault)
     assert desk.download() == (NOISE, True)
@@ -367,7 +367,7 @@ def test_changed_file(
     noise: EmulatedFile,
     fresh: bool,  # noqa: FBT001 - a table of one column
 ) -> None:
-    """A file that changes midway is never put together of two: the new one comes whole."""
+    """A file that changes midway is never a mixture: the new one is downloaded as a whole."""
     other = desk.emulator.add("users", "2026-05-14-20", NOISE[::-1], gzip=False)
     desk.emulator.remove(other)
 
@@ -382,7 +382,7 @@ def test_changed_file(
 
 
 def test_largest(desk: Desk) -> None:
-    """Of a file that is larger than asked for, or does not say, only the begin comes."""
+    """Of a file above the limit, or of unknown size, only the beginning is downloaded."""
     big = NOISE * 4
     file = desk.emulator.add("users", "2026-05-14-16", big, gzip=False)
     assert desk.download(len(big)) == (big, True)
@@ -396,7 +396,7 @@ def test_largest(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_largest_of_a_small_file(desk: Desk) -> None:
-    """Of a file larger than asked for, all that there is comes, and counts as the begin only."""
+    """A file above the limit but below HEAD is downloaded as a whole, and counts as a beginning."""
     assert desk.download(10) == (NOISE, False)
     desk.emulator.fail("download", corrupt_at=7, times=None)
     assert not desk.download(10)[1]
@@ -406,7 +406,7 @@ def test_largest_of_a_small_file(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_no_name(desk: Desk) -> None:
-    """A download has no name and belongs to nobody else, so that a killed run leaves nothing."""
+    """A download has no name and nobody else can read it, so a killed run leaves nothing behind."""
     seen: list[list[Path]] = []
     desk.emulator.fail("download", drop_after=1000)
     desk.at_pause = lambda: seen.append(list(desk.folder.iterdir()))
@@ -421,7 +421,7 @@ def test_no_name(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_no_folder(desk: Desk) -> None:
-    """A spool folder that is not there is an error that names the file and the setting."""
+    """A missing spool folder is an error that names the file and the setting."""
     spool = Spool(desk.folder / "missing")
     with pytest.raises(SpoolError, match=r"users 2026.*No such file.*; check spool_dir"):
         spool.download(desk.transport, desk.listed())
@@ -430,7 +430,7 @@ def test_no_folder(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_full_disk(desk: Desk) -> None:
-    """A disk that takes no more is an error that names the file and the way out, at once."""
+    """A full disk is an error, at once, that names the file and the way out."""
     file = desk.listed()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
@@ -444,7 +444,7 @@ def test_full_disk(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_lapsed_url_without_retries(desk: Desk) -> None:
-    """A presigned URL that lapses is renewed once, also where no request is tried again."""
+    """A lapsed presigned URL is renewed once, even if requests are not retried."""
     desk.spool = Spool(desk.folder, retries=0)
     desk.emulator.fail("download", status=403)
     assert desk.download() == (NOISE, True)
@@ -533,7 +533,7 @@ def test_fingerprint(one: bytes, other: bytes) -> None:
 
 
 def test_a_beginning_is_read_as_cut() -> None:
-    """Of a file of which only the beginning is here, the row that it ends in is no error."""
+    """If only the beginning of a file was downloaded, the row that it ends in is not an error."""
     content = b"user_id,name\n1,a\n2,b\n3,cdefghi\n"
     with closing(Spooled(FILE, io.BytesIO(content[:-6]), len(content) - 6, "", whole=False)) as cut:
         assert [row for batch in cut.reader() for row in batch.frame.rows()] == [

@@ -1,4 +1,4 @@
-"""Polars reads all rows but the odd ones, and what both ways read is what the careful one reads."""
+"""Polars reads all rows but the odd ones, and the result is that of the careful reader alone."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Bad:
 
 @dataclass(frozen=True)
 class Case:
-    """A file, and what it holds.
+    """A file and the rows expected from it.
 
     Attributes:
         name: The corpus it is known from, and its kind.
@@ -78,7 +78,7 @@ class Case:
 
     @property
     def rest(self) -> bytes:
-        """What follows the header row, as bytes."""
+        """The bytes after the header row."""
         return self.body.encode() if isinstance(self.body, str) else self.body
 
     @property
@@ -88,7 +88,7 @@ class Case:
 
 
 def one(name: str, body: str, *want: str | Bad) -> Case:
-    """Give a file of a single column."""
+    """A file of a single column."""
     rows = [row if isinstance(row, Bad) else (row,) for row in want]
     return Case(name, body, rows, "a\n", "a")
 
@@ -587,7 +587,7 @@ BLOCKS = [
 
 
 def reader(data: bytes, block: int, *, divert: bool) -> CSVReader:
-    """Give a reader of a file that arrives in pieces of a block's size."""
+    """A reader of a file that arrives in pieces of a block's size."""
     pieces = (data[at : at + block] for at in range(0, len(data), block))
     return CSVReader(pieces, "users 000.csv", ReadOptions(ADDED, block=block, divert=divert))
 
@@ -636,12 +636,12 @@ def test_fail(case: Case, block: int) -> None:
 
 
 def bare(text: str) -> str:
-    """Give a text without what parts cells and rows."""
+    """A text without separators, quotes and line ends."""
     return re.sub('[",|;\t\r\n]', "", text)
 
 
 def as_python_reads(case: Case) -> list[list[str]]:
-    """Give a file's rows as Python's csv module reads them, blank lines left out."""
+    """A file's rows as Python's csv module reads them, without blank lines."""
     separator = next((mark for mark in ",|\t;" if mark in case.head), ",")
     lines = io.StringIO(case.rest.decode(), newline="")
     limit = csv.field_size_limit(1 << 24)
@@ -656,7 +656,7 @@ def as_text(rows: Iterable[Cells | Bad]) -> list[list[str] | Bad]:
 
 
 def zipped(name: str) -> bytes:
-    """Give a zip archive of one file."""
+    """A zip archive of one file."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr(name, "a,b\n1,2\n")
@@ -664,7 +664,7 @@ def zipped(name: str) -> bytes:
 
 
 def tarred() -> bytes:
-    """Give a tar archive of one file."""
+    """A tar archive of one file."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as packed:
         packed.addfile(tarfile.TarInfo("000.csv"))
@@ -720,7 +720,7 @@ FORMATS = [pytest.param(*both, id=name) for name, both in REFUSED.items()]
 @pytest.mark.parametrize("block", [16, BLOCK])
 @pytest.mark.parametrize(("data", "says"), FORMATS)
 def test_refused(data: bytes, says: str, block: int, mode: str) -> None:
-    """What is not CSV in UTF-8, or has no header row to go by, is refused in either mode."""
+    """A file that is not CSV in UTF-8, or has no usable header row, is refused in either mode."""
     with pytest.raises(FormatError, match=f"^users 000.csv: .*{says}"):
         reader(data, block, divert=mode == "divert")
 
@@ -729,12 +729,12 @@ NONE = type(None)
 
 
 def text_of(value: Any) -> str:
-    """Give a record's value as the file has it."""
+    """A record's value as the file has it."""
     return "" if value is None else str(value)
 
 
 def coalesced(record: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
-    """Give a record's own values as text, those that do not fit their type included."""
+    """A record's own values as text, including those that do not fit their type."""
     return [text_of(record[c]) or text_of(record.get(f"{c}__text")) for c in columns]
 
 
@@ -767,7 +767,7 @@ def tapped(
 @pytest.mark.parametrize("types", ["inferred", "pinned"])
 @pytest.mark.parametrize("name", TAPPED)
 def test_tap_diverts(emulator: Emulator, name: str, types: str) -> None:
-    """Records give back every cell that Python's csv module reads, whatever the types."""
+    """Records hold every cell that Python's csv module reads, whatever the types."""
     case = NAMED[name]
     columns = case.columns.split()
     state: Mapping[str, Any] = {}
@@ -793,7 +793,7 @@ def test_tap_diverts(emulator: Emulator, name: str, types: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in TAPPED if NAMED[name].first_bad])
 def test_tap_fails(emulator: Emulator, name: str) -> None:
-    """The run ends with the file, the row and what is wrong; nothing is marked finished."""
+    """The run ends with an error that names file, row and reason; no file is marked as finished."""
     case = NAMED[name]
     bad = case.want[case.first_bad - 1]
     assert isinstance(bad, Bad)
@@ -807,7 +807,7 @@ def test_tap_fails(emulator: Emulator, name: str) -> None:
 @pytest.mark.parametrize("mode", ["fail", "divert"])
 @pytest.mark.parametrize("name", ["pandas/bz2", "duckdb/arrow", "duckdb/parquet"])
 def test_tap_refuses(emulator: Emulator, name: str, mode: str) -> None:
-    """A file that is no CSV ends the run in either mode, named, and nothing of it goes out."""
+    """A file that is not CSV ends the run in either mode, is named, and none of it is emitted."""
     data, says = REFUSED[name]
     with pytest.raises(FormatError, match=f"2026-05-14-12/000.csv/.*{says}") as caught:
         tapped(emulator, data, mode, {}, ["user_id"])

@@ -1,4 +1,4 @@
-"""CSV is read as its bytes say, and what cannot be read is named."""
+"""CSV is read exactly as written, and a row that cannot be read is named."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cut(data: bytes, size: int) -> list[bytes]:
 
 
 def read(data: bytes, block: int = BLOCK, piece: int = 1 << 20) -> tuple[list[str], Rows]:
-    """Give a CSV file's columns and rows."""
+    """A CSV file's columns and rows."""
     reader = CSVReader(cut(data, piece), "users 000.csv", ReadOptions(block=block))
     rows: Rows = []
     for batch in reader:
@@ -48,7 +48,7 @@ def read(data: bytes, block: int = BLOCK, piece: int = 1 << 20) -> tuple[list[st
 def diverted(
     data: bytes, block: int = BLOCK, piece: int = 1 << 20
 ) -> dict[int, tuple[str | None, ...] | Malformed]:
-    """Give a CSV file's rows by number, with those that cannot be read among them."""
+    """A CSV file's rows by number, including those that cannot be read."""
     found: dict[int, tuple[str | None, ...] | Malformed] = {}
     last = 0
     options = ReadOptions(block=block, divert=True)
@@ -73,7 +73,7 @@ CELLS = st.text(
 
 @st.composite
 def _files(draw: st.DrawFn) -> tuple[str, str]:
-    """Draw a CSV file as Python writes it, and what separates its cells."""
+    """Draw a CSV file as Python writes it, and its separator."""
     width = draw(st.integers(1, 4))
     separator = draw(st.sampled_from(",,|\t;")) if width > 1 else ","
     row = st.lists(CELLS, min_size=width, max_size=width)
@@ -94,7 +94,7 @@ def _files(draw: st.DrawFn) -> tuple[str, str]:
 
 
 def _expected(text: str, separator: str = ",") -> list[list[str]]:
-    """Give the rows that Python reads, blank lines left out."""
+    """The rows that Python reads, without blank lines."""
     _, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     return [row for row in rows if row]
 
@@ -121,7 +121,7 @@ def test_csv_in_one_go(file: tuple[str, str], block: int) -> None:
 
 
 def _outcome(data: bytes, block: int, piece: int) -> Rows | str:
-    """Give a file's rows, or the error."""
+    """A file's rows, or the error."""
     try:
         return read(data, block, piece)[1]
     except FormatError as error:
@@ -129,7 +129,7 @@ def _outcome(data: bytes, block: int, piece: int) -> Rows | str:
 
 
 def _careful_outcome(data: bytes) -> Rows | str:
-    """Give the same by the careful reader alone."""
+    """The same from the careful reader alone."""
     header = next(careful_rows(data, ended=True))
     rows = careful_rows(data[header.end :], ended=True, width=len(header.cells))
     texts: Rows = []
@@ -157,7 +157,7 @@ LINES = st.lists(
 @example(b"1,2\n3\n", 99, 99)
 @example(b"3,4\n1,2,", 99, 99)
 def test_csv_of_any_bytes(data: bytes, block: int, piece: int) -> None:
-    """Any bytes give the rows, or the error, of the careful reader, in any blocks and pieces."""
+    """The rows, or the error, of any bytes are the careful reader's, in any blocks and pieces."""
     expected = _careful_outcome(b"a,b\n" + data)
     assert _outcome(b"a,b\n" + data, BLOCK, 1 << 20) == expected
     assert _outcome(b"a,b\n" + data, block, piece) == expected
@@ -170,7 +170,7 @@ def test_csv_of_any_bytes(data: bytes, block: int, piece: int) -> None:
     st.integers(1, 70),
 )
 def test_divert_any_bytes(data: bytes, block: int, piece: int) -> None:
-    """Every row comes, read or as it stands, with the careful reader's number, in any blocks."""
+    """Every row is read, or diverted verbatim, with the careful reader's number, in any blocks."""
     rows = careful_rows(data, ended=True, width=2)
     expected = {
         number: Malformed(number, _line(data[row.start : row.end]), row.fault)
@@ -183,7 +183,7 @@ def test_divert_any_bytes(data: bytes, block: int, piece: int) -> None:
 
 
 def _line(row: bytes) -> str:
-    """Give a row's text as it is diverted."""
+    """A row's text as it is diverted."""
     return re.sub(rb"(\r\n|\n|\r)\Z", b"", row).decode(errors="backslashreplace")
 
 
@@ -201,7 +201,7 @@ def _line(row: bytes) -> str:
 )
 @pytest.mark.parametrize("block", [1, 10, 1 << 20])
 def test_divert(bad: bytes, raw: list[str], reason: str, block: int) -> None:
-    """The rows round one that cannot be read are read, and it comes as it stands."""
+    """The rows around one that cannot be read are read, and it is diverted verbatim."""
     rows = diverted(b"a,b\n1,2\n\n" + bad + b'\n3,4\n"5\n",6\n', block)
     good = {number: row for number, row in rows.items() if not isinstance(row, Malformed)}
     found = [row for row in rows.values() if isinstance(row, Malformed)]
@@ -362,7 +362,7 @@ def test_rows_before_a_malformed_one(block: int) -> None:
     ],
 )
 def test_malformed_header(header: bytes, fault: str) -> None:
-    """A header row that cannot be read is told as such."""
+    """A header row that cannot be read is an error that says so."""
     with pytest.raises(FormatError, match=f"header row cannot be read: {fault}"):
         read(header)
 
@@ -427,7 +427,7 @@ def test_reserved() -> None:
 
 
 def test_batches() -> None:
-    """A file comes in batches of about a block, and no more of it is read than needed."""
+    """A file is read in batches of about a block, and no further than needed."""
     taken = 0
 
     def pieces() -> Iterable[bytes]:
@@ -457,7 +457,7 @@ def test_wide_and_narrow(width: int) -> None:
 
 
 def test_messages_name_no_content() -> None:
-    """What a row holds may be personal: messages do not show it."""
+    """A row may hold personal data: messages do not show its cells."""
     with pytest.raises(FormatError) as caught:
         read(b"a,b\nzoe@example.com\n")
     assert not re.search("zoe|example", str(caught.value))

@@ -1,4 +1,4 @@
-"""Every format in every packing gives the same rows, and what is none of them is an error."""
+"""Every format in every packing has the same rows, and any other file is an error."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_beginnings(name: str, packing: str) -> None:
 
 @pytest.mark.parametrize("packing", ["plain", "gzip"])
 def test_workbook(tmp_path: Path, expected: list[dict[str, Any]], packing: str) -> None:
-    """A workbook's first sheet, its dates typed; a gzip around it is no packing of workbooks."""
+    """A workbook's first sheet is read, its dates typed; a workbook in gzip is refused."""
     content = PACKINGS[packing](workbook())
     if packing == "gzip":
         with pytest.raises(FormatError, match="zip archive inside gzip"):
@@ -77,7 +77,7 @@ def test_workbook(tmp_path: Path, expected: list[dict[str, Any]], packing: str) 
 
 
 def test_several_members(tmp_path: Path) -> None:
-    """The files of an archive are read one after the other, their rows numbered through."""
+    """The files of an archive are read one after the other, with continuous row numbers."""
     found = _records(tmp_path, zipped(b"user_id,a\n1,x\n", b"", b"user_id,a\n2,y\n3,z\n"))
     assert [(r["user_id"], r["_sdc_source_lineno"]) for r in found] == [
         ("1", 1),
@@ -87,7 +87,7 @@ def test_several_members(tmp_path: Path) -> None:
 
 
 def test_members_with_long_names(tmp_path: Path) -> None:
-    """Files of an archive whose names begin alike for long are all read."""
+    """Files of an archive are all read, even if their names begin with the same 80 characters."""
     folder = "export/" + "x" * 80
     names = [f"{folder}/{n}.csv" for n in range(3)]
     content = archive_of(**{name: b"user_id\n%d\n" % n for n, name in enumerate(names)})
@@ -95,7 +95,7 @@ def test_members_with_long_names(tmp_path: Path) -> None:
 
 
 def test_nested_json(tmp_path: Path) -> None:
-    """Nested values are JSON text as it stands; numbers are the digits that stand there."""
+    """Nested values are their JSON verbatim, numbers the digits as written."""
     rows = [
         '{"user_id": "1", "topics": [{"id": 1.10}, "a"], "n": 1.10, "é": null}',
         '{"user_id": 2, "more": ""}',
@@ -110,7 +110,7 @@ BAD_JSON = b'{"user_id": "1"}\n{"user_id": 2\n{"user_id": "3"}\n[1]\n{"user_id":
 
 
 def test_malformed_objects(tmp_path: Path) -> None:
-    """An object that cannot be read ends the run, or is diverted as it stands."""
+    """An object that cannot be read ends the run, or is diverted verbatim."""
     deliver(tmp_path, "users", "2026-05-14-16", BAD_JSON, ending="")
     with pytest.raises(FormatError, match=r"row 2: it is not valid JSON \(expecting"):
         run(reading(tmp_path))
@@ -160,7 +160,7 @@ def test_one_bad_object(tmp_path: Path, content: str, good: list[str], fault: st
 
 
 def test_large_utf_16(tmp_path: Path) -> None:
-    """A look at the beginning of a large file may end within a character."""
+    """The sampled beginning of a large file may end within a character."""
     rows = "user_id,name\n" + "".join(f"{n},x\U0001f600y\n" for n in range(300_000))
     data = rows.encode("utf-16")
     assert len(data) > 4 << 20
@@ -168,7 +168,7 @@ def test_large_utf_16(tmp_path: Path) -> None:
 
 
 def test_large_archive_that_is_broken(tmp_path: Path) -> None:
-    """An archive too large for a look is proven before its first row goes out, too."""
+    """An archive too large to be sampled whole is verified before its first row is emitted, too."""
     dice = random.Random(0)
     rows = "".join(f"{n},{dice.randbytes(200).hex()}\n" for n in range(30_000))
     data = bytearray(zipped(f"user_id,a\n{rows}".encode()))
@@ -189,13 +189,13 @@ def test_large_archive_that_is_broken(tmp_path: Path) -> None:
     ],
 )
 def test_litter(tmp_path: Path, name: str) -> None:
-    """What desktop systems leave in an archive is skipped, in whichever folder."""
+    """Files that desktop systems leave in an archive are skipped, in any folder of it."""
     content = archive_of(**{name: b"\0\5\7", "a/users.csv": b"user_id\n1\n"})
     assert [r["user_id"] for r in _records(tmp_path, content)] == ["1"]
 
 
 def test_no_litter(tmp_path: Path) -> None:
-    """Names that only look like litter are files."""
+    """Names that only resemble litter are files."""
     names = ("x.DS_Store", "my Thumbs.db", "_users.csv", ".users.csv", "desktop.ini.csv")
     content = archive_of(**{name: b"user_id\n%d\n" % n for n, name in enumerate(names)})
     assert len(_records(tmp_path, content)) == len(names)
@@ -227,7 +227,7 @@ def test_archive_names_the_member(tmp_path: Path, content: bytes, words: str) ->
 
 
 def test_damaged_member(tmp_path: Path) -> None:
-    """So does an error of the archive itself."""
+    """An error of the archive itself names the file in it, too."""
     content = bytearray(archive_of(**{"a.csv": b"user_id\n1\n", "b\n.csv": b"user_id\n" * 99}))
     content[content.index(b"b\n.csv") + 12] ^= 4
     deliver(tmp_path, "users", "2026-05-14-16", bytes(content), ending="")
@@ -246,7 +246,7 @@ def test_gzip_in_anarchive_of(tmp_path: Path) -> None:
 
 
 def test_odd_archives(tmp_path: Path) -> None:
-    """An empty archive has no rows; an empty first file, or members in another order, are none."""
+    """An empty archive has no rows; an empty first file, or another order of members, is fine."""
     for number, (content, rows) in enumerate(
         (
             (b"PK\x05\x06" + bytes(18), 0),
@@ -260,7 +260,7 @@ def test_odd_archives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_files(tmp_path: Path, name: str) -> None:
-    """A file that cannot be read is one error that names it, and nothing of it goes out."""
+    """A file that cannot be read is one error that names it, and none of it is emitted."""
     path = deliver(tmp_path, "users", "2026-05-14-16", BROKEN[name], ending="")
     with pytest.raises(ExportError) as caught:
         run(reading(tmp_path))

@@ -1,4 +1,4 @@
-"""JSON objects are rows in whatever layout they come, and what is none of them is named."""
+"""JSON objects are rows in any layout, and anything else is named."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def opened(
 
 
 def read(content: str | bytes, **ways: Any) -> tuple[list[Mapping[str, Any]], dict[int, str]]:
-    """The good rows, and what is wrong with the others by their number."""
+    """The good rows, and the faults of the others by their number."""
     rows: list[Mapping[str, Any]] = []
     faults: dict[int, str] = {}
     for batch in opened(content, **ways):
@@ -175,7 +175,7 @@ def test_objects_without_members(content: str) -> None:
 
 
 def test_digits() -> None:
-    """Numbers are the digits that stand there, however many."""
+    """Numbers are the digits as written, however many."""
     digits = "-" + "9" * 5_000
     rows, faults = read(f'[{{"user_id": {digits}, "a": 1.10, "b": 1E400, "c": [{digits}]}}]')
     assert not faults
@@ -239,7 +239,7 @@ def test_broken_envelope(content: str) -> None:
 
 
 def test_beginning_of_an_envelope() -> None:
-    """The beginning of a large envelope tells its columns."""
+    """The beginning of a large envelope is enough for its columns."""
     assert opened('{"count":2,"data":[{"user_id":"1"},{"us', cut=True).columns == ["user_id"]
 
 
@@ -304,7 +304,7 @@ def test_elements(
     size: int,
     indent: int | None,
 ) -> None:
-    """However JSON is cut into pieces, the objects in it come one by one, as they stand."""
+    """However JSON is cut into pieces, its objects are found one by one, verbatim."""
     text = (
         json.dumps(objects, indent=indent)
         if array

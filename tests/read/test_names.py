@@ -113,14 +113,14 @@ def test_order(header: list[str], dice: object) -> None:
     ],
 )
 def test_clashes(header: list[str], words: str) -> None:
-    """Two labels of one name are named; the same label twice, or a reserved name, is no clash."""
+    """Two labels with one name are reported; the same label twice, or a reserved name, is not."""
     found = clashes(header, column_names(header, ADDED))
     assert found.endswith(words)
     assert bool(found) == bool(words)
 
 
 def test_many_labels_of_one_name() -> None:
-    """A label that stands there ten thousand times takes a moment."""
+    """A label that appears ten thousand times takes a moment."""
     names = column_names(["Same", "same "] * 5_000)
     assert names[-1] == "same_10000"
     assert len(set(names)) == 10_000

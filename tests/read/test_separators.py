@@ -1,4 +1,4 @@
-"""What separates the cells of a CSV file is found by its header row, known names and first rows."""
+"""The separator of a CSV file is found by its header row, known names and first rows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def columns(text: str, known: tuple[str, ...] = KNOWN) -> list[str]:
     ],
 )
 def test_known_names(text: str, names: str | None) -> None:
-    """The separator that gives most known names is taken, if the first rows have its cells."""
+    """The separator with most known names is chosen, if the first rows have as many cells."""
     if names is None:
         with pytest.raises(FormatError, match="row 1"):
             list(CSVReader([text.encode()], "f", ReadOptions(known=KNOWN)))
@@ -126,7 +126,7 @@ def test_the_same_however_it_comes(size: int) -> None:
 
 
 def test_documented_names(emulator: Emulator, tmp_path: Path) -> None:
-    """Documented names tell the separator on every path: the look, the rows, API and folder."""
+    """Documented names decide the separator everywhere: sample and rows, API and folder."""
     text = "content_id;Name, full;score\n1;Ann;3,5\n"
     emulator.add("activities", "2026-05-14-16", text)
     deliver(tmp_path, "activities", "2026-05-14-16", text)
@@ -159,7 +159,7 @@ def test_pinned_names(tmp_path: Path) -> None:
     ],
 )
 def test_separators(header: str, row: str, cells: tuple[str, ...] | None) -> None:
-    """The header row tells what separates cells, a comma before anything else."""
+    """The header row decides the separator, a comma before any other."""
     reader = CSVReader([f"{header}\n{row}\n".encode()], "f")
     if cells is None:
         with pytest.raises(FormatError, match="row 1"):

@@ -150,7 +150,7 @@ def values(content: bytes) -> list[str | None]:
 
 
 def column(cells: Sequence[str], **more: Any) -> list[str | None]:
-    """What a column of these cells reads as."""
+    """A column of these cells, as it is read."""
     lines = [text(f"u{n}") + cell for n, cell in enumerate(cells)]
     return values(book(rows(text("User ID", "x"), *lines), **more))
 
@@ -185,13 +185,13 @@ def test_escapes(where: str) -> None:
 
 
 def test_escapes_in_a_header() -> None:
-    """A label with an escaped line end is the name that the same label in CSV gives."""
+    """A label with an escaped line end has the same name as in CSV."""
     assert read(book(rows(text("User ID", "first_x000D_\nname"))))[0] == ("user_id", "first_name")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("_x05DF4"), max_size=30))
 def test_escaping_is_undone(value: str) -> None:
-    """What a program escapes, as all do it, comes back."""
+    """A text that a program escapes in the usual way is read as it was."""
     escaped = "".join(f"_x{ord(c):04X}_" if c in "_\r\n\t" else c for c in value)
     assert unescaped(escaped) == value
 
@@ -244,7 +244,7 @@ def test_numbers(stored: str) -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_are_whole(value: float) -> None:
-    """Every double comes back, whatever its size, without an exponent."""
+    """Every double is read back, whatever its size, without an exponent."""
     for spelled in (repr(value), f"{value:.17g}", f"{value:.16E}"):
         digits = plain(spelled)
         assert digits is not None
@@ -314,7 +314,7 @@ MOMENTS: list[tuple[str | int, str, str]] = [
 
 @pytest.mark.parametrize(("shows", "stored", "expected"), MOMENTS)
 def test_moments(shows: str | int, stored: str, expected: str) -> None:
-    """A number format says which numbers are dates, times and durations; none is cut short."""
+    """The number format decides which numbers are dates, times and durations; none loses digits."""
     cell = f'<c s="1"><v>{stored}</v></c>'
     assert column([cell], formats=[shows]) == [expected]
 
@@ -513,7 +513,7 @@ def test_sheets(
 
 
 def test_hidden_sheets_alone(tmp_path: Path) -> None:
-    """A workbook whose every sheet is hidden is an error: nothing says which one is meant."""
+    """A workbook whose sheets are all hidden is an error: it is not clear which one is meant."""
     content = packed(parts({"U": USERS}, hidden={"U": "hidden"}))
     deliver(tmp_path, "users", "2026-05-14-16", content, ending="")
     with pytest.raises(FormatError, match="none of its sheets is visible"):
@@ -635,7 +635,7 @@ RELATIONS = "xl/_rels/workbook.xml.rels"
     ],
 )
 def test_broken_workbooks(tmp_path: Path, content: bytes, message: str) -> None:
-    """What cannot be read is one line that names the file and its part."""
+    """A workbook that cannot be read is an error of one line that names the file and its part."""
     path = deliver(tmp_path, "users", "2026-05-14-16", content, ending="")
     with pytest.raises(FormatError, match=message) as caught:
         run(reading(tmp_path))
@@ -712,7 +712,7 @@ def test_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Much shared text in few bytes becomes many batches, of any kind of rows."""
+    """Few bytes that refer to much shared text become many batches, of good and malformed rows."""
     monkeypatch.setattr(worksheet, "_TEXT", 2_000)
     shared = f"<si><t>{'a' * 500}</t></si>"
     good, bad = '<c t="s"><v>0</v></c>', '<c t="s"><v>0</v></c><c><v>1</v></c>'
