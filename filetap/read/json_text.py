@@ -17,7 +17,7 @@ from filetap.errors import FormatError
 from filetap.read.batch import LONGEST_ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _HEAD = 1 << 16  # characters that show if each line holds an object
 _PIECE = 1 << 15  # bytes added at a time: Python's parser counts the lines before each error
@@ -202,7 +202,7 @@ class JSONText:
                     return None, 0, ""
                 words = error.msg.removesuffix(" at").removesuffix(" starting")
                 return None, 0, f"it is not valid JSON ({words[0].lower()}{words[1:]})"
-            fault = self._fault(value, text[start:end])
+            fault = _fault(value, text[start:end], self._faults)
             return value, end - start + self._at, fault
 
     def _may_span(self) -> bool:
@@ -279,19 +279,26 @@ class JSONText:
         """Note a word that Python's parser accepts as a number, such as NaN."""
         self._faults.append(f"{word} is not a JSON value")
 
-    def _fault(self, value: Any, text: str) -> str:
-        """Why a parsed value is not an object with a row; empty if it is one."""
-        if not isinstance(value, dict):
-            return "it is not a JSON object"
-        if not value:
-            return "the object has no members"
-        if self._faults:
-            return self._faults[0]
-        if not text.isascii() and not _is_text(text):
-            return "bytes that are not UTF-8"
-        if _HALF.search(text) and not _is_text(json.dumps(value, ensure_ascii=False)):
-            return "half of a surrogate pair, which is not a character"
-        return ""
+
+def _fault(value: Any, text: str, noted: Sequence[str]) -> str:
+    """Why a parsed value is not an object with a row; empty if it is one.
+
+    Args:
+        value: The value.
+        text: Its JSON.
+        noted: What was wrong while it was parsed.
+    """
+    if not isinstance(value, dict):
+        return "it is not a JSON object"
+    if not value:
+        return "the object has no members"
+    if noted:
+        return noted[0]
+    if not text.isascii() and not _is_text(text):
+        return "bytes that are not UTF-8"
+    if _HALF.search(text) and not _is_text(json.dumps(value, ensure_ascii=False)):
+        return "half of a surrogate pair, which is not a character"
+    return ""
 
 
 def _small(pieces: Iterable[bytes]) -> Iterator[bytes]:
