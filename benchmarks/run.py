@@ -23,7 +23,7 @@ import psycopg
 from lab import BUCKET, ROOT, TOOLS, Lab, RunError, laboratory, machine, timed
 from psycopg import sql
 
-from tap_firstup_dde.vendor import DOCUMENTED
+from tap_firstup_dde.documented import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent / "contenders"
 TAP = [sys.executable, "-m", "tap_firstup_dde"]
 SDK = [sys.executable, str(HERE / "sdk_path.py")]
-UNTYPED = {"activities": dict.fromkeys(DOCUMENTED["activities"].columns, "string")}
+UNTYPED = {"activities": dict.fromkeys(STREAMS["activities"].documented.columns, "string")}
 FAST = {"use_copy": True, "validate_records": False}  # what the README recommends
 MILLION = 1_000_000
 SAMPLE = 1000  # rows that the S3 taps make their catalogs of

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 FETCH = """
 import json, resource, sys
-from tap_firstup_dde.delivered import connect
+from filetap.settings import Folder
+from tap_firstup_dde.delivered import folder_transport
 from filetap.download.spool import Spool
-transport = connect(json.loads(sys.argv[1]))
+transport = folder_transport(Folder(**json.loads(sys.argv[1])), 5)
 (file,) = transport.list_files("users")
 with Spool().download(transport, file).stored:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)

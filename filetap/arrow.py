@@ -39,6 +39,7 @@ from filetap.columns.types import MISFIT_SUFFIX, to_values
 from filetap.download.spool import Spool
 from filetap.errors import FileGoneError, FormatError, SettingsError
 from filetap.plan import plan_columns
+from filetap.read.batch import ReadOptions
 from filetap.read.csv_fast import CSVReader
 from filetap.redaction import SECRECY
 from filetap.scan import ScanOptions, scan
@@ -175,6 +176,7 @@ class Source:
     ) -> list[tuple[Sample, bool]]:
         """Each file's sample, and True if it is of the whole file; expired files are left out."""
         spool, tuning = Spool.of(self.settings), self.settings.tuning
+        options = ReadOptions(reserved=ADDED, known=expected.names, divert=True)
 
         def one(file: ExportFile) -> tuple[Sample, bool] | None:
             try:
@@ -182,12 +184,12 @@ class Source:
                     found = sample(spooled, expected, tuning)
                     if spooled.whole:
                         return found, True
-                    reader = spooled.reader(ADDED, expected.names, divert=True)
+                    reader = spooled.reader(options)
                     if found.columns and isinstance(reader, CSVReader):
                         return found, False
                 # The beginning of other files does not show all columns.
                 with closing(spool.download(transport, file)) as spooled:
-                    columns = spooled.reader(ADDED, expected.names, divert=True).columns
+                    columns = spooled.reader(options).columns
                     return Sample(tuple(columns)) | sample(spooled, expected, tuning), False
             except FileGoneError as error:  # an error for the task that needs it
                 logger.warning("%s", error)

@@ -10,7 +10,7 @@ from filetap.columns.added import ADDED, with_added
 from filetap.columns.sample import check_columns
 from filetap.columns.types import fit
 from filetap.download.prefetch import ahead
-from filetap.read.csv_fast import parts
+from filetap.read.batch import ReadOptions, rebatch
 from filetap.read.names import clashes
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filetap.columns.types import Documented
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
-    from filetap.read.csv_fast import Malformed
+    from filetap.read.batch import Malformed
     from filetap.read.detect import Reader
     from filetap.stats import FileStats
 
@@ -126,12 +126,12 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
         StateError: The file has fewer rows than are to be skipped.
     """
     stats.rows = options.skip
-    batches = parts(
+    batches = rebatch(
         ahead(iter(_open(spooled, table, options))),
         str(spooled.file),
         skip=options.skip,
         most=options.most,
-        full=options.fill,
+        fill=options.fill,
     )
     for batch in batches:
         fitted, misfits = _fit(batch.frame, spooled.file, table)
@@ -164,11 +164,13 @@ def _open(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
 def _reader(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
     """A reader of a file from its beginning; the rows that are skipped may lack their values."""
     return spooled.reader(
-        ADDED,
-        table.expected.names,
-        block=options.block,
-        divert=options.divert,
-        skip=options.skip,
+        ReadOptions(
+            reserved=ADDED,
+            known=table.expected.names,
+            block=options.block,
+            divert=options.divert,
+            skip=options.skip,
+        )
     )
 
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+BLOCK = 2 << 20  # bytes of CSV parsed at a time
+
+
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """Sizes that trade memory for speed; users need not know them, tests make them small.
@@ -25,7 +28,7 @@ class Tuning:
         unpacked: Bytes of rows, as text in memory, that are sampled of a large archive.
     """
 
-    block: int = 2 << 20
+    block: int = BLOCK
     lines: int = 20_000
     slice: int = 100_000
     whole: int = 4 << 20

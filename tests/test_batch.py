@@ -25,7 +25,6 @@ from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
 from singer_sdk.exceptions import ConfigValidationError
 
-from filetap.read.csv_fast import CSVReader
 from filetap.write.records import write_file
 from tap_firstup_dde.tap import TapFirstupDDE
 from tests import singer
@@ -306,8 +305,7 @@ def test_names(emulator: Emulator, tmp_path: Path, prefix: str | None) -> None:
 
 def _small_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """Have files parsed in blocks of so many bytes."""
-    assert CSVReader.__init__.__kwdefaults__
-    monkeypatch.setitem(CSVReader.__init__.__kwdefaults__, "block", block)
+    tune(monkeypatch, block=block)
 
 
 @pytest.mark.parametrize("block", [256, 1 << 20])

@@ -308,7 +308,7 @@ def test_more_than_promised(emulator: Emulator, tmp_path: Path, promised: int) -
     added.size_bytes = promised
     transport = connecting(emulator)
     spool = Spool(tmp_path, 0, arrived=arrived.append)
-    with pytest.raises(IntegrityError, match=f"more bytes than promised: .* of {promised}; "):
+    with pytest.raises(IntegrityError, match=f"more bytes than expected: .* of {promised}; "):
         spool.download(transport, only(transport))
     assert max(arrived) <= promised + http.CHUNK
     assert emulator.count("download") == 2
@@ -408,7 +408,7 @@ def test_full_spool(emulator: Emulator, tmp_path: Path, size: int) -> None:
     file = only(transport)
     with (
         full_disk(100),
-        pytest.raises(SpoolError, match=r"cannot be kept on disk .*; free some space"),
+        pytest.raises(SpoolError, match=r"cannot be written to disk .*; free some space"),
     ):
         Spool(tmp_path, 0).download(transport, file)
 

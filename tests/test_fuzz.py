@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from filetap.columns.added import ADDED
 from filetap.download.gunzip import Gunzip
 from filetap.errors import ExportError
-from filetap.read.detect import Source
-from tests.test_readers import BROKEN, FORMATS, PACKINGS, workbook
+from filetap.read.batch import ReadOptions
+from filetap.read.detect import open_reader
+from tests.read.contents import BROKEN, FORMATS, PACKINGS, workbook
 
 if TYPE_CHECKING:
     import pytest
@@ -55,11 +56,11 @@ def _mutated(dice: random.Random, content: bytes) -> bytes:
 
 def _read(content: bytes, block: int, *, divert: bool) -> Rows | None:
     """Columns, rows and malformed rows; None for an error in words."""
-    source = Source(io.BytesIO(content), "file", ADDED, block=block, divert=divert)
+    options = ReadOptions(ADDED, block=block, divert=divert)
     rows: list[object] = []
     malformed: list[tuple[int, str]] = []
     try:
-        reader = source.open()
+        reader = open_reader(io.BytesIO(content), "file", options)
         for batch in reader:
             rows += zip(batch.numbers, batch.frame.rows(), strict=True)
             malformed += [(row.number, row.raw) for row in batch.malformed]

@@ -13,7 +13,6 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pytest
 
 from filetap.errors import (
@@ -22,7 +21,6 @@ from filetap.errors import (
     IntegrityError,
     SettingsError,
 )
-from filetap.read import csv_fast as formats
 from filetap.singer.stream import ExportStream
 from tap_firstup_dde.api import FirstupTransport
 from tests.singer import Run, command, discover, merged, run, settings, tune, write
@@ -747,23 +745,6 @@ def test_look_into_a_large_archive(
     assert schema["schema"]["properties"]["tenure"]["type"] == ["integer", "null"]
     assert schema["schema"]["properties"]["joined_on"]["format"] == "date"
     assert len(done.records("users")) == 901
-
-
-def test_many_malformed_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Malformed rows count as memory: a batch that has many does not wait for more."""
-    monkeypatch.setattr(formats, "HELD", 10_000)
-    none = pl.Series([], dtype=pl.Int64)
-    frame = pl.DataFrame(schema={"user_id": pl.String})
-    batches = [
-        formats.Batch(frame, none, [formats.Malformed(n + 1, "x" * 1000, "why")])
-        for n in range(100)
-    ]
-    sizes = [
-        len(part.malformed)
-        for part in formats.parts(batches, "file", skip=0, most=100_000, full=True)
-    ]
-    assert sum(sizes) == 100
-    assert max(sizes) <= 11
 
 
 def test_damaged_file_is_downloaded_twice(

@@ -6,7 +6,7 @@ import psycopg
 from isal import igzip_threaded
 from psycopg import sql
 
-from tap_firstup_dde.vendor import DOCUMENTED
+from tap_firstup_dde.documented import STREAMS
 
 TYPES = {"integer": "bigint", "boolean": "boolean", "date": "date", "date-time": "timestamp"}
 
@@ -19,7 +19,7 @@ with (
     columns = [
         sql.SQL("{} {}").format(
             sql.Identifier(name),
-            sql.SQL(TYPES.get(DOCUMENTED["activities"].columns.get(name, ""), "text")),
+            sql.SQL(TYPES.get(STREAMS["activities"].documented.columns.get(name, ""), "text")),
         )
         for name in file.readline().decode().rstrip("\n").split(",")
     ]

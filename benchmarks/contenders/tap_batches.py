@@ -13,7 +13,7 @@ from singer_sdk.contrib.msgspec import MsgSpecWriter
 
 from filetap.allocation import keep_freed_memory
 from filetap.columns.types import to_values
-from filetap.singer.stream import SLICE, ExportStream
+from filetap.singer.stream import ExportStream
 from tap_firstup_dde.tap import TapFirstupDDE
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ for number in range(1 + int(sys.argv[2])):  # the first does not count
     tap = TapFirstupDDE(config=json.loads(sys.argv[1]), message_writer=Nowhere())
     stream = tap.streams["activities"]
     assert isinstance(stream, ExportStream)
-    stream._prepare()  # noqa: SLF001 - all before the batches
+    stream._plan()  # noqa: SLF001 - all before the batches
     stream._kept.close()  # noqa: SLF001 - downloaded in the time that is taken
     begun, rows = time.perf_counter(), 0
-    for frame in stream._frames(SLICE, full=True):  # noqa: SLF001 - the batches
-        rows += to_values(frame, stream._all_types()).height  # noqa: SLF001
+    for frame in stream._frames(tap.tuning.slice, fill=True):  # noqa: SLF001 - the batches
+        rows += to_values(frame, stream._types).height  # noqa: SLF001
     if number:
         seconds = time.perf_counter() - begun
         print(seconds, rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)

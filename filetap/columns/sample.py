@@ -16,6 +16,7 @@ from filetap.columns.types import (
 )
 from filetap.download.pack import Pack
 from filetap.errors import ExportError, FormatError, IntegrityError
+from filetap.read.batch import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -153,7 +154,8 @@ def sample(spooled: Spooled, expected: Expected, tuning: Tuning) -> Sample:
     archive = large and _is_archive(spooled)
     most = min(tuning.head, tuning.whole) if large and not archive else None
     # Malformed rows do not affect types; they are reported when the file is read.
-    reader = spooled.reader(ADDED, expected.names, divert=True, most=most)
+    options = ReadOptions(reserved=ADDED, known=expected.names, divert=True, most=most)
+    reader = spooled.reader(options)
     check_columns(spooled.file, reader.columns, expected)
     settled, documented = expected.settled, expected.documented
     unknown = [c for c in reader.columns if c not in settled and c not in documented.text]

@@ -1,1 +1,1 @@
-"""From a listed file to verified bytes on the local disk."""
+"""Listed files become verified bytes on the local disk."""

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Hasher(Protocol):
-    """A checksum in the making."""
+    """A running checksum."""
 
     def update(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
 
     def digest(self) -> bytes:
-        """The checksum of all bytes so far."""
+        """Return the checksum of all bytes so far."""
 
 
 class CRC64NVME:
@@ -35,11 +35,11 @@ class CRC64NVME:
         self._value = 0
 
     def update(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         self._value = checksums.crc64nvme(chunk, self._value)
 
     def digest(self) -> bytes:
-        """The checksum of all bytes so far; 8 bytes."""
+        """Return the checksum of all bytes so far."""
         return self._value.to_bytes(8, "big")
 
 
@@ -56,10 +56,10 @@ _LENGTHS = {8: "CRC64NVME", 16: "MD5", 20: "SHA1", 32: "SHA256", 64: "SHA512"}  
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What a file's checksum ought to be.
+    """A file's expected checksum.
 
     Attributes:
-        algorithm: Firstup's ``checksum_function``, for example ``"CRC64NVME"``.
+        algorithm: Its function as the vendor names it, for example ``"CRC64NVME"``.
         value: Base64 of the digest, as listed.
     """
 
@@ -68,7 +68,7 @@ class Checksum:
 
     @property
     def shown(self) -> str:
-        """The digest as people compare it: in hex as ``md5sum`` prints it; CRC64NVME as listed."""
+        """The digest as tools print it: in hex, as ``md5sum`` does; CRC64NVME as listed."""
         try:
             digest = base64.b64decode(self.value, validate=True)
         except ValueError:
@@ -76,12 +76,12 @@ class Checksum:
         return digest.hex() if len(digest) > _CRC_LENGTH else self.value
 
     def hasher(self) -> Hasher | None:
-        """A fresh hasher of this algorithm; None when the algorithm is not known."""
+        """A new hasher of this algorithm; None if it is not known."""
         kind = HASHERS.get(self.algorithm.upper().replace("-", "").replace("/", ""))
         return kind() if kind else None
 
     def matches(self, digest: bytes) -> bool:
-        """Whether *digest* is the promised one; False when the promise is not base64."""
+        """True if *digest* is the expected one; False also if that is not base64."""
         try:
             return base64.b64decode(self.value, validate=True) == digest
         except ValueError:
@@ -89,16 +89,17 @@ class Checksum:
 
 
 def parse_sidecar(text: str, name: str) -> Checksum | None:
-    """The checksum that a file beside another one states.
+    """Parse the file of a checksum that is delivered beside a data file.
 
     Args:
-        text: Its content: a digest in hex or base64, alone, or in a line with the other file's
-            name as md5sum and its kind write it (``<hex>  <name>``, ``MD5 (<name>) = <hex>``).
-        name: The other file's name.
+        text: Its content: a digest in hex or base64, alone, or on a line with the data file's
+            name as md5sum and similar tools write it (``<hex>  <name>``, ``MD5 (<name>) =
+            <hex>``).
+        name: The data file's name.
 
     Returns:
-        The checksum, its function told by the digest's length; None when it states none, or
-        several without the name.
+        The checksum, its function inferred from the digest's length; None if the text has no
+        digest, or several and none with the name.
     """
     lines = [line.strip() for line in text.lstrip("\ufeff").splitlines() if line.strip()]
     if len(lines) > 1:
@@ -113,7 +114,7 @@ def parse_sidecar(text: str, name: str) -> Checksum | None:
 
 
 def _digest(word: str) -> bytes:
-    """The digest that a word is, in hex or in base64; nothing when it is none."""
+    """Decode a digest from hex or base64; b"" if *word* is not one."""
     try:
         digest = bytes.fromhex(word) if re.fullmatch(r"[0-9a-fA-F]+", word) else b""
         digest = digest or base64.b64decode(word, validate=True)

@@ -1,4 +1,4 @@
-"""From stored bytes to the bytes that were compressed: gzip, proven as it is read."""
+"""Decompresses gzip, and verifies it as it is read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from filetap.errors import IntegrityError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PIECE = 1 << 20  # bytes of decompressed data handed on at a time
-# Deflate's own limit is 1,032 times. Rows of usual length, be they all alike, stay far below this;
-# one byte repeated for ever, the way to fill a memory, does not.
+PIECE = 1 << 20  # bytes of decompressed data yielded at a time, at most
+# Deflate's own limit is 1,032 times. Rows of usual length stay far below this, even if all are
+# alike; one byte repeated without end, which is how to fill a memory, does not.
 HIGHEST_RATIO = 1000
-_RATIO_FROM = 256 << 20  # bytes decompressed; what is less does no harm
+_RATIO_FROM = 256 << 20  # bytes; less decompressed data is harmless, whatever its ratio
 LONGEST_HEADER = 1 << 20  # bytes of a gzip member's header: names and comments, not data
 _DEFLATE = 8
 _CRC, _EXTRA, _NAME, _COMMENT, _RESERVED = 2, 4, 8, 16, 0xE0  # flags of a header
@@ -24,31 +24,34 @@ _GARBAGE = "other bytes follow the gzip data"
 
 
 class _Header:
-    """A gzip member's header, collected until it is whole (RFC 1952, section 2.3).
+    """A gzip member's header, collected until it is complete (RFC 1952, section 2.3).
 
-    isal 1.9.1 continues wrongly where the end of its input cuts a header, so it gets none before.
+    isal 1.9.1 resumes wrongly if its input ends within a header, so it gets complete ones only.
     """
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._parse = self._parts()
+        self._steps = self._parse()
 
     def take(self, data: bytes) -> bytes:
-        """Add *data*; returns all bytes so far once the header is whole, before that none.
+        """Add *data*; return all bytes so far once the header is complete, b"" before that.
 
         Raises:
-            ValueError: It is not a header that is known, or it is damaged.
+            ValueError: The header is damaged, too long, or of an unknown kind.
         """
         self._data += data
-        if next(self._parse, True):
+        if next(self._steps, True):
             return bytes(self._data)
         if len(self._data) > LONGEST_HEADER:
             msg = f"a header longer than {LONGEST_HEADER} bytes"
             raise ValueError(msg)
         return b""
 
-    def _parts(self) -> Iterator[bool]:
-        """Parse what has arrived; False for each time that more bytes are needed."""
+    def _parse(self) -> Iterator[bool]:
+        """Parse the bytes so far, yielding False each time that more are needed.
+
+        A generator, so that it resumes where it stopped and a long header takes linear time.
+        """
         data, at = self._data, 10
         while len(data) < at:
             yield False
@@ -79,12 +82,7 @@ class _Header:
 
 
 class Gunzip:
-    """Decompresses gzip as it arrives, all its members; other bytes pass unchanged.
-
-    Attributes:
-        fault: What is wrong with the gzip data; empty when nothing is. Complete only once
-            all bytes were given.
-    """
+    """Decompresses gzip of any number of members as it arrives; passes other bytes unchanged."""
 
     def __init__(self) -> None:
         """Start before the first byte."""
@@ -94,11 +92,11 @@ class Gunzip:
         self._plain = False
         self._error = ""
         self._members = 0
-        self._taken = self._given = 0
+        self._taken = self._returned = 0  # bytes
 
     @property
     def fault(self) -> str:
-        """What is wrong with the data so far, taken as the whole."""
+        """What is wrong with the data, if those so far are all; empty if nothing is."""
         if self._error:
             return self._error
         if self._members and self._head:
@@ -106,12 +104,12 @@ class Gunzip:
         return "the gzip data end too early" if self._member or self._header else ""
 
     def check(self, chunk: bytes) -> None:
-        """Take the next bytes only to learn of a `fault`."""
+        """Decompress the next bytes only to find a `fault`."""
         for _ in self.feed(chunk):
             pass
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The decompressed bytes that the next stored bytes give, in small pieces."""
+        """Decompress the next stored bytes, and yield pieces of at most `PIECE` bytes."""
         data, self._head = self._head + chunk, b""
         self._taken += len(chunk)
         while data and not self._error:
@@ -128,9 +126,9 @@ class Gunzip:
                     yield piece
 
     def _begin(self, data: bytes) -> bytes:
-        """Detect by its first bytes what *data* is; returns the bytes to continue with."""
+        """Detect what *data* is by its first bytes; return the bytes to continue with."""
         if self._members:
-            # As gzip does it: zeros may follow the last member, nothing else.
+            # As in gzip itself, only zeros may follow the last member.
             data = data.lstrip(b"\0")
         if len(data) < 2:
             self._head = data
@@ -144,7 +142,7 @@ class Gunzip:
         return data
 
     def _open(self, header: _Header, data: bytes) -> bytes:
-        """Start a member once its *header* is whole; returns the bytes to continue with."""
+        """Start a member once its *header* is complete; return the bytes to continue with."""
         try:
             data = header.take(data)
         except ValueError as error:
@@ -155,15 +153,15 @@ class Gunzip:
         return data
 
     def _inflate(self, data: bytes) -> tuple[bytes, bytes]:
-        """A piece decompressed from *data*, and what of *data* is left."""
+        """Decompress a piece from *data*; return it and the rest of *data*."""
         member = self._member
         try:
             piece = member.decompress(data, PIECE)
         except isal_zlib.error as error:  # type: ignore[misc]  # an instance, by the stub
             self._error = f"the gzip data are broken ({error})"
             return b"", b""
-        self._given += len(piece)
-        if self._given > max(_RATIO_FROM, HIGHEST_RATIO * self._taken):
+        self._returned += len(piece)
+        if self._returned > max(_RATIO_FROM, HIGHEST_RATIO * self._taken):
             self._error = f"it decompresses to more than {HIGHEST_RATIO} times its size"
             return b"", b""
         if not member.eof:
@@ -173,26 +171,26 @@ class Gunzip:
         return piece, member.unused_data
 
     def end(self) -> bytes:
-        """What is left at the end of data too short to tell; one byte or none."""
+        """Return what is left at the end: the byte of data too short to be detected, or b""."""
         return b"" if self._members else self._head
 
 
 def is_gzip(data: bytes) -> bool:
-    """Whether *data* begins like gzip."""
+    """True if *data* begins like gzip."""
     return data[:2] == b"\x1f\x8b"
 
 
 def decompress(
     stored: IO[bytes], what: str, most: int | None = None, *, cut: bool = False
 ) -> Iterator[bytes]:
-    """The decompressed bytes of a file, from its current position.
+    """Decompress a file from its current position.
 
     Args:
         stored: Bytes as stored: gzip, or plain.
         what: The file, as messages name it.
-        most: How many of the stored bytes to read; None for all.
-        cut: Whether the bytes may end anywhere, so that faults are not reported; they may with
-            *most*, too.
+        most: Stored bytes to read; None for all.
+        cut: True if the bytes may end anywhere, as they also may with *most*: a fault is then
+            not an error.
 
     Yields:
         Pieces of at most `PIECE` bytes.

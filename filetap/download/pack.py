@@ -1,15 +1,15 @@
-"""Many small downloads in one file without a name, so that they take one file descriptor."""
+"""Keeps many small downloads in one unnamed file, which takes a single file descriptor."""
 
 from __future__ import annotations
 
 import io
 import os
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING
 
+from filetap.download.gunzip import PIECE
 from filetap.errors import IntegrityError, SpoolError
 
 if sys.version_info >= (3, 12):
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class _Region(io.RawIOBase):
-    """Some bytes of a file that other readers share; has a position of its own."""
+    """A range of a shared file, with a position of its own."""
 
     def __init__(self, file: IO[bytes], start: int, size: int) -> None:
         super().__init__()
@@ -57,6 +57,7 @@ class _Region(io.RawIOBase):
     @override
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer).cast("B")[: max(0, self._size - self._at)]
+        # Reads at an offset, so that the position of the shared file does not matter.
         count = os.preadv(self._file.fileno(), [view], self._start + self._at) if view else 0
         self._at += count
         return count
@@ -64,11 +65,11 @@ class _Region(io.RawIOBase):
 
 @dataclass
 class Pack:
-    """Downloads that wait for their turn, and errors that do.
+    """Downloads, and errors of downloads, that wait for their turn.
 
     Attributes:
         folder: Existing folder for the file; None for the system's temporary one.
-        size: Bytes that it holds.
+        size: Bytes in the file.
     """
 
     folder: Path | None
@@ -77,7 +78,7 @@ class Pack:
     _file: IO[bytes] | None = None
 
     def add(self, spooled: Spooled) -> None:
-        """Copy a whole download, and close it.
+        """Copy a complete download into the file, and close the original.
 
         Raises:
             SpoolError: The local disk refused it.
@@ -87,9 +88,13 @@ class Pack:
                 self._file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115
             spooled.stored.seek(0)
             self._file.seek(self.size)
-            shutil.copyfileobj(spooled.stored, self._file, 1 << 20)
+            while piece := spooled.stored.read(PIECE):
+                left = memoryview(piece)
+                # An almost full disk takes only a part, without an error before the next write.
+                while left:
+                    left = left[self._file.write(left) :]
         except OSError as error:
-            msg = f"{spooled.file}: the download cannot be kept on disk ({error.strerror})"
+            msg = f"{spooled.file}: the download cannot be written to disk ({error.strerror})"
             raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
         region = io.BufferedReader(_Region(self._file, self.size, spooled.size), 1 << 16)
         self._waiting[spooled.file.key] = replace(spooled, stored=region)
@@ -97,14 +102,17 @@ class Pack:
         spooled.close()
 
     def hold(self, file: ExportFile, download: Spooled | IntegrityError) -> None:
-        """Keep a download as it is, or the error that downloading *file* twice has ended with."""
+        """Keep a download as it is, or the error that downloading *file* twice ended with."""
         self._waiting[file.key] = download
 
     def take(self, file: ExportFile) -> Spooled | None:
-        """The download of *file*, to be closed by the caller; None if it is not here.
+        """Remove and return the download of *file*, to be closed by the caller.
+
+        Returns:
+            The download; None if it was never added.
 
         Raises:
-            IntegrityError: It was downloaded, and is damaged.
+            IntegrityError: The file was downloaded, and is damaged.
         """
         found = self._waiting.pop(file.key, None)
         if isinstance(found, IntegrityError):
@@ -112,7 +120,7 @@ class Pack:
         return found
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Close all downloads and free the disk space."""
         for waiting in self._waiting.values():
             if not isinstance(waiting, IntegrityError):
                 waiting.close()

@@ -1,4 +1,4 @@
-"""Work done a step ahead, in the background."""
+"""Work on the next item in a background thread while the current one is used."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ R = TypeVar("R")
 def one_ahead(
     items: Sequence[T], work: Callable[[T], R], discard: Callable[[R], object]
 ) -> Generator[tuple[T, R], None, None]:
-    """Each item with its result, in order; while one is used the next is worked on.
+    """Yield each item with its result, in order, while the next item is worked on.
 
     Args:
-        items: What to work on.
+        items: Items to work on.
         work: Called in a thread of its own, for one item at a time.
-        discard: Called with a result that is not asked for any more.
+        discard: Called with a result that is no longer wanted, because the generator was closed.
 
     Yields:
         Item and result. An error of *work* is raised when its item's turn comes.
@@ -42,7 +42,7 @@ def one_ahead(
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items; while one is used the next is made in the background."""
+    """Yield the same items, taking the next one in the background while one is used."""
     following = _in_background(_next, items)
     while (one := following.result()) is not None:
         following = _in_background(_next, items)
@@ -50,14 +50,14 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 def _next(items: Iterator[T]) -> tuple[T] | None:
-    """The next item, in a tuple; None when there is no more."""
+    """The next item in a tuple, so that an item may be None; None if there are no more."""
     for item in items:
         return (item,)
     return None
 
 
 def _in_background(work: Callable[[T], R], item: T) -> Future[R]:
-    """Start *work*; its thread never keeps the process from ending."""
+    """Start *work* in a daemon thread, which does not keep the process alive."""
     future: Future[R] = Future()
 
     def run() -> None:

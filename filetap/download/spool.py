@@ -1,4 +1,4 @@
-"""From a listed export file to proven bytes on the local disk, one file ahead."""
+"""Downloads an export file to the local disk, and verifies it as it arrives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import SEEK_END
 from typing import IO, TYPE_CHECKING
 
@@ -19,35 +19,38 @@ from filetap.errors import (
     RetriableTransportError,
     SpoolError,
 )
-from filetap.read.csv_fast import BLOCK
-from filetap.read.detect import Source
+from filetap.read.batch import DEFAULTS
+from filetap.read.detect import open_reader
+from filetap.settings import Tuning
 from filetap.transports.retry import delay
 from filetap.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from filetap.download.checksum import Checksum, Hasher
     from filetap.files import Body, ExportFile, Transport
+    from filetap.read.batch import ReadOptions
     from filetap.read.detect import Reader
     from filetap.settings import Settings
+
+_DAMAGED_HINT = "run again; if it stays, report the file to its vendor"
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """An export file whose bytes are on the local disk and proven.
+    """A verified export file on the local disk.
 
     Attributes:
         file: What was downloaded.
-        stored: The bytes as stored. The file has no name: the system removes it when it is
-            closed, and also when the process is killed.
+        stored: The bytes as stored. The file has no name, so the system removes it when it is
+            closed, even if the process is killed.
         size: Bytes as stored.
         content: Fingerprint of the bytes as stored: their number, and their CRC-64/NVME in hex.
-        whole: Whether this is the whole file; if not, it is the beginning of one too large to
-            look at, and nothing is proven.
+        whole: True for the whole file; False for only its beginning, which is not verified.
     """
 
     file: ExportFile
@@ -58,65 +61,42 @@ class Spooled:
 
     @property
     def unread(self) -> int:
-        """Bytes after those that a reader has taken."""
+        """Bytes that no reader has taken yet."""
         return self.size - self.stored.tell()
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Free the disk space."""
         self.stored.close()
 
-    def reader(  # noqa: PLR0913 - ways of one reading
-        self,
-        reserved: Iterable[str],
-        known: Collection[str] = (),
-        *,
-        block: int = BLOCK,
-        divert: bool = False,
-        most: int | None = None,
-        skip: int = 0,
-    ) -> Reader:
-        """A reader of the file's rows, from its beginning.
+    def reader(self, options: ReadOptions = DEFAULTS) -> Reader:
+        """Open the file's rows, from its beginning.
 
         Args:
-            reserved: Column names that the file's own columns may not take.
-            known: Names of columns that such a file may have.
-            block: Bytes of CSV parsed at a time.
-            divert: Whether a row that cannot be read comes as a `Malformed` one.
-            most: How many of the stored bytes to read; None for all.
-            skip: Rows at the beginning that the caller leaves out: they may come without values.
+            options: How to read them; a file that is not whole is *cut* in any case.
 
         Raises:
             FormatError: The file, or its header row, cannot be read.
         """
-        cut = most is not None or not self.whole
-        return Source(
-            self.stored,
-            str(self.file),
-            reserved,
-            block=block,
-            divert=divert,
-            most=most,
-            cut=cut,
-            known=known,
-            skip=skip,
-        ).open()
+        options = options if self.whole else replace(options, cut=True)
+        return open_reader(self.stored, str(self.file), options)
 
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """Where downloads are kept while they are read.
+    """Downloads files to a local folder, where they stay while they are read.
 
     Attributes:
         folder: Existing folder; None for the system's temporary one.
-        retries: How often one request is tried again; bytes that arrive start the count anew.
+        retries: Failures in a row after which a download is given up; new bytes reset the count.
         head: Bytes that are fetched of a file too large to be sampled whole.
-        pause: Waits that many seconds.
-        arrived: Is told how many bytes of a file are here; fewer than before, if it starts over.
+        pause: Called with the seconds to wait before a retry.
+        arrived: Called with the bytes of a file received so far; fewer than before if the
+            download starts over.
     """
 
     folder: Path | None = None
     retries: int = 5
-    head: int = 1 << 20
+    head: int = Tuning().head
     pause: Callable[[float], object] = time.sleep
     arrived: Callable[[int], object] = lambda _: None
 
@@ -128,61 +108,62 @@ class Spool:
     def download(
         self, transport: Transport, file: ExportFile, largest: int | None = None
     ) -> Spooled:
-        """Fetch *file* and prove every byte: length, checksum, gzip's own check.
+        """Download *file* and verify it: length, checksum, gzip's own check.
 
-        A mismatch is downloaded afresh once.
+        After a mismatch it is downloaded once more.
 
         Args:
             transport: Where the file comes from.
-            file: What to fetch.
-            largest: Bytes; of a file that is larger, or does not say, only the beginning comes.
+            file: What to download.
+            largest: Bytes; of a file that is larger, or of unknown size, only the beginning is
+                downloaded, and not verified. None for no limit.
 
         Raises:
-            IntegrityError: The second download differs from what was promised, too.
+            IntegrityError: The second download does not match either.
             TransportError: The file cannot be fetched.
             SpoolError: The local disk refused it.
         """
         try:
             return self._attempt(transport, file, largest)
         except IntegrityError as error:
-            logger.warning("%s; downloading it afresh", error.message)
+            logger.warning("%s; downloading it again", error.message)
             return self._attempt(transport, file, largest)
 
     def download_to(self, transport: Transport, file: ExportFile, stored: IO[bytes]) -> None:
-        """Fetch *file* into *stored* and prove every byte, as `download` does.
+        """Download *file* into *stored* and verify it, as `download` does.
 
-        What an earlier download has left in *stored* is not fetched again, unless the whole proves
-        wrong.
+        Bytes already in *stored* are taken as the file's first ones, and not fetched again unless
+        the whole does not match.
 
         Raises:
-            IntegrityError: The second download differs from what was promised, too.
-            TransportError: The file cannot be fetched; *stored* keeps what has come.
+            IntegrityError: The second download does not match either.
+            TransportError: The file cannot be fetched; *stored* keeps what has arrived.
             SpoolError: The local disk refused it.
         """
         download = _Download(file, stored, self.arrived)
         try:
             self._fill(transport, download, None)
         except IntegrityError as error:
-            logger.warning("%s; downloading it afresh", error.message)
+            logger.warning("%s; downloading it again", error.message)
             download.restart()
             self._fill(transport, download, None)
 
     def _attempt(self, transport: Transport, file: ExportFile, largest: int | None) -> Spooled:
-        """Download once, going on after broken connections and lapsed URLs."""
+        """Download once, resuming after broken connections and lapsed URLs."""
         try:
-            stored = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - handed on
+            stored = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - returned
         except OSError as error:
-            msg = f"{file}: no download can be kept in the spool folder ({error.strerror})"
+            msg = f"{file}: the spool folder cannot be written to ({error.strerror})"
             raise SpoolError(msg, "check spool_dir") from None
         try:
             return self._fill(transport, _Download(file, stored, self.arrived), largest)
         except BaseException:
-            with suppress(OSError):  # closing writes what the disk has just refused
+            with suppress(OSError):  # closing tries to write again what the disk refused
                 stored.close()
             raise
 
     def _fill(self, transport: Transport, download: _Download, largest: int | None) -> Spooled:
-        """Fetch until all bytes are there, or those that a look at a large file needs."""
+        """Fetch until all bytes are on disk, or `HEAD` bytes of a file above *largest*."""
         file = download.file
         furthest = failures = 0
         while not download.complete:
@@ -191,10 +172,10 @@ class Spool:
                     download.receive(body, largest, self.head)
                 break
             except (RetriableTransportError, ExpiredURLError) as error:
-                # Bytes further than ever before are progress: only failures in a row count.
+                # Only failures in a row count: bytes beyond all earlier ones are progress.
                 failures = 1 if download.size > furthest else failures + 1
                 furthest = max(furthest, download.size)
-                # A lapsed URL is no failed request: a fresh one is asked for once in any case.
+                # A lapsed URL is not a failed request: it is renewed once even without retries.
                 lapsed = isinstance(error, ExpiredURLError)
                 if failures > (max(1, self.retries) if lapsed else self.retries):
                     raise
@@ -208,14 +189,14 @@ class Spool:
 
 
 class _Download:
-    """Bytes on their way to the disk, held against what was promised as they arrive.
+    """A download in progress, verified as it arrives.
 
     Attributes:
         file: What is downloaded.
-        stored: Where its bytes go; what is there already are the file's first ones.
+        stored: Where its bytes go; bytes already in it are taken as the file's first ones.
         size: Bytes so far.
-        version: What the server calls the content the bytes belong to.
-        whole: Whether all bytes are wanted, not only the beginning.
+        version: The server's name for the content that the bytes belong to.
+        whole: True if all bytes are wanted, not only the beginning.
     """
 
     def __init__(
@@ -234,12 +215,12 @@ class _Download:
         self._arrived(0)
 
     def _begin(self, size: int) -> None:
-        """Know nothing but how many bytes are here."""
+        """Reset everything but the bytes on disk, *size* of them."""
         self.size = size
         self.version = ""
         self.whole = True
-        self._expects = False
-        self._promised_size: int | None = None
+        self._is_expected = False  # True once the expected size and checksum are known
+        self._expected_size: int | None = None
         self._checksum: Checksum | None = None
         self._hasher: Hasher | None = None
         self._fingerprint = CRC64NVME()
@@ -252,31 +233,31 @@ class _Download:
 
     @property
     def complete(self) -> bool:
-        """Whether as many bytes are here as were promised; False without a promise."""
-        return self._promised_size is not None and self.size == self._promised_size > 0
+        """True if the expected number of bytes has arrived; False if it is not known."""
+        return self._expected_size is not None and self.size == self._expected_size > 0
 
     @property
     def _exceeds(self) -> bool:
-        """Whether more bytes are here than were promised."""
-        return self._promised_size is not None and self.size > self._promised_size
+        """True if more bytes have arrived than expected."""
+        return self._expected_size is not None and self.size > self._expected_size
 
     def receive(self, body: Body, largest: int | None, head: int) -> None:
-        """Take what *body* brings: all, or *head* bytes of a file larger than *largest*.
+        """Store the bytes of *body*: all, or *head* bytes of a file larger than *largest*.
 
         Raises:
-            RangeRefusedError: It goes on from where these bytes do not end.
+            RangeRefusedError: It does not begin where the bytes on disk end.
             SpoolError: The disk refused it.
         """
-        promised = (body.size, body.checksum)
-        known = (self._promised_size, self._checksum)
-        if body.offset != self.size or (self._expects and self.size and promised != known):
+        stated = (body.size, body.checksum)
+        expected = (self._expected_size, self._checksum)
+        if body.offset != self.size or (self._is_expected and self.size and stated != expected):
             self.restart()
         if body.offset != self.size:
             msg = f"{self.file}: the file changed during the download"
             raise RangeRefusedError(msg)
         self.version = body.version
         self.whole = largest is None or (body.size is not None and body.size <= largest)
-        if not self.size or not self._expects:
+        if not self.size or not self._is_expected:
             self._expect(body)
         for chunk in body.chunks:
             self._update(chunk)
@@ -284,57 +265,57 @@ class _Download:
                 break
 
     def _expect(self, body: Body) -> None:
-        """Take the promises; says so when there is none to hold the bytes against."""
-        self._expects = True
-        self._promised_size, self._checksum = body.size, body.checksum
+        """Record the expected size and checksum; warn if there is nothing to verify against."""
+        self._is_expected = True
+        self._expected_size, self._checksum = body.size, body.checksum
         self._hasher = self._checksum.hasher() if self._checksum else None
         if self.size:
             self.stored.seek(0)
             while piece := self.stored.read(PIECE):
-                self._prove(piece)
+                self._check(piece)
             self._arrived(self.size)
         if not self.whole:
             return
         if self._checksum is None and body.promises:
-            logger.warning("%s: no checksum was promised, so none is verified", self.file)
+            logger.warning("%s: no checksum is available, so none is verified", self.file)
         elif self._checksum and self._hasher is None:
             logger.warning(
-                "%s: checksum function %r is not known; the checksum is not verified",
+                "%s: unknown checksum function %r; the checksum is not verified",
                 self.file,
                 self._checksum.algorithm,
             )
 
     def _update(self, chunk: bytes) -> None:
-        """Take the next bytes as stored."""
+        """Store and check the next bytes."""
         try:
             self.stored.write(chunk)
             self.stored.flush()
         except OSError as error:
-            msg = f"{self.file}: the download cannot be kept on disk ({error.strerror})"
+            msg = f"{self.file}: the download cannot be written to disk ({error.strerror})"
             raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
         self.size += len(chunk)
-        self._prove(chunk)
+        self._check(chunk)
         self._arrived(self.size)
 
-    def _prove(self, chunk: bytes) -> None:
-        """Take the next bytes into the checks."""
+    def _check(self, chunk: bytes) -> None:
+        """Add the next bytes to the checksums and gzip's own check."""
         if self._hasher:
             self._hasher.update(chunk)
         self._fingerprint.update(chunk)
         self._gunzip.check(chunk)
 
     def verify(self) -> None:
-        """Compare once, at the end of the bytes.
+        """Compare with what was expected, once all bytes have arrived.
 
         Raises:
-            IntegrityError: Something differs.
+            IntegrityError: Length, checksum or gzip's own check do not match.
         """
         wrong = ""
         if self._exceeds:
-            wrong = f"more bytes than promised: at least {counted(self.size, 'byte')} instead of "
-            wrong += f"{self._promised_size}"
-        elif self._promised_size is not None and self.size != self._promised_size:
-            wrong = f"{counted(self.size, 'byte')} instead of {self._promised_size}"
+            wrong = f"more bytes than expected: at least {counted(self.size, 'byte')} instead of "
+            wrong += f"{self._expected_size}"
+        elif self._expected_size is not None and self.size != self._expected_size:
+            wrong = f"{counted(self.size, 'byte')} instead of {self._expected_size}"
         elif self._checksum and self._hasher:
             digest = self._hasher.digest()
             if not self._checksum.matches(digest):
@@ -342,10 +323,13 @@ class _Download:
                 wrong += self._also_tried(self._checksum)
         if wrong := wrong or self._gunzip.fault:
             msg = f"{self.file}: the downloaded file is damaged: {wrong}"
-            raise IntegrityError(msg, "run again; if it stays, report the file to its vendor")
+            raise IntegrityError(msg, _DAMAGED_HINT)
 
     def _also_tried(self, checksum: Checksum) -> str:
-        """Words for a checksum that is of the decompressed bytes, which nobody documents."""
+        """Words to add if the checksum is that of the decompressed bytes; empty if it is not.
+
+        No documentation says so, but the words would settle the report of a mismatch.
+        """
         if (hasher := checksum.hasher()) and not self._gunzip.fault:
             self.stored.seek(0)
             for piece in decompress(self.stored, str(self.file)):

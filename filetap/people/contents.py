@@ -10,6 +10,7 @@ from filetap.columns.resolve import Known
 from filetap.columns.sample import Sample, sample
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.plan import plan_columns
+from filetap.read.batch import ReadOptions
 from filetap.scan import ScanOptions, scan
 from filetap.stats import FileStats
 
@@ -121,4 +122,5 @@ def read_rows(
 
 def header(spooled: Spooled, table: LocalTable) -> Sequence[str]:
     """The columns of a file, whether it has rows or not."""
-    return spooled.reader(ADDED, table.expected.names).columns
+    options = ReadOptions(reserved=ADDED, known=table.expected.names)
+    return spooled.reader(options).columns

@@ -1,1 +1,1 @@
-"""From verified bytes to batches of text columns."""
+"""Verified bytes become batches of text columns."""

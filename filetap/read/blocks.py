@@ -1,4 +1,8 @@
-"""Blocks of CSV for polars: which bytes it may parse, and the proof that it parsed them right."""
+"""Blocks of CSV for polars: which bytes it may parse, and the proof that it parsed them correctly.
+
+All of it counts bytes with numpy, without a Python loop over rows: the proof must cost less than
+the parsing.
+"""
 
 from __future__ import annotations
 
@@ -15,49 +19,52 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    _Places = NDArray[np.intp]
+    _Offsets = NDArray[np.intp]
     _Mask = NDArray[np.bool_]
 
 BOM = b"\xef\xbb\xbf"
-# What every block that polars parses begins with, a line to skip: of bytes that begin like
-# compressed ones, as the text "x^" does, polars would make other bytes.
+# Put before every block, and skipped by polars. Polars decompresses input whose first bytes look
+# compressed, and the text "x^" does: without this line, such a cell would break a good file.
 _FIRST_LINE = b"-\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole rows at the beginning of some bytes, whose quotes all stand at the edge of a cell.
+    """Complete rows at the beginning of some bytes, with quotes only at the edges of cells.
 
     Attributes:
-        size: Bytes of them.
-        opening: Positions of opening quotes, at least of those within *size*.
-        closing: Positions of the closing ones, pairwise; of a doubled quote the first one
-            closes and the second one opens.
-        stopped: Whether a row follows that polars may read wrongly.
+        size: Bytes of the rows.
+        opening: Offsets of opening quotes, of all within *size* and perhaps some after it.
+        closing: Offsets of the matching closing quotes. A doubled quote counts as one that
+            closes and one that opens again.
+        stopped: True if the block ends before a row that polars might misread.
     """
 
     size: int
-    opening: _Places
-    closing: _Places
+    opening: _Offsets
+    closing: _Offsets
     stopped: bool
 
     def first(self, size: int) -> Block:
-        """The first *size* bytes, which are whole rows too."""
+        """The block of the first *size* bytes, which must be complete rows."""
         return replace(self, size=size, stopped=True)
 
 
 def regular_rows(data: bytes, most: int, separator: int, *, ended: bool) -> Block:
-    """The rows that polars may parse, at the beginning of *data*.
+    """Find the rows at the beginning of *data* that polars may parse.
+
+    Quotes are paired as they come, which is right as long as each opening one starts a cell and
+    each closing one ends it. The block ends before the first quote where that does not hold.
 
     Args:
         data: Bytes that begin with a row.
-        most: How many of them to look at.
+        most: Bytes to look at.
         separator: Byte between cells.
-        ended: Whether the file ends after *most* bytes: a last row needs no line end then.
+        ended: True if the file ends after *most* bytes: a last row then needs no line end.
     """
     text = np.frombuffer(data, np.uint8, most)
     quotes = np.flatnonzero(text == QUOTE)
-    if data.startswith(BOM):  # polars would drop it
+    if data.startswith(BOM):  # polars would drop it, here and wherever a block begins
         return Block(0, quotes[:0], quotes[:0], stopped=True)
     opening, closing = quotes[::2], quotes[1::2]
     limit, stopped = most, False
@@ -81,8 +88,8 @@ def regular_rows(data: bytes, most: int, separator: int, *, ended: bool) -> Bloc
     return Block(size, opening, closing, stopped=stopped)
 
 
-def _rows_end(data: bytes, limit: int, end: bytes, opening: _Places, closing: _Places) -> int:
-    """Where the last row before *limit* ends whose line end is outside quotes; 0 if none does."""
+def _rows_end(data: bytes, limit: int, end: bytes, opening: _Offsets, closing: _Offsets) -> int:
+    """The offset after the last line end before *limit* that is outside quotes; 0 if none is."""
     while (place := data.rfind(end, 0, limit)) >= 0:
         quoted = int(np.searchsorted(opening, place)) - 1
         if quoted < 0 or closing[quoted] < place:
@@ -92,14 +99,14 @@ def _rows_end(data: bytes, limit: int, end: bytes, opening: _Places, closing: _P
 
 
 def parse(data: bytes, block: Block, separator: int, columns: Sequence[str]) -> pl.DataFrame | None:
-    """A block's rows as polars reads them, without blank lines; None unless they are proven."""
+    """Parse a block's rows with polars, without blank lines; None unless the result is proven."""
     lines = _plain_lines(data, block)
     schema = dict.fromkeys(columns, pl.String)
     if not lines:
         return pl.DataFrame(schema=schema)
     if lines[:3] == BOM:
         return None
-    # Polars takes a last row with an empty cell too many when no line end follows.
+    # Without a final line end, polars accepts a last row with one empty cell too many.
     end = b"" if lines[-1] == LF else b"\n"
     try:
         frame = pl.read_csv(
@@ -116,10 +123,10 @@ def parse(data: bytes, block: Block, separator: int, columns: Sequence[str]) -> 
 
 
 def _is_faithful(frame: pl.DataFrame, data: bytes, block: Block, separator: int) -> bool:
-    """Whether polars read no short row, which it fills with nulls.
+    """True if polars read no short row, which it would fill with nulls.
 
-    Too wide a row it refuses; so no row is short when there are as many separators between
-    cells as the rows need.
+    It refuses rows that are too wide. So if the separators between cells are as many as the rows
+    need, no row is short; without a null in the last column, none can be.
     """
     if not frame.get_columns()[-1].null_count():
         return True
@@ -131,7 +138,7 @@ def _is_faithful(frame: pl.DataFrame, data: bytes, block: Block, separator: int)
 
 
 def _inside(block: Block) -> _Mask | None:
-    """Which bytes of a block are within quotes; None if it has no quotes."""
+    """A mask of the bytes of a block that are within quotes; None if it has no quotes."""
     count = int(np.searchsorted(block.opening, block.size))
     if not count:
         return None
@@ -142,7 +149,11 @@ def _inside(block: Block) -> _Mask | None:
 
 
 def _plain_lines(data: bytes, block: Block) -> bytes | memoryview:
-    """A block without its blank lines, and with LF where CR alone ends a line."""
+    """A block without blank lines, with LF for each CR that ends a line alone.
+
+    Polars would read a blank line as a row, and a lone CR as text. Most blocks have neither, and
+    are returned without a copy.
+    """
     text = np.frombuffer(data, np.uint8, block.size)
     whole = memoryview(data)[: block.size]
     feeds = text == LF
@@ -176,10 +187,10 @@ def _plain_lines(data: bytes, block: Block) -> bytes | memoryview:
 
 
 def first_odd_row(data: bytes, block: Block, separator: int, width: int) -> int:
-    """Where the first row begins that has not *width* cells, or bytes that are not UTF-8.
+    """Find the first row that does not have *width* cells, or is not UTF-8.
 
     Returns:
-        The block's size if there is none.
+        The offset where it begins; the block's size if there is no such row.
     """
     text = np.frombuffer(data, np.uint8, block.size)
     ends = (text == LF) | (text == CR)

@@ -1,4 +1,7 @@
-"""Stored values of a workbook's cells as text: escapes, numbers, dates, times and durations."""
+"""Stored values of a workbook's cells as text: escapes, numbers, dates, times and durations.
+
+A spreadsheet stores a time as a number, and only the cell's number format shows that it is one.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,11 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _MIDNIGHT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T00:00(?::00(?:\.0+)?)?Z?")
 _DAY = 86_400_000  # milliseconds, the resolution of spreadsheets
 
-
-# What a number format makes of a number: a moment or a span of time.
+# How a number format shows a number; a duration may exceed a day.
 Kind = Literal["date", "time", "date-time", "duration"]
 
-# Formats that have a number instead of a code. 34, 35, 55 and 56 are dates or times, by locale:
-# as dates they lose nothing, because a value with a fraction keeps its time.
+# Formats that have a number instead of a code. 34, 35, 55 and 56 are dates or times, depending on
+# the locale: read as dates they lose nothing, because a value with a fraction keeps its time.
 BUILT_IN: dict[int, Kind] = {
     **dict.fromkeys((*range(14, 18), *range(27, 32), *range(34, 37), *range(50, 59)), "date"),
     **dict.fromkeys((*range(71, 75), 81), "date"),
@@ -32,17 +34,17 @@ BUILT_IN: dict[int, Kind] = {
     **dict.fromkeys((22, 77), "date-time"),
     **dict.fromkeys((46, 79), "duration"),
 }
-# Text within a number format: quoted, escaped, a blank as wide as a character, a fill; then
-# colours, conditions and locales, but not elapsed hours, minutes or seconds.
+# Literal text in a number format: quoted, escaped, a blank as wide as a character, a fill. Then
+# brackets: colours, conditions and locales, but not elapsed hours, minutes or seconds.
 _LITERAL = re.compile(r'"[^"]*"?|[\\_*].?|\[(?!(?:h+|m+|s+)\])[^\]]*\]?', re.IGNORECASE | re.DOTALL)
 _ELAPSED = re.compile(r"\[(?:h+|m+|s+)\]")
 _FRACTION = re.compile(r"(?<=[s\]])[.,]0+")
 
 
 def unescaped(text: str) -> str:
-    """The text whose characters are partly written as ``_xHHHH_``; each escape is undone once.
+    """*text* with each escape ``_xHHHH_`` replaced by its character, once.
 
-    An escape that stands for half of a surrogate pair has no character, and stays.
+    An escape for half of a surrogate pair, which is not a character, stays.
     """
     return _ESCAPE.sub(_character, text) if "_x" in text else text
 
@@ -57,10 +59,11 @@ def _character(match: re.Match[str]) -> str:
 
 
 def plain(text: str) -> str | None:
-    """The digits of a stored number, without an exponent; None where *text* is not a number.
+    """The digits of a stored number, without an exponent; None if *text* is not a number.
 
-    Integers written in full keep their digits, be they more than a double holds. Other numbers
-    are doubles: their shortest digits, the same however a program has written them.
+    An integer written in full keeps its digits, even more of them than a double can hold. Any
+    other number is a double: it gets the shortest digits, so that the program that wrote the file
+    makes no difference.
     """
     if text.isdecimal() and text[0] != "0" and text.isascii():
         return text
@@ -82,9 +85,9 @@ def plain(text: str) -> str | None:
 
 
 def kind_of(code: str) -> Kind | None:
-    """What a number format's *code* shows; None for numbers and text.
+    """The kind of a number format's *code*; None for numbers and text.
 
-    Only its first section counts, and of that no literal text.
+    Only its first section counts, without literal text.
     """
     shown = _LITERAL.sub("", code).partition(";")[0].lower()
     if _ELAPSED.search(shown):
@@ -94,7 +97,7 @@ def kind_of(code: str) -> Kind | None:
         return None
     rest = letters.replace("am/pm", "h").replace("a/p", "h")
     has_time = "h" in rest or "s" in rest
-    # Minutes and months are both "m"; but months have years or days beside them, or a name.
+    # Minutes and months are both "m", but months come with years or days, or as names.
     has_date = bool(set(rest) & set("yde")) or "mmm" in rest or ("m" in rest and not has_time)
     if has_date:
         return "date-time" if has_time else "date"
@@ -103,18 +106,18 @@ def kind_of(code: str) -> Kind | None:
 
 @lru_cache(1 << 14)
 def moment(text: str, kind: Kind, *, since_1904: bool) -> str | None:
-    """The moment or span that a stored number is; None where *text* is not a number.
+    """The time or duration that a stored number represents; None if *text* is not a number.
 
     Args:
         text: A number of days: since the last day of 1899, or since 1904-01-01.
-        kind: What its format shows.
-        since_1904: Whether the workbook counts from 1904.
+        kind: The kind of its number format.
+        since_1904: True if the workbook counts from 1904.
 
     Returns:
         ``2026-05-14``, ``2026-05-14T10:30:00``, ``10:30:00``, ``27:15:30`` or ``-1:30:00``;
-        seconds have six decimals where they have a fraction. A date whose value has a fraction
-        has its time, too. The 29 February that 1900 has in spreadsheets alone is written so.
-        A number outside the calendar stays one.
+        a fraction of a second has six decimals. A date whose value has a fraction keeps its
+        time. 29 February 1900, which exists only in spreadsheets, is written as such. A number
+        outside the calendar stays a number.
     """
     days = float(text) if _NUMBER.fullmatch(text) else math.inf
     if abs(days) > 1e9:  # 2.7 million years
@@ -132,7 +135,7 @@ def moment(text: str, kind: Kind, *, since_1904: bool) -> str | None:
 
 
 def iso_moment(text: str, kind: Kind | None) -> str:
-    """A moment stored as ISO 8601 text; without its midnight where the format shows a date."""
+    """A time stored as ISO 8601 text; midnight is dropped if the format shows a date."""
     midnight = _MIDNIGHT.fullmatch(text) if kind == "date" else None
     return midnight[1] if midnight else text
 
@@ -152,11 +155,11 @@ def _date(day: int, since_1904: bool) -> str:  # noqa: FBT001 - a key of the cac
     """The date of a day's number: 1 for 1900-01-01, or 0 for 1904-01-01.
 
     Returns:
-        Empty text before that day, and after 9999-12-31.
+        ISO 8601; empty before that day and after 9999-12-31.
     """
     if since_1904:
         return (date(1904, 1, 1) + timedelta(day)).isoformat() if 0 <= day <= 2_957_003 else ""
-    if day == 60:
+    if day == 60:  # spreadsheets take 1900 for a leap year, as Lotus 1-2-3 did
         return "1900-02-29"
     if not 1 <= day <= 2_958_465:
         return ""

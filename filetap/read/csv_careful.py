@@ -1,4 +1,4 @@
-"""CSV read row by row: slow, and exact about what is wrong with a row."""
+"""CSV read row by row: slow, but exact about what is wrong with a row."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-SEPARATORS = b",|\t;"  # what may stand between cells
-FIRST_ROWS = 50  # that a separator is tried on, beside the header row
+SEPARATORS = b",|\t;"  # bytes that may separate cells, the most likely first
+FIRST_ROWS = 50  # rows below the header row that a separator is tried on
 QUOTE, LF, CR = b'"\n\r'
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as the careful reader sees it.
+    """One row of CSV.
 
     Attributes:
-        cells: Its cells; null where empty and unquoted. Empty when there is a fault.
-        start: First byte.
-        end: First byte after its line end.
-        fault: Why it cannot be read; empty when it can.
+        cells: Its cells; None for an empty unquoted one. Empty if the row has a fault.
+        start: Offset of its first byte.
+        end: Offset after its line end.
+        fault: Why it cannot be read; empty if it can.
     """
 
     cells: Sequence[str | None]
@@ -32,6 +32,9 @@ class Row:
     fault: str
 
 
+# One cell, quoted or plain, by separator: a pattern each, because the separator is in a character
+# class, where a backreference or a group cannot be. The atomic group and `*+` never backtrack, so
+# a quote that is not closed costs one pass over the data, not one for each doubled quote.
 _FIELDS = {
     separator: re.compile(
         rb'"((?>[^"]*(?:""[^"]*)*+))"|([^%c\r\n"][^%c\r\n]*)?' % (separator, separator)
@@ -45,21 +48,21 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 def careful_rows(
     data: bytes, *, ended: bool, width: int | None = None, separator: int = SEPARATORS[0]
 ) -> Iterator[Row]:
-    """Rows of CSV one by one, blank lines left out.
+    """Yield the rows of CSV one by one, without blank lines.
 
-    Lines end with LF, CRLF or CR. A quote opens a quoted cell only at the cell's begin;
-    elsewhere it is a character like any other. Where quotes are broken, the row is what
-    stands up to the next line end.
+    Lines end with LF, CRLF or CR. A quote opens a quoted cell only at the start of the cell;
+    elsewhere it is an ordinary character. A row whose quotes are broken ends at the next line
+    end.
 
     Args:
         data: Bytes that begin with a row.
-        ended: Whether the file ends with *data*; if not, the last row is left out unless
-            a further one proves it whole.
-        width: Cells a row must have; None for any number.
+        ended: True if the file ends with *data*; if not, a last row is dropped unless its end is
+            certain.
+        width: Number of cells that a row must have; None for any.
         separator: Byte between cells.
 
     Yields:
-        Each row, also those with a fault.
+        Each row, including those with a fault.
     """
     position, size = 0, len(data)
     while position < size:
@@ -68,7 +71,7 @@ def careful_rows(
         fault = ""
         while True:
             field = _FIELDS[separator].match(data, position)
-            assert field is not None  # noqa: S101 - it matches the empty cell
+            assert field is not None  # noqa: S101 - the pattern matches an empty cell
             position = field.end()
             following = data[position] if position < size else -1
             if following == QUOTE:
@@ -83,7 +86,7 @@ def careful_rows(
                 break
             position += 1
         line_end = _LINE_END.search(data, start if fault else position)
-        # CR at the very end of what is at hand may be half of CRLF.
+        # A CR at the very end of the data may be half of a CRLF.
         if not ended and (line_end is None or line_end.end() == size or fault == _UNCLOSED):
             return
         position = line_end.end() if line_end else size
@@ -93,32 +96,32 @@ def careful_rows(
 
 
 def _row(cells: Sequence[bytes | None], start: int, end: int, fault: str, width: int | None) -> Row:
-    """Decode a row's cells and count them."""
+    """Decode and count a row's cells."""
     if not fault and width is not None and len(cells) != width:
         fault = f"{len(cells)} cells instead of {width}"
     texts: list[str | None] = []
     try:
         for cell in () if fault else cells:
-            texts.append(None if cell is None else cell.decode())  # noqa: PERF401 - counts
+            texts.append(None if cell is None else cell.decode())  # noqa: PERF401 - len(texts)
     except UnicodeDecodeError as error:
         fault = f"bytes that are not UTF-8 in cell {len(texts) + 1} ({error.reason})"
     return Row([] if fault else texts, start, end, fault)
 
 
 def choose_separator(sample: bytes, *, ended: bool, known: Callable[[Sequence[str]], int]) -> int:
-    """The byte between the cells of a file, by its header row and first rows.
+    """Choose the byte that separates a file's cells, by its header row and first rows.
 
-    Only a separator that parts the header row is considered. Of several, one that also parts
-    some first row into as many cells comes first, then the one with most known labels, then the
-    one that most of the first rows agree with, then the order of `SEPARATORS`.
+    Only separators that split the header row are candidates. These decide, in this order: some
+    first row has as many cells as the header row; more labels are known; more of the first rows
+    have as many cells; the order of `SEPARATORS`.
 
     Args:
         sample: The beginning of the file.
-        ended: Whether it is the whole file.
-        known: How many of some labels are known.
+        ended: True if it is the whole file.
+        known: Counts how many of some labels are known.
 
     Returns:
-        A comma where nothing parts the header row.
+        The separator; a comma if none splits the header row.
     """
     found: list[tuple[int, Sequence[str | None]]] = []
     for separator in SEPARATORS:

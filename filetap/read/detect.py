@@ -1,7 +1,7 @@
-"""From proven bytes to batches, whatever the file is: told by its bytes, never by its name.
+"""Opens a file with the reader its format needs; formats are detected by bytes, not by name.
 
 ================  =====================================================================
-it begins with    it is
+first bytes       format
 ================  =====================================================================
 ``1f 8b``         gzip of one or several members, around CSV or JSON
 ``PK 03 04``      a workbook (XLSX), else a zip archive of CSV or JSON files, gzip or not
@@ -17,6 +17,7 @@ from __future__ import annotations
 import codecs
 import re
 import zipfile
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Protocol
@@ -31,22 +32,24 @@ from filetap.download.gunzip import (
     is_gzip,
 )
 from filetap.errors import FormatError
-from filetap.read.csv_fast import Batch, CSVReader, Malformed
+from filetap.read.batch import DEFAULTS, Batch, Malformed, ReadOptions
+from filetap.read.csv_fast import CSVReader
 from filetap.read.json_lines import JSONReader
 from filetap.read.names import shown
 from filetap.read.workbook import Workbook, is_workbook
 from filetap.read.worksheet import WorkbookReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# A "[" alone may begin a CSV label, so a JSON value has to follow it.
 _JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*+(?:\{|\[\s*+(?:[\[\]{"]|null|true|false|-?[0-9]))')
-_LARGE = 256 << 20  # bytes; what an archive unpacks to below that does no harm
-
-_LITTER = re.compile(  # that desktop systems leave in archives
+_HEAD = 1 << 12  # bytes that JSON and CSV are told apart by
+_LARGE = 256 << 20  # bytes; an archive that unpacks to less is harmless, whatever its ratio
+_LITTER = re.compile(  # files that desktop systems leave in archives
     r"(?is)(?:.*[/\\])?(?:__MACOSX[/\\].*|\._[^/\\]*|\.DS_Store|Thumbs\.db|desktop\.ini)"
 )
 _ARCHIVE_HINT = "report the file to its vendor"
@@ -56,207 +59,170 @@ class Reader(Protocol):
     """A file's rows.
 
     Attributes:
-        labels: What the file calls its columns.
-        columns: Their names.
+        labels: The file's own names for its columns.
+        columns: The column names made of them.
     """
 
     labels: Sequence[str]
     columns: list[str]
 
     def __iter__(self) -> Iterator[Batch]:
-        """The rows in batches, in order."""
+        """Yield the rows in batches, in order."""
 
     def refuse(self, reason: str) -> None:
-        """Treat every row as malformed for *reason*; before the first one is asked for."""
+        """Treat every row as malformed for *reason*; call it before iterating."""
 
 
-class Source:
-    """A file's bytes, and how its rows are to be read.
+def open_reader(stored: IO[bytes], what: str, options: ReadOptions = DEFAULTS) -> Reader:
+    """Open a file's rows, from its beginning.
 
     Args:
-        stored: The bytes as stored, proven unless *cut*.
+        stored: The bytes as stored, verified unless they are cut.
         what: The file, as messages name it.
-        reserved: Column names that the file's own columns may not take.
-        block: Bytes of CSV parsed at a time.
-        divert: Whether a row that cannot be read comes as a `Malformed` one.
-        most: How many of the stored bytes to read; None for all.
-        cut: Whether the bytes may end anywhere.
-        known: Names of columns that such a file may have.
-        skip: Rows at the beginning that the caller leaves out: they may come without values.
+        options: How to read it.
+
+    Raises:
+        FormatError: The file, or its header row, cannot be read.
+        IntegrityError: Its gzip data are damaged.
     """
+    options = replace(options, cut=options.cut or options.most is not None)
+    stored.seek(0)
+    magic = stored.read(len(_ZIP))
+    if magic == _EMPTY_ZIP:
+        return CSVReader((), what, options)
+    if magic == _ZIP:
+        return _archive_reader(stored, what, options)
 
-    def __init__(  # noqa: PLR0913 - ways of one reading
-        self,
-        stored: IO[bytes],
-        what: str,
-        reserved: Iterable[str],
-        *,
-        block: int,
-        divert: bool,
-        most: int | None = None,
-        cut: bool = False,
-        known: Collection[str] = (),
-        skip: int = 0,
-    ) -> None:
-        """Nothing is read yet."""
-        self.stored = stored
-        self.what = what
-        self.reserved = tuple(reserved)
-        self.block = block
-        self.divert = divert
-        self.most = most
-        self.cut = cut
-        self.known = known
-        self.skip = skip
+    def pieces() -> Iterator[bytes]:
+        stored.seek(0)
+        return decompress(stored, what, options.most, cut=options.cut)
 
-    def open(self) -> Reader:
-        """The reader that the file's first bytes ask for.
+    return _text_reader(pieces, what, "gzip", options)
 
-        Raises:
-            FormatError: The file cannot be read, or its header row cannot.
-        """
-        self.stored.seek(0)
-        magic = self.stored.read(len(_ZIP))
-        if magic == _EMPTY_ZIP:
-            return CSVReader((), self.what, self.reserved)
-        if magic != _ZIP:
-            return self._of_pieces(self._pieces, self.what, "gzip")
-        return self._of_archive()
 
-    def _pieces(self) -> Iterator[bytes]:
-        """The decompressed bytes, from the beginning."""
-        self.stored.seek(0)
-        return decompress(self.stored, self.what, self.most, cut=self.cut)
+def _text_reader(
+    pieces: Callable[[], Iterator[bytes]], what: str, container: str, options: ReadOptions
+) -> Reader:
+    """A reader of decompressed CSV or JSON.
 
-    def _of_pieces(self, pieces: Callable[[], Iterator[bytes]], what: str, within: str) -> Reader:
-        """A reader of decompressed bytes.
+    Args:
+        pieces: Returns the bytes, from the beginning at each call: JSON is read twice.
+        what: The file, or the one in an archive, as messages name it.
+        container: What the bytes were in; no second archive is opened.
+        options: How to read them.
+    """
+    text = _as_utf_8(pieces(), what, cut=options.cut)
+    head = b""
+    for piece in text:
+        head += piece
+        if len(head) >= _HEAD:
+            break
+    if head.startswith(_ZIP):
+        msg = f"{what}: a zip archive inside {container} is not supported"
+        raise FormatError(msg, "ask for exports as gzip or zip")
+    if is_gzip(head):
+        msg = f"{what}: gzip inside gzip is not supported"
+        raise FormatError(msg, "ask for exports that are compressed once")
+    if _JSON.match(head):
+        return JSONReader(lambda: _as_utf_8(pieces(), what, cut=options.cut), what, options)
+    return CSVReader(chain((head,), text), what, options)
 
-        Args:
-            pieces: Gives them, from the beginning each time.
-            what: The file, or the one in an archive, as messages name it.
-            within: What another archive cannot be in.
-        """
-        text = _as_utf_8(pieces(), what, cut=self.cut)
-        head = b""
-        for piece in text:
-            head += piece
-            if len(head) >= 1 << 12:
-                break
-        if head.startswith(_ZIP):
-            msg = f"{what}: a zip archive within {within} is not read"
-            raise FormatError(msg, "ask for exports as gzip or zip")
-        if is_gzip(head):
-            msg = f"{what}: gzip within gzip is not read"
-            raise FormatError(msg, "ask for exports that are compressed once")
-        if _JSON.match(head):
-            return JSONReader(
-                lambda: _as_utf_8(pieces(), what, cut=self.cut),
-                what,
-                self.reserved,
-                self.known,
-                divert=self.divert,
-                cut=self.cut,
-            )
-        return CSVReader(
-            chain((head,), text),
-            what,
-            self.reserved,
-            self.known,
-            block=self.block,
-            divert=self.divert,
-            cut=self.cut,
-        )
 
-    def _of_archive(self) -> Reader:
-        """A reader of a workbook, or of the files in a zip archive, one after the other."""
-        try:
-            archive = zipfile.ZipFile(self.stored)
-        except Exception as error:  # noqa: BLE001 - zipfile raises what it likes
-            if self.cut:
-                # An archive's contents are listed at its end: it says nothing yet.
-                return CSVReader((), self.what, self.reserved)
-            msg = f"{self.what}: the zip archive cannot be read ({shown(str(error))})"
-            raise FormatError(msg, _ARCHIVE_HINT) from None
-        members = [
-            member
-            for member in sorted(archive.infolist(), key=lambda member: member.filename)
-            if not member.filename.endswith("/") and not _LITTER.fullmatch(member.filename)
-        ]
-        unpacked = sum(member.file_size for member in members)
-        packed = sum(member.compress_size for member in members)
-        if unpacked > max(_LARGE, HIGHEST_RATIO * packed):
-            msg = f"{self.what}: it decompresses to more than {HIGHEST_RATIO} times its size"
-            raise FormatError(msg, "report the file to its vendor")
-        if any(member.flag_bits & 1 for member in members):
-            msg = f"{self.what}: the zip archive is encrypted"
-            raise FormatError(msg, "ask for exports without a password")
-        if is_workbook(archive):
-            workbook = Workbook(archive, self.what)
-            if not self.cut:
-                workbook.prove()
-            return WorkbookReader(
-                workbook,
-                self.reserved,
-                divert=self.divert,
-                skip=self.skip,
-                beginning=self.cut,
-            )
-        if self.cut:
-            return CSVReader((), self.what, self.reserved)
-        # Nothing may be emitted from a file before all of it is proven.
-        for member in members:
-            for _ in self._unpack(archive, member):
-                pass
-        readers = {
-            shown(member.filename): self._of_pieces(
-                partial(self._unpack, archive, member), self._name(member), "a zip archive"
-            )
-            for member in members
-        }
-        return _Chained(readers, self.what) if readers else CSVReader((), self.what)
+def _archive_reader(stored: IO[bytes], what: str, options: ReadOptions) -> Reader:
+    """A reader of a workbook, or of the files in a zip archive, one after the other."""
+    try:
+        archive = zipfile.ZipFile(stored)
+    except Exception as error:  # noqa: BLE001 - zipfile raises many types
+        if options.cut:
+            # An archive lists its contents at its end, so its beginning has no rows yet.
+            return CSVReader((), what, options)
+        msg = f"{what}: the zip archive cannot be read ({shown(str(error))})"
+        raise FormatError(msg, _ARCHIVE_HINT) from None
+    members = [
+        member
+        for member in sorted(archive.infolist(), key=lambda member: member.filename)
+        if not member.filename.endswith("/") and not _LITTER.fullmatch(member.filename)
+    ]
+    _check_archive(members, what)
+    if is_workbook(archive):
+        workbook = Workbook(archive, what)
+        if not options.cut:
+            workbook.verify()
+        return WorkbookReader(workbook, options)
+    if options.cut:
+        return CSVReader((), what, options)
+    files = [(member, f"{what}: {shown(member.filename)}") for member in members]
+    # Each is unpacked to its end first, which checks its CRC: no row may be emitted from an
+    # archive before all of it is verified.
+    for member, name in files:
+        for _ in _unpack(archive, member, name):
+            pass
+    readers = [
+        _text_reader(partial(_unpack, archive, member, name), name, "a zip archive", options)
+        for member, name in files
+    ]
+    names = [shown(member.filename) for member in members]
+    return _Chained(names, readers, what) if readers else CSVReader((), what)
 
-    def _name(self, member: zipfile.ZipInfo) -> str:
-        """A file in an archive, as messages name it."""
-        return f"{self.what}: {shown(member.filename)}"
 
-    def _unpack(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
-        """The bytes of a file in an archive, without gzip.
+def _check_archive(members: Sequence[zipfile.ZipInfo], what: str) -> None:
+    """Refuse an archive that would fill the memory, or that needs a password.
 
-        Raises:
-            FormatError: They, or the gzip data, are damaged.
-        """
-        gunzip = Gunzip()
-        try:
-            with archive.open(member) as file:
-                for chunk in iter(lambda: file.read(PIECE), b""):
-                    yield from gunzip.feed(chunk)
-        except Exception as error:  # noqa: BLE001 - zipfile raises what it likes
-            msg = f"{self._name(member)}: the zip archive cannot be read ({shown(str(error))})"
-            raise FormatError(msg, _ARCHIVE_HINT) from None
-        if gunzip.fault:
-            msg = f"{self._name(member)}: the file is damaged: {gunzip.fault}"
-            raise FormatError(msg, _ARCHIVE_HINT)
-        yield gunzip.end()
+    Raises:
+        FormatError: It does.
+    """
+    unpacked = sum(member.file_size for member in members)
+    packed = sum(member.compress_size for member in members)
+    if unpacked > max(_LARGE, HIGHEST_RATIO * packed):
+        msg = f"{what}: it decompresses to more than {HIGHEST_RATIO} times its size"
+        raise FormatError(msg, _ARCHIVE_HINT)
+    if any(member.flag_bits & 1 for member in members):
+        msg = f"{what}: the zip archive is encrypted"
+        raise FormatError(msg, "ask for exports without a password")
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Iterator[bytes]:
+    """Decompress a file in an archive, its gzip too if it has any.
+
+    Raises:
+        FormatError: The archive, or the gzip data in it, are damaged.
+    """
+    gunzip = Gunzip()
+    try:
+        with archive.open(member) as file:
+            for chunk in iter(lambda: file.read(PIECE), b""):
+                yield from gunzip.feed(chunk)
+    except Exception as error:  # noqa: BLE001 - zipfile raises many types
+        msg = f"{what}: the zip archive cannot be read ({shown(str(error))})"
+        raise FormatError(msg, _ARCHIVE_HINT) from None
+    if gunzip.fault:
+        msg = f"{what}: the file is damaged: {gunzip.fault}"
+        raise FormatError(msg, _ARCHIVE_HINT)
+    yield gunzip.end()
 
 
 class _Chained:
-    """The rows of several files of one archive, as if of one."""
+    """The rows of several files of one archive, as if they were one file."""
 
-    def __init__(self, readers: Mapping[str, Reader], what: str) -> None:
-        """Raises FormatError where their columns differ.
+    def __init__(self, names: Sequence[str], readers: Sequence[Reader], what: str) -> None:
+        """Check that the files have the same columns, in any order.
 
         Args:
-            readers: Name of the file in the archive → its reader.
+            names: The files' names in the archive, for messages.
+            readers: Their readers.
             what: The archive, as messages name it.
+
+        Raises:
+            FormatError: Their columns differ.
         """
-        found = {name: reader for name, reader in readers.items() if reader.columns}
-        first = next(iter(found.values()), None)
-        self._readers = list(readers.values())
-        self.labels = first.labels if first else []
-        self.columns = first.columns if first else []
-        for name, reader in found.items():
+        self._readers = readers
+        pairs = zip(names, readers, strict=True)
+        with_columns = [(name, reader) for name, reader in pairs if reader.columns]
+        self.labels: Sequence[str] = with_columns[0][1].labels if with_columns else []
+        self.columns = with_columns[0][1].columns if with_columns else []
+        for name, reader in with_columns:
             if set(reader.columns) != set(self.columns):
-                pair = f"{next(iter(found))} and {name}"
+                pair = f"{with_columns[0][0]} and {name}"
                 msg = f"{what}: the files in the zip archive have different columns ({pair})"
                 raise FormatError(msg, _ARCHIVE_HINT)
 
@@ -280,7 +246,7 @@ class _Chained:
 
 
 def _as_utf_8(pieces: Iterator[bytes], what: str, *, cut: bool) -> Iterator[bytes]:
-    """The same text in UTF-8, where its first two bytes say that it is UTF-16."""
+    """Yield UTF-16 text as UTF-8 if it begins with a byte order mark; other bytes unchanged."""
     first = b""
     while len(first) < 2 and (piece := next(pieces, None)) is not None:
         first += piece
@@ -294,7 +260,7 @@ def _as_utf_8(pieces: Iterator[bytes], what: str, *, cut: bool) -> Iterator[byte
         try:
             text = decoder.decode(piece, final=not piece and not cut)
         except UnicodeDecodeError as error:
-            msg = f"{what}: its bytes are not UTF-16 from byte {done + error.start} on"
+            msg = f"{what}: its bytes are not valid UTF-16 from byte {done + error.start} on"
             raise FormatError(msg, "ask for exports in UTF-8") from None
         done += len(piece)
-        yield text.encode(errors="surrogatepass")
+        yield text.encode()

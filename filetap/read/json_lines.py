@@ -8,18 +8,14 @@ import msgspec
 import polars as pl
 
 from filetap.errors import FormatError
-from filetap.read.csv_fast import (
-    MALFORMED_HINT,
-    MOST_COLUMNS,
-    Batch,
-    Malformed,
-)
+from filetap.read.batch import DEFAULTS, MALFORMED_HINT, MOST_COLUMNS, Batch, Malformed
 from filetap.read.json_text import JSONText
 from filetap.read.names import column_names, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from filetap.read.batch import ReadOptions
     from filetap.read.json_text import Element
 
 ROWS = 10_000  # of a batch
@@ -30,45 +26,34 @@ Cell = str | None
 
 
 class JSONReader:
-    """Reads JSON objects in batches; a column for each member's name.
+    """Reads JSON objects in batches; each member name is a column.
 
-    Numbers are the text that stands there, nested values JSON, true and false these words.
+    A number becomes the text it is written as, a nested value its JSON, true and false the words.
 
     Attributes:
-        labels: The members' names, in order of first sight.
-        columns: Their column names.
+        labels: The members' names, in order of first appearance.
+        columns: The column names made of them.
 
     Args:
-        pieces: Gives the file's bytes, decompressed and in UTF-8, from the beginning each time.
+        pieces: Returns the file's bytes, decompressed and in UTF-8, from the beginning at each
+            call.
         what: The file, as messages name it.
-        reserved: Column names that the file's own columns may not take.
-        known: Names of columns that such a file may have: an object that has one is a row.
-        divert: Whether an object that cannot be read comes as a `Malformed` one; otherwise it
-            is an error.
-        cut: Whether the bytes may end within an object, which is left out.
+        options: How to read it; *block*, *most* and *skip* have no effect.
     """
 
-    def __init__(  # noqa: PLR0913 - ways of one reading
-        self,
-        pieces: Callable[[], Iterator[bytes]],
-        what: str,
-        reserved: Iterable[str] = (),
-        known: Collection[str] = (),
-        *,
-        divert: bool = False,
-        cut: bool = False,
+    def __init__(
+        self, pieces: Callable[[], Iterator[bytes]], what: str, options: ReadOptions = DEFAULTS
     ) -> None:
-        """Read all objects once for their names.
+        """Read all objects once to collect their names.
 
         Raises:
-            FormatError: They have too many, or it is not clear which array holds the rows.
+            FormatError: They have too many names, or it is not clear which array holds the rows.
         """
         self._pieces = pieces
         self._what = what
-        self._divert = divert
-        self._cut = cut
+        self._options = options
         self._refused = ""
-        self._envelope = _envelope(self._text(), what, known, cut=cut)
+        self._envelope = _envelope(self._text(), what, options.known, cut=options.cut)
         labels: dict[str, None] = {}
         for _, value, fault in self._elements():
             if not fault:
@@ -77,17 +62,17 @@ class JSONReader:
                 msg = f"{what}: it has more than {MOST_COLUMNS} columns"
                 raise FormatError(msg, "look at the file: it is not an export")
         self.labels: Sequence[str] = list(labels)
-        self.columns = column_names(self.labels, reserved)
+        self.columns = column_names(self.labels, options.reserved)
 
     def refuse(self, reason: str) -> None:
         """Treat every row as malformed for *reason*."""
         self._refused = reason
 
     def __iter__(self) -> Iterator[Batch]:
-        """The rows in batches of at most `ROWS`, or of the rows that take `_SIZE` bytes.
+        """Yield the rows in batches of at most `ROWS`, cut where objects exceed `_SIZE` bytes.
 
         Raises:
-            FormatError: An object cannot be read, and none is diverted.
+            FormatError: An object cannot be read, and malformed rows are not diverted.
         """
         cells: list[Sequence[Cell]] = []
         numbers: list[int] = []
@@ -100,7 +85,7 @@ class JSONReader:
             if not fault and (members := _members(stored)) is not None:
                 numbers.append(number)
                 cells.append([_cell(members.get(label)) for label in self.labels])
-            elif self._divert:
+            elif self._options.divert:
                 raw = stored.rstrip(b" \t\r\n,").decode(errors="backslashreplace")
                 malformed.append(Malformed(number, raw, fault or _NOT_JSON))
             else:
@@ -115,15 +100,16 @@ class JSONReader:
     def _batch(
         self, cells: list[Sequence[Cell]], numbers: list[int], malformed: list[Malformed]
     ) -> Batch:
+        """Rows and malformed rows as a batch."""
         frame = pl.DataFrame(cells, dict.fromkeys(self.columns, pl.String), orient="row")
         return Batch(frame, pl.Series(numbers, dtype=pl.Int64), malformed)
 
     def _text(self) -> JSONText:
         """The file's text, from the beginning."""
-        return JSONText(self._pieces(), self._what, cut=self._cut)
+        return JSONText(self._pieces(), self._what, cut=self._options.cut)
 
     def _elements(self) -> Iterator[Element]:
-        """What should be the objects of the file."""
+        """Yield each value that should be an object with a row."""
         text = self._text()
         if self._envelope is not None:
             text.by_line = False
@@ -143,7 +129,7 @@ class JSONReader:
 
 
 def _members(element: bytes) -> dict[str, msgspec.Raw] | None:
-    """An object's members, not decoded; None for what the faster parser refuses."""
+    """An object's members, not decoded; None if msgspec, stricter than Python, refuses it."""
     try:
         return msgspec.json.decode(element, type=dict[str, msgspec.Raw])
     except (RecursionError, msgspec.MsgspecError):
@@ -159,15 +145,14 @@ def _cell(value: msgspec.Raw | None) -> Cell:
 
 
 def _member_names(text: JSONText) -> Iterator[str]:
-    """The names of the object that the text begins with; whoever takes one reads its value.
+    """Yield the member names of the object that *text* begins with; the caller reads each value.
 
-    It ends early where the object is broken, and then its bracket is still the next character
-    or none is.
+    In a broken object it stops early.
     """
     text.skip("{")
     while text.peek() == '"':
-        name, there = text.value()
-        if not there or not text.skip(":"):
+        name, is_valid = text.value()
+        if not is_valid or not text.skip(":"):
             return
         yield name
 
@@ -175,14 +160,14 @@ def _member_names(text: JSONText) -> Iterator[str]:
 def _envelope(
     text: JSONText, what: str, known: Collection[str], *, cut: bool
 ) -> Sequence[str] | None:
-    """The member that holds the rows, where the file is one object and not itself a row.
+    """The member that holds the rows, if the file is one object that is not itself a row.
 
-    That is so where no member is a known column, one is an array of objects, and the others are
-    objects, empty arrays, text, numbers and the like.
+    It is such an envelope if no member is a known column, one member is an array of objects,
+    and no other one is an array, unless an empty one.
 
     Returns:
-        The member's name; nothing where all arrays are empty; None where the object is a row
-        like any other, or not the only one.
+        The member's name; nothing if all arrays are empty; None if the object is a row like
+        any other, or not the only value.
 
     Raises:
         FormatError: Several members are arrays of objects.
@@ -191,12 +176,12 @@ def _envelope(
         return None
     text.by_line = False
     try:
-        names, arrays, whole = _walk(text, cut=cut)
-    except FormatError:  # one value is longer than any may be
+        names, arrays, is_alone = _walk(text, cut=cut)
+    except FormatError:  # one value is longer than the limit
         return None
-    if not whole or not arrays or not set(known).isdisjoint(column_names(names)):
+    if not is_alone or not arrays or not set(known).isdisjoint(column_names(names)):
         return None
-    with_rows = [name for name, empty in arrays if not empty]
+    with_rows = [name for name, is_empty in arrays if not is_empty]
     if len(with_rows) > 1:
         msg = f"{what}: several members hold rows: {', '.join(map(shown, with_rows))}"
         raise FormatError(msg, "ask for exports that are one array of objects")
@@ -204,11 +189,11 @@ def _envelope(
 
 
 def _walk(text: JSONText, *, cut: bool) -> tuple[list[str], list[tuple[str, bool]], bool]:
-    """Read the object that the text begins with, but for its arrays of objects, in one piece each.
+    """Read the object that *text* begins with, its arrays of objects element by element.
 
     Returns:
-        Its members' names; those of its arrays of objects and whether they are empty; and
-        whether there is nothing else in the file, and no other array in the object.
+        The members' names; the names of its arrays of objects and empty arrays, each with True
+        if it is empty; and True if it has no other array and nothing follows it in the file.
     """
     names: list[str] = []
     arrays: list[tuple[str, bool]] = []

@@ -1,4 +1,10 @@
-"""JSON values one by one, from text that comes in pieces and may be broken."""
+"""JSON values one by one, from text that arrives in pieces and may be broken.
+
+A row's numbers and nested values are emitted as they are written, and a broken object must cost
+no other one. No streaming parser offers either. So Python's own parser is run over a window of
+text, which doubles until a value ends within it, and where it fails, regular expressions look
+for the end of the broken value: a bracket outside strings, or the end of the line.
+"""
 
 from __future__ import annotations
 
@@ -8,51 +14,54 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from filetap.errors import FormatError
-from filetap.read.csv_fast import LONGEST_ROW
+from filetap.read.batch import LONGEST_ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-_HEAD = 1 << 16  # characters that tell whether lines hold objects
-_PIECE = 1 << 15  # bytes taken at a time: Python's parser counts the lines before each error
+_HEAD = 1 << 16  # characters that show if each line holds an object
+_PIECE = 1 << 15  # bytes added at a time: Python's parser counts the lines before each error
 _LONGEST_SPAN = 1 << 24  # characters of an object on several lines, where lines hold objects
+# Possessive quantifiers (`++`, `*+`) never backtrack: an unclosed string costs one pass, not many.
 _BLANKS = re.compile("[ \t\r\n,\N{ZERO WIDTH NO-BREAK SPACE}]*")  # commas, too
 _REST_OF_LINE = re.compile("[ \t\r,]*")
-_BETWEEN = re.compile(r'[^"{}\[\]:\n]+(?=\{)')  # what is no part of the object that follows
+_BETWEEN = re.compile(r'[^"{}\[\]:\n]+(?=\{)')  # text that cannot be part of the next object
+# A string or a bracket. A string is one token, so that brackets in it do not count; its `end` is
+# empty if no quote closes it.
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\]]', re.DOTALL)
 _JUNK = re.compile(r".[^{}\[\]]*", re.DOTALL)
-_DEEP = 1000  # characters at least of what is nested too deeply
-_LONGEST_WORD = 10  # characters; an error as near to the end may only mean that more follows
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_DEEP = 1000  # characters, at least, of a value that is nested too deeply
+_LONGEST_WORD = 10  # characters; an error so near to the end may only mean that more follows
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape for half of a surrogate pair
 
-Element = tuple[str, Any, str]  # its text, its value, and why it is not an object
+Element = tuple[str, Any, str]  # its text, its value, and why it is not an object with a row
 
 
 class JSONText:
-    """JSON that comes in pieces, and a place in it.
+    """JSON that arrives in pieces, and a position in it.
 
     Attributes:
-        by_line: Whether each line should hold whole objects: a broken one ends with its line.
-        closed: Whether a bracket ended the array that was read last.
+        by_line: True if each line should hold complete objects: a broken one ends with its line.
+        closed: True if a bracket ended the array that was read last.
 
     Args:
-        pieces: Bytes, in UTF-8 where they can be read.
+        pieces: Bytes in UTF-8, except where they are damaged.
         what: The file, as messages name it.
-        cut: Whether *pieces* may end within a value, which is left out.
+        cut: True if *pieces* may end within a value, which is dropped.
     """
 
     def __init__(self, pieces: Iterable[bytes], what: str, *, cut: bool) -> None:
-        """Look at the first lines."""
+        """Read the first lines to see if each holds an object."""
         self._pieces = _small(pieces)
         self._what = what
         self._cut = cut
-        # A byte that is not UTF-8 becomes half a character here, and that byte again.
+        # A byte that is not UTF-8 becomes a lone surrogate here, and can be turned back.
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text = ""
         self._at = 0
-        self._dropped = 0  # characters before the text
+        self._dropped = 0  # characters of the file before the text
         self._ended = False
-        self._alone = 0  # up to that character each line is read without those that follow
+        self._alone = 0  # character of the file up to which each line is parsed alone
         self._faults: list[str] = []
         self._decode = json.JSONDecoder(
             object_pairs_hook=self._object,
@@ -68,10 +77,13 @@ class JSONText:
         self.by_line = first.startswith("{") and (follows or first.rstrip().endswith("}"))
 
     def peek(self, after: int = 0) -> str:
-        """The next character that is neither blank nor a comma; the place moves to it.
+        """Move to the next character that is neither blank nor a comma, and return it.
 
         Args:
-            after: So many characters beyond the place to begin; then the place stays.
+            after: Characters to look past first; the position then does not move.
+
+        Returns:
+            The character; empty at the end of the file.
         """
         while True:
             blanks = _BLANKS.match(self._text, self._at + after)
@@ -84,26 +96,29 @@ class JSONText:
                 return ""
 
     def skip(self, character: str) -> bool:
-        """Whether the next character is *character*; the place moves behind it."""
+        """Move past *character* if it comes next; return True if it did."""
         found = self.peek() == character
         self._at += found
         return found
 
     def value(self) -> tuple[Any, bool]:
-        """The next value, and whether there is one that can be read."""
+        """Read the next value; False with it if there is none, or it is broken."""
         while self.peek():
             value, end, _ = self._value()
-            # A number may go on there.
+            # A number that ends with the text may have more digits in the next piece.
             if end < len(self._text) or not self._more():
                 self._at = end or self._at
                 return value, bool(end)
         return None, False
 
     def elements(self, *, array: bool) -> Iterator[Element]:
-        """Each value up to the end of the array that the place is in, or of the file.
+        """Yield each value up to the end of the array around the position, or of the file.
 
-        What cannot be read is an element too: up to the end of its line where lines hold
-        objects, else as far as its brackets reach.
+        Broken text is an element too: up to the end of its line where lines hold objects, else
+        as far as its brackets reach.
+
+        Args:
+            array: True if the position is within an array.
         """
         self.closed = False
         while first := self.peek():
@@ -115,8 +130,8 @@ class JSONText:
             if end:
                 rest = _REST_OF_LINE.match(self._text, end)
                 next_one = rest.end() if rest else end
-                # A number may go on there.
-                if self._is_open(next_one) and self._more():
+                # A number that ends with the text may have more digits in the next piece.
+                if self._needs_more(next_one) and self._more():
                     continue
                 if not self.by_line or self._is_followed_by_object(next_one):
                     yield self._take(end), value, fault
@@ -129,15 +144,17 @@ class JSONText:
             yield "[", None, "the array is never closed"
 
     def _take(self, end: int) -> str:
-        """The text from the place up to *end*; the place moves there."""
+        """Move to *end* and return the text up to it."""
         start, self._at = self._at, end
         return self._text[start:end]
 
     def _more(self) -> bool:
-        """Have at least twice as much text after the place; False at the end of the file.
+        """Read until the text after the position has doubled; False at the end of the file.
+
+        Doubling keeps the time linear: a long value is parsed again from its start each time.
 
         Raises:
-            FormatError: A value is longer than any may be.
+            FormatError: A value is longer than `LONGEST_ROW`.
         """
         if self._ended:
             return False
@@ -156,10 +173,11 @@ class JSONText:
         return True
 
     def _value(self) -> tuple[Any, int, str]:
-        """The value at the place, where it ends, and what is wrong with it.
+        """Parse the value at the position.
 
         Returns:
-            0 for the end of what cannot be read; no fault where it is only cut off.
+            The value, where it ends, and what is wrong with it. A broken one ends at 0; without
+            a fault it is only cut off.
         """
         while True:
             self._faults.clear()
@@ -177,16 +195,18 @@ class JSONText:
                 unfinished = not alone and (near or error.msg.startswith("Unterminated"))
                 if unfinished and self._may_span() and self._more():
                     continue
+                # The lines up to the error are parsed alone from here on. Otherwise each of them
+                # could run into the same error, and the time would be quadratic.
                 self._alone = max(self._alone, self._dropped + self._at + error.pos - start)
                 if unfinished and self._cut and self._ended:
                     return None, 0, ""
                 words = error.msg.removesuffix(" at").removesuffix(" starting")
                 return None, 0, f"it is not valid JSON ({words[0].lower()}{words[1:]})"
-            fault = self._fault(value, text[start:end])
+            fault = _fault(value, text[start:end], self._faults)
             return value, end - start + self._at, fault
 
     def _may_span(self) -> bool:
-        """Whether a value may go on in the lines that follow."""
+        """True if a value may continue on the lines that follow."""
         return (
             not self.by_line
             or len(self._text) - self._at < _LONGEST_SPAN
@@ -194,14 +214,14 @@ class JSONText:
         )
 
     def _line_end(self) -> int:
-        """Where the line ends that the place is in."""
+        """The end of the line at the position; reads on until there is one."""
         while (end := self._text.find("\n", self._at)) < 0:
             if not self._more():
                 return len(self._text)
         return end
 
     def _end_of_broken(self) -> int:
-        """Where that ends which stands at the place and cannot be read."""
+        """The end of the broken value at the position."""
         if self.by_line:
             limit = self._line_end()
             place = self._balanced(limit)
@@ -219,7 +239,12 @@ class JSONText:
                 return place or len(self._text)
 
     def _balanced(self, limit: int) -> int:
-        """Where the bracket at the place is closed; 0 if not before *limit*, or there is none."""
+        """Find where the bracket at the position is closed.
+
+        Returns:
+            The place after the closing bracket; 0 if it is not before *limit*, or if no bracket
+            is at the position.
+        """
         depth, place = 0, self._at
         while self._text[self._at] in "{[" and (match := _TOKEN.search(self._text, place, limit)):
             place = match.end()
@@ -231,53 +256,60 @@ class JSONText:
                 return place
         return 0
 
-    def _is_open(self, place: int) -> bool:
-        """Whether what is at hand after a value does not tell what follows it."""
+    def _needs_more(self, place: int) -> bool:
+        """True if the text ends too early to show what follows the value before *place*."""
         if not self.by_line or place == len(self._text) or self._text[place] in "\n{":
             return place == len(self._text)
         return self._text.find("\n", place) < 0
 
     def _is_followed_by_object(self, place: int) -> bool:
-        """Whether the rest of the line is blank, or another object comes in it."""
+        """True if the rest of the line is blank, or has another object in it."""
         rest = _REST_OF_LINE.match(self._text, place)
         after = rest.end() if rest else place
         return self._text[after : after + 1] in "\n{" or bool(_BETWEEN.match(self._text, after))
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """An object of the parser's."""
+        """An object from the parser's pairs; notes a name that appears twice."""
         members = dict(pairs)
         if len(members) < len(pairs):
             self._faults.append("two of its members have one name")
         return members
 
     def _constant(self, word: str) -> None:
-        """A word that the parser takes for a number."""
+        """Note a word that Python's parser accepts as a number, such as NaN."""
         self._faults.append(f"{word} is not a JSON value")
 
-    def _fault(self, value: Any, text: str) -> str:
-        """What is wrong with a value as an object whose members are text; empty if nothing."""
-        if not isinstance(value, dict):
-            return "it is not a JSON object"
-        if not value:
-            return "the object has no members"
-        if self._faults:
-            return self._faults[0]
-        if not text.isascii() and not _is_text(text):
-            return "bytes that are not UTF-8"
-        if _HALF.search(text) and not _is_text(json.dumps(value, ensure_ascii=False)):
-            return "half of a surrogate pair, which is not a character"
-        return ""
+
+def _fault(value: Any, text: str, noted: Sequence[str]) -> str:
+    """Why a parsed value is not an object with a row; empty if it is one.
+
+    Args:
+        value: The value.
+        text: Its JSON.
+        noted: What was wrong while it was parsed.
+    """
+    if not isinstance(value, dict):
+        return "it is not a JSON object"
+    if not value:
+        return "the object has no members"
+    if noted:
+        return noted[0]
+    if not text.isascii() and not _is_text(text):
+        return "bytes that are not UTF-8"
+    if _HALF.search(text) and not _is_text(json.dumps(value, ensure_ascii=False)):
+        return "half of a surrogate pair, which is not a character"
+    return ""
 
 
 def _small(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of at most `_PIECE`."""
+    """Yield the same bytes in pieces of at most `_PIECE`."""
     for piece in pieces:
         for start in range(0, len(piece), _PIECE):
             yield piece[start : start + _PIECE]
 
 
 def _is_text(text: str) -> bool:
-    """Whether *text* has characters only, and no half of one."""
+    """True if *text* holds complete characters only, no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""XML that is parsed piece by piece, within bounds."""
+"""A bounded parser of XML, piece by piece."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 LONGEST_ITEM = 64 << 20  # bytes of one row or one text
-PART = 64  # bytes that a piece of text takes in memory beside its characters
+PART = 64  # bytes of memory that a piece of text takes beside its characters
 SEPARATOR = " "  # between the namespace and the name of a tag
-_LONGEST_TAG = 4 << 20  # bytes of one tag, which the parser scans again with each piece
+# Bytes of one tag. Expat scans an unfinished tag again with each piece: unbounded, a tag of many
+# megabytes would take quadratic time.
+_LONGEST_TAG = 4 << 20
 _SPREADSHEETS = (
     "http://schemas.openxmlformats.org/spreadsheetml/2006/main",
     "http://purl.oclc.org/ooxml/spreadsheetml/main",
@@ -20,39 +22,39 @@ _SPREADSHEETS = (
 
 
 class Events:
-    """Takes the events of an XML part: none, unless a subclass does."""
+    """Receives the events of an XML part; ignores all that a subclass does not override."""
 
     def start(self, name: str, attributes: dict[str, str], /) -> None:
-        """Take a start tag.
+        """Receive a start tag.
 
         Raises:
-            ValueError: It is not acceptable.
+            ValueError: It is refused.
         """
 
     def end(self, name: str) -> None:
-        """Take an end tag.
+        """Receive an end tag.
 
         Raises:
-            ValueError: It is not acceptable.
+            ValueError: It is refused.
         """
 
     def data(self, text: str) -> None:
-        """Take a piece of text."""
+        """Receive a piece of text."""
 
     def unfinished(self) -> int:
-        """Bytes, roughly, that are held for an item whose end is still to come.
+        """Approximate bytes of memory that the current, unfinished item takes.
 
         Raises:
-            ValueError: It is not acceptable.
+            ValueError: It is refused.
         """
         return 0
 
 
 def parse(pieces: Iterable[bytes], handler: Events) -> Iterator[None]:
-    """Parse a document piece by piece: *handler* takes the events of each.
+    """Parse a document, yielding after each piece, when *handler* has taken its events.
 
     Raises:
-        ValueError: It is not XML, *handler* refuses it, or it is beyond the bounds.
+        ValueError: It is not XML, *handler* refuses it, or it exceeds a bound.
     """
     parser = expat.ParserCreate(namespace_separator=SEPARATOR)
     parser.buffer_text = True
@@ -70,23 +72,23 @@ def parse(pieces: Iterable[bytes], handler: Events) -> Iterator[None]:
             refuse(str(error))
         if handler.unfinished() > LONGEST_ITEM:
             refuse(f"an item is longer than {LONGEST_ITEM} bytes")
-        # Of a tag, the parser has passed nothing before its end.
+        # The parser's position stays at the start of a tag until the tag ends.
         if fed - parser.CurrentByteIndex > _LONGEST_TAG:
             refuse(f"a tag is longer than {_LONGEST_TAG} bytes")
         yield
 
 
 def tags(*names: str) -> Mapping[str, str]:
-    """The tags of spreadsheets as the parser gives them → their local names."""
+    """Tag of a spreadsheet, as the parser names it → its local name."""
     prefixes = ("", *(f"{namespace}{SEPARATOR}" for namespace in _SPREADSHEETS))
     return {prefix + name: name for prefix in prefixes for name in names}
 
 
 def refuse(reason: str) -> NoReturn:
-    """Raise the ValueError that a part is not acceptable."""
+    """Raise the ValueError that refuses a part."""
     raise ValueError(reason)
 
 
 def _refuse_document_type(*_: object) -> NoReturn:
-    """Refuse a document type: no part has one, and its entities could grow without end."""
-    refuse("it has a document type")
+    """Refuse a document type declaration: no part needs one, and its entities can explode."""
+    refuse("it has a document type declaration")

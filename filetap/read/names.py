@@ -1,4 +1,4 @@
-"""Column names made of a file's labels."""
+"""Column names made from a file's labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from unicodedata import category, combining, normalize
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_DOTTED_I = re.compile("i\N{COMBINING DOT ABOVE}+")  # lower-casing a capital I with a dot leaves it
+# Lower-casing a dotted capital I leaves a combining dot behind.
+_DOTTED_I = re.compile("i\N{COMBINING DOT ABOVE}+")
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 _VIRAMA = 9  # canonical combining class of the signs that join two consonants
 _LONGEST_SHOWN = 60  # characters of a label in a message
@@ -19,14 +20,14 @@ _MOST_SHOWN = 5  # pairs of labels in a message
 
 
 def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
-    """Snake case names of columns, each different from the others and from *reserved*.
+    """Unique column names in snake case, none of them in *reserved*.
 
-    Vendors' documents and header rows spell names differently (``User ID``, ``user_id``); so
-    every spelling becomes the same name.
+    Vendors' documents and header rows spell names differently (``User ID``, ``user_id``); all
+    spellings become the same name.
 
     Returns:
-        A name for each column: its `normal_form`; ``column_<position>`` (from 1) for an empty
-        one; ``_2``, ``_3``, … after a name that is taken.
+        A name for each label: its `normal_form`; ``column_<position>`` (from 1) if that is empty;
+        with ``_2``, ``_3``, … appended if the name is taken.
     """
     taken = set(reserved)
     following: dict[str, int] = {}  # name → the first number that may be free after it
@@ -43,13 +44,13 @@ def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[st
 
 
 def normal_form(label: str) -> str:
-    """A label in snake case; empty without letters or digits.
+    """A label in snake case; empty if it has no letters or digits.
 
-    It is lower-cased and composed (NFC); runs of other characters than letters and digits become
-    one ``_``, those at its ends are dropped, and ``_`` comes before a leading digit. A combining
-    mark belongs to the letter or digit before it. A zero-width joiner within a conjunct, as
-    Devanagari and Sinhala have them, stays too; elsewhere, as between the parts of a Persian
-    word, it becomes ``_`` like any other character.
+    It is lower-cased and composed (NFC). Each run of characters that are not letters or digits
+    becomes one ``_``, or is dropped at the ends; ``_`` is put before a leading digit. A combining
+    mark belongs to the letter or digit before it. A zero-width joiner stays within a conjunct,
+    as in Devanagari and Sinhala; elsewhere, as between the parts of a Persian word, it becomes
+    ``_`` like any other character.
     """
     text = normalize("NFC", _DOTTED_I.sub("i", normalize("NFC", label).lower()))
     if not text.isascii():
@@ -59,7 +60,7 @@ def normal_form(label: str) -> str:
 
 
 def _letters(text: str) -> str:
-    """*text* with ``_`` for each character beyond ASCII that belongs to no letter or digit."""
+    """*text* with ``_`` for each character that is not part of a letter or digit."""
     kept = []
     before = "_"
     for here, after in pairwise(f"{text}_"):
@@ -78,14 +79,14 @@ def _is_mark(character: str) -> bool:
 
 
 def clashes(labels: Sequence[str], names: Sequence[str]) -> str:
-    """Words for different labels that want one name, so that their order decides who gets it.
+    """Describe different labels with the same normal form: their order decides the names.
 
     Args:
-        labels: What a file calls its columns.
+        labels: The labels of a file's columns.
         names: Their `column_names`.
 
     Returns:
-        The first pair of labels for each such name; empty if there is none.
+        The first pair of labels for each such form; empty if there is none.
     """
     owners = dict(zip(names, labels, strict=False))
     pairs: dict[str, str] = {}
@@ -99,6 +100,6 @@ def clashes(labels: Sequence[str], names: Sequence[str]) -> str:
 
 
 def shown(text: str) -> str:
-    """A name from outside for a message: in one line, nothing that a terminal obeys, not long."""
+    """A name from outside, shortened and without control characters, for a message."""
     cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut)

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from filetap.errors import FormatError
 from filetap.read.cells import BUILT_IN, kind_of, unescaped
 from filetap.read.markup import PART, SEPARATOR, Events, parse, refuse, tags
+from filetap.read.names import shown
 
 if TYPE_CHECKING:
     import zipfile
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 HINT = "report the file to its vendor"
 _MOST_TEXT = 256 << 20  # bytes of all shared texts
 _MOST_XML = 4 << 30  # bytes of one part
-_LARGE = 64 << 20  # bytes of a part; what is less does no harm
+_LARGE = 64 << 20  # bytes; a smaller part is harmless, whatever its ratio
 _HIGHEST_RATIO = 200  # of a part; sheets with a reference in each cell stay below 50
 _PIECE = 1 << 18  # bytes of XML parsed at a time
 _ID = tuple(
@@ -34,7 +35,7 @@ _ID = tuple(
 _RELATIONSHIP = (
     f"http://schemas.openxmlformats.org/package/2006/relationships{SEPARATOR}Relationship"
 )
-_WORKBOOK = "xl/workbook.xml"  # where it is unless the package says otherwise
+_WORKBOOK = "xl/workbook.xml"  # unless the package names another part
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Sheet:
     """A visible sheet of cells.
 
     Attributes:
-        name: As its tab shows it.
+        name: The name on its tab.
         part: Name of its part in the package.
     """
 
@@ -51,23 +52,23 @@ class Sheet:
 
 
 class Workbook:
-    """A workbook, of which only the parts that rows need are read.
+    """A workbook, read only as far as rows need it.
 
     Attributes:
         what: The file, as messages name it.
-        stored: The file itself, None once it is closed.
+        stored: The file itself; None once it is closed.
         sheets: The visible sheets of cells, in order.
-        has_hidden: True if there are others that are hidden.
+        has_hidden: True if other sheets of cells are hidden.
         since_1904: True if dates count from 1904.
         texts: The shared texts.
-        kinds: Style, as cells name it → what it shows, of those that are moments or spans.
+        kinds: Style, by the number that cells use → its kind, for styles of times and durations.
     """
 
     def __init__(self, archive: zipfile.ZipFile, what: str) -> None:
-        """Read everything but shared texts and sheets.
+        """Read all parts but shared texts and sheets.
 
         Raises:
-            FormatError: A part that is needed is missing or cannot be read.
+            FormatError: A required part is missing or cannot be read.
         """
         self.what = what
         self.stored = archive.fp
@@ -89,7 +90,7 @@ class Workbook:
         if not self.sheets:
             raise self.error(main, "none of its sheets is visible" if cells else "it has no sheet")
         if len({_key(sheet.part) for sheet in self.sheets}) < len(self.sheets):
-            raise self.error(main, "two sheets have one part")
+            raise self.error(main, "two sheets share one part")
         self.since_1904 = book.since_1904
         styles = _Styles()
         for part in self._related(main, "/styles").values():
@@ -102,7 +103,7 @@ class Workbook:
         shared = next(iter(self._related(main, "/sharedStrings").values()), None)
         self.texts = SharedTexts(self, shared)
 
-    def prove(self) -> None:
+    def verify(self) -> None:
         """Read every part to its end, which checks its CRC.
 
         Raises:
@@ -113,15 +114,15 @@ class Workbook:
                 pass
 
     def error(self, part: str, reason: str) -> FormatError:
-        """The error that *part* cannot be read for *reason*."""
+        """An error that says why *part* cannot be read."""
         msg = f"{self.what}: the workbook cannot be read ({shown(part)}: {reason})"
         return FormatError(msg, HINT)
 
     def events(self, part: str, handler: Events) -> Iterator[None]:
-        """Parse a part piece by piece: *handler* takes the events of each.
+        """Parse a part, yielding after each piece, when *handler* has taken its events.
 
         Raises:
-            FormatError: The part is missing, damaged, not XML, or *handler* does not accept it.
+            FormatError: The part is missing, damaged or not XML, or *handler* refuses it.
         """
         try:
             yield from parse(self._pieces(part), handler)
@@ -134,7 +135,7 @@ class Workbook:
             pass
 
     def _pieces(self, part: str) -> Iterator[bytes]:
-        """The bytes of a part; its CRC is checked."""
+        """Yield the bytes of a part; at the end its CRC is checked."""
         member = self._members.get(_key(part))
         if member is None:
             raise self.error(part, "it is missing")
@@ -146,11 +147,11 @@ class Workbook:
         try:
             with self._archive.open(member) as file:
                 yield from iter(lambda: file.read(_PIECE), b"")
-        except Exception as error:  # noqa: BLE001 - zipfile raises what it likes
+        except Exception as error:  # noqa: BLE001 - zipfile raises many types
             raise self.error(part, f"{error}") from None
 
     def _related(self, part: str, ending: str) -> Mapping[str, str]:
-        """The parts that *part* relates to by types of that *ending*, by the relation's id."""
+        """Relation's id → part, for the relations of *part* whose type has that *ending*."""
         relations = _Relations()
         self._parse(_relations_of(part), relations)
         return {
@@ -163,21 +164,15 @@ class Workbook:
 
 
 def is_workbook(archive: zipfile.ZipFile) -> bool:
-    """True if the archive is a package as workbooks are."""
+    """True if the archive has the parts of a workbook's package."""
     names = {_key(name) for name in archive.namelist()}
     return _WORKBOOK in names or {"[content_types].xml", _relations_of("")} <= names
 
 
-def shown(name: str) -> str:
-    """A name from a file, fit for one line of a message."""
-    text = name if len(name) <= 80 else f"{name[:79]}…"
-    return text if text.isprintable() else ascii(text)
-
-
 class SharedTexts:
-    """The texts that cells refer to by number, read as far as they are needed.
+    """The texts that cells refer to by number, read as far as needed.
 
-    They are kept as UTF-8, side by side: a fraction of what as many strings take.
+    They are kept as UTF-8 in one buffer: a fraction of the memory of as many strings.
     """
 
     def __init__(self, workbook: Workbook, part: str | None) -> None:
@@ -187,7 +182,7 @@ class SharedTexts:
         self._read = self._pieces(part) if part else iter(())
 
     def get(self, index: int) -> str | None:
-        """The text of that number, from 0; None where there is none.
+        """The text with that number, from 0; None if there is no such text.
 
         Raises:
             FormatError: The shared texts cannot be read, or are too long.
@@ -201,7 +196,7 @@ class SharedTexts:
         return self._text[self._ends[index] : self._ends[index + 1]].decode()
 
     def _pieces(self, part: str) -> Iterator[None]:
-        """Read on, piece by piece."""
+        """Read more texts, yielding after each piece."""
         handler = _Texts()
         for _ in self._workbook.events(part, handler):
             for text in handler.found:
@@ -215,7 +210,7 @@ class SharedTexts:
 
 
 class _Book(Events):
-    """The part that lists the sheets: their names, relations and whether they are visible."""
+    """Collects the workbook's sheets: name, relation, and True if it is visible."""
 
     _TAGS = tags("workbook", "workbookPr", "sheet")
 
@@ -239,7 +234,7 @@ class _Book(Events):
 
 
 class _Relations(Events):
-    """A part of relations: their ids, types and targets."""
+    """Collects the relations of a part: id, type, target."""
 
     def __init__(self) -> None:
         self.found: list[tuple[str, str, str]] = []
@@ -251,10 +246,10 @@ class _Relations(Events):
 
 
 class _Styles(Events):
-    """The part of styles, of which only number formats matter.
+    """Collects the number formats of styles; fonts and colours do not matter.
 
     Attributes:
-        is_complete: True once they are known; whatever follows is looks.
+        is_complete: True once all are known; the rest of the part may be broken.
     """
 
     _TAGS = tags("numFmts", "numFmt", "cellXfs", "xf")
@@ -281,7 +276,7 @@ class _Styles(Events):
             self.is_complete = tag == "cellXfs"
 
     def kinds(self) -> Mapping[str, Kind]:
-        """Style → what it shows, of those that are moments or spans."""
+        """Style → its kind, for styles of times and durations."""
         known = {str(number): kind for number, kind in BUILT_IN.items()}
         own = {number: kind_of(code) for number, code in self._codes.items()}
         formats = {**known, **own}
@@ -290,10 +285,10 @@ class _Styles(Events):
 
 
 class _Texts(Events):
-    """The part of shared texts.
+    """Collects the shared texts.
 
     Attributes:
-        found: Those that have ended since the last look.
+        found: Complete texts that the caller has not taken yet.
     """
 
     _TAGS = tags("si", "t", "rPh")
@@ -329,11 +324,11 @@ class _Texts(Events):
 
 
 def _key(name: str) -> str:
-    """A part's name as parts are compared."""
+    """A part's name in the form in which names are compared: case does not count."""
     return name.replace("\\", "/").lstrip("/").lower()
 
 
 def _relations_of(part: str) -> str:
-    """The part with the relations of *part*; of the package, if that is empty."""
+    """The name of the part with the relations of *part*; of the package if that is empty."""
     folder, name = posixpath.split(part)
     return posixpath.join(folder, "_rels", f"{name}.rels")

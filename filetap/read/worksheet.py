@@ -1,4 +1,4 @@
-"""Rows of a workbook: the first visible sheet that has any, and others with its columns."""
+"""Rows of a workbook: those of its first visible sheet with cells, and of others like it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from weakref import WeakSet
 import polars as pl
 
 from filetap.errors import FormatError
-from filetap.read.cells import iso_moment, moment, plain, unescaped
-from filetap.read.csv_fast import (
+from filetap.read.batch import (
     LONGEST_HEADER,
     MALFORMED_HINT,
     MOST_COLUMNS,
     Batch,
     Malformed,
 )
+from filetap.read.cells import iso_moment, moment, plain, unescaped
 from filetap.read.markup import LONGEST_ITEM, PART, Events, refuse, tags
-from filetap.read.names import column_names
-from filetap.read.workbook import HINT, shown
+from filetap.read.names import column_names, shown
+from filetap.read.workbook import HINT
+from filetap.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from filetap.read.batch import ReadOptions
     from filetap.read.cells import Kind
     from filetap.read.workbook import Sheet, Workbook
 
@@ -42,37 +44,31 @@ _BOOLEANS = {"0": "false", "1": "true"}
 _TEXTS = frozenset({"inlineStr", "str"})
 _INDEX = re.compile(r"[0-9]{1,9}")
 _NO_RESULT = "a formula without a stored result"
-# Files whose unread sheets have been named: a file is opened for a look, and again for its rows.
+# Files whose unread sheets were logged: a file is opened once for a sample and again for its rows.
 _WARNED: WeakSet[IO[bytes]] = WeakSet()
 
 logger = logging.getLogger(__name__)
 
-# Of a cell: its column from 0, type, style, and value; None where a formula has no result.
+# A cell: its column from 0, type, style, and value; None if it is a formula without a result.
 _Stored = tuple[int, str | None, str | None, str | None]
-# Of a row: its cells as text, and what is wrong with it.
+# A row: its cells as text, and what is wrong with it.
 _Row = tuple[list[str | None], str]
 
 
 class WorkbookReader:
     """A workbook's rows, its sheets with the same columns one after the other.
 
+    Attributes:
+        labels: The header row's cells.
+        columns: The column names made of them.
+
     Args:
-        workbook: Where they are.
-        reserved: Column names that the file's own columns may not take.
-        divert: True if a row that cannot be read becomes a `Malformed` one.
-        skip: Rows at the beginning that are counted but not converted.
-        beginning: True if the first batch is enough.
+        workbook: The file.
+        options: How to read it. The rows that *skip* drops are not converted; of a *cut* one
+            only the first batch is read; *block*, *known* and *most* have no effect.
     """
 
-    def __init__(
-        self,
-        workbook: Workbook,
-        reserved: Iterable[str],
-        *,
-        divert: bool,
-        skip: int = 0,
-        beginning: bool = False,
-    ) -> None:
+    def __init__(self, workbook: Workbook, options: ReadOptions) -> None:
         """Read the header row of each visible sheet.
 
         Raises:
@@ -81,16 +77,14 @@ class WorkbookReader:
         self.labels: Sequence[str] = []
         self.columns: list[str] = []
         self._workbook = workbook
-        self._divert = divert
-        self._skip = skip
-        self._beginning = beginning
+        self._options = options
         self._refused = ""
-        # Each sheet with the places that the columns have there.
+        # Each sheet with the positions of the columns in it.
         self._sheets: list[tuple[Sheet, list[int]]] = []
         self._unread: list[str] = []
         for sheet in workbook.sheets:
             labels = self._labels(sheet)
-            names = column_names(labels, reserved)
+            names = column_names(labels, options.reserved)
             if not self.columns:
                 self.labels, self.columns = labels, names
             if names and set(names) == set(self.columns):
@@ -103,10 +97,11 @@ class WorkbookReader:
         self._refused = reason
 
     def __iter__(self) -> Iterator[Batch]:
-        """The rows in batches.
+        """Yield the rows in batches.
 
         Raises:
-            FormatError: The workbook cannot be read, or a row cannot and none is diverted.
+            FormatError: The workbook cannot be read, or a row cannot and malformed rows are not
+                diverted.
         """
         self._warn()
         rows: list[list[str | None]] = []
@@ -114,16 +109,16 @@ class WorkbookReader:
         malformed: list[Malformed] = []
         size = 0
         most = min(_ROWS, _CELLS // max(1, len(self.columns)))
-        number = 0
+        number, skip = 0, self._options.skip
         for number, (cells, unreadable) in enumerate(self._rows(), start=1):
-            if number < self._skip:
+            if number < skip:
                 continue
             fault = unreadable or self._refused
             if not fault:
                 rows.append(cells)
                 numbers.append(number)
                 size += sum(map(len, filter(None, cells)))
-            elif self._divert:
+            elif self._options.divert:
                 malformed.append(Malformed(number, json.dumps(cells, ensure_ascii=False), fault))
                 size += len(malformed[-1].raw)
             else:
@@ -131,10 +126,10 @@ class WorkbookReader:
                 raise FormatError(msg, MALFORMED_HINT)
             if len(rows) + len(malformed) == most or size > _TEXT:
                 yield self._batch(rows, numbers, malformed)
-                if self._beginning:
+                if self._options.cut:
                     return
                 rows, numbers, malformed, size = [], [], [], 0
-        if number < self._skip:  # fewer rows than were read before: the last one tells how many
+        if number < skip:  # fewer rows than were read before: only the last number is of use
             rows, numbers = [[None] * len(self.columns)], [number]
         if rows or malformed:
             yield self._batch(rows, numbers, malformed)
@@ -148,20 +143,20 @@ class WorkbookReader:
         return Batch(pl.DataFrame(list(series)), pl.Series(numbers, dtype=pl.Int64), malformed)
 
     def _rows(self) -> Iterator[_Row]:
-        """The rows below the headers: a cell for each column, and of a faulty one all others."""
+        """Yield the rows below the headers: a cell for each column; a faulty one has all others."""
         width, done = len(self.columns), 0
         for sheet, places in self._sheets:
             in_order = places == sorted(places)
-            below = islice(_rows(self._workbook, sheet, width, self._skip - done), 1, None)
+            below = islice(_rows(self._workbook, sheet, width, self._options.skip - done), 1, None)
             for cells, fault in below:
                 done += 1
                 yield cells if in_order or fault else [cells[place] for place in places], fault
 
     def _labels(self, sheet: Sheet) -> list[str]:
-        """A sheet's header row, the first that is not blank; empty where there is none.
+        """A sheet's first row that is not blank; empty if it has none.
 
         Raises:
-            FormatError: It cannot be read.
+            FormatError: The row cannot be read, or is too wide or too long.
         """
         cells, fault = next(_rows(self._workbook, sheet, _MOST_CELLS), ([], ""))
         labels = [cell or "" for cell in cells]
@@ -180,16 +175,16 @@ class WorkbookReader:
         return labels
 
     def _warn(self) -> None:
-        """Name the sheets that are not read, once for each file."""
+        """Log the sheets that are not read, once for each file."""
         stored = self._workbook.stored
         if stored is None or stored in _WARNED:
             return
         _WARNED.add(stored)
         if self._unread:
             logger.warning(
-                "%s: %d sheet(s) with other columns than the first are not read: %s",
+                "%s: not reading %s whose columns differ from the first sheet's: %s",
                 self._workbook.what,
-                len(self._unread),
+                counted(len(self._unread), "sheet"),
                 ", ".join(map(shown, self._unread[:10])),
             )
         if not self.columns and self._workbook.has_hidden:
@@ -199,9 +194,10 @@ class WorkbookReader:
 
 
 def _rows(workbook: Workbook, sheet: Sheet, width: int, skip: int = 0) -> Iterator[_Row]:
-    """The rows of a sheet that have a value, the header row first, as *width* cells each.
+    """Yield the rows of a sheet that have a value, the header row first, *width* cells each.
 
-    Those before the row *skip*, counted from the header, are null: they are not converted.
+    Rows before number *skip*, counted from 0 at the header, are not converted: their cells are
+    null.
 
     Raises:
         FormatError: The sheet or the shared texts cannot be read.
@@ -223,7 +219,10 @@ def _rows(workbook: Workbook, sheet: Sheet, width: int, skip: int = 0) -> Iterat
 
 
 def _texts(workbook: Workbook, sheet: Sheet, row: Iterable[_Stored], width: int) -> _Row:
-    """A row's cells as text; what cannot be read as it is stored, values beyond *width* last."""
+    """A row's cells as text, and what is wrong with them.
+
+    A value that cannot be read appears as it is stored; values beyond *width* come last.
+    """
     cells: list[str | None] = [None] * width
     beyond: list[str] = []
     fault, size, last = "", 0, 0
@@ -256,7 +255,7 @@ def _texts(workbook: Workbook, sheet: Sheet, row: Iterable[_Stored], width: int)
 
 
 def _has_value(workbook: Workbook, cell: _Stored) -> bool:
-    """True if a cell makes its row one that is not blank."""
+    """True if a cell has text, a number or a formula, so that its row is not blank."""
     _, kind, _, stored = cell
     if kind != "s" or not stored or not _INDEX.fullmatch(stored):
         return stored != ""
@@ -264,7 +263,7 @@ def _has_value(workbook: Workbook, cell: _Stored) -> bool:
 
 
 def _value(stored: str, kind: str | None, shows: Kind | None, since_1904: bool) -> str | None:  # noqa: FBT001 - called for each cell
-    """The text of a number, a moment, a truth value or an error; None for what is not a number."""
+    """The text of a number, time, boolean or error; None if a number is not one."""
     if kind is None or kind == "n":
         return moment(stored, shows, since_1904=since_1904) if shows else plain(stored)
     if kind == "b":
@@ -273,10 +272,10 @@ def _value(stored: str, kind: str | None, shows: Kind | None, since_1904: bool) 
 
 
 class _Cells(Events):
-    """The part of a sheet: its cells with a value or a formula, row by row.
+    """Collects a sheet's cells with a value or a formula, row by row.
 
     Attributes:
-        rows: Those that have ended since the last look.
+        rows: Complete rows that the caller has not taken yet.
     """
 
     _TAGS = tags("row", "c", "v", "f", "is", "t", "rPh")
@@ -335,7 +334,7 @@ class _Cells(Events):
             self._is_phonetic = False
 
     def _add(self) -> None:
-        """Add the cell that has ended to its row."""
+        """Add the current cell, now complete, to its row."""
         kind = self._cell.get("t")
         value = "".join(self._value)
         self._value.clear()
@@ -354,14 +353,14 @@ class _Cells(Events):
 
 @lru_cache
 def _column(letters: str) -> int:
-    """A column's place, from 0, by its letters: A, B, …, Z, AA, …, XFD.
+    """A column's position, from 0, by its letters: A, B, …, Z, AA, …, XFD.
 
     Raises:
-        ValueError: They are not letters of a column.
+        ValueError: They are not the letters of a column.
     """
     place = 0
     for letter in letters.upper():
         place = 26 * place + _LETTERS.find(letter) + 1
         if letter not in _LETTERS or place > _MOST_CELLS:
-            refuse("a cell's reference is not one")
+            refuse("a cell has an invalid reference")
     return place - 1

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from filetap.files import ExportFile
-    from filetap.read.csv_fast import Malformed
+    from filetap.read.batch import Malformed
 
 
 class MalformedStream(ExtractorStream):

@@ -46,7 +46,7 @@ __all__ = [
 
 
 class ExtractorStream(Stream):
-    """A stream that decides itself when SCHEMA and STATE are written, and writes lines in blocks."""
+    """A stream that decides when SCHEMA and STATE are written, and writes lines in blocks."""
 
     @abstractmethod
     def prepare(self) -> None:

@@ -1,4 +1,4 @@
-"""Gzip is read as its bytes say, and what is wrong with it is named."""
+"""Gzip is decompressed exactly, and its faults are named."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cut(data: bytes, size: int) -> list[bytes]:
 
 
 def gunzip(chunks: Iterable[bytes]) -> tuple[bytes, str]:
-    """Give what chunks decompress to, and the fault."""
+    """The decompressed content of some chunks, and the fault."""
     unzipper = Gunzip()
     content = b"".join(piece for chunk in chunks for piece in unzipper.feed(chunk))
     return content + unzipper.end(), unzipper.fault
@@ -43,7 +43,7 @@ MEMBERS = st.lists(st.binary(max_size=200), min_size=1, max_size=4)
 
 @given(MEMBERS, st.integers(1, 300), st.integers(0, 9), st.integers(0, 20))
 def test_gunzip(members: list[bytes], size: int, level: int, zeros: int) -> None:
-    """However gzip is cut, and of however many members, it gives the content; zeros may follow."""
+    """However gzip is cut, and of however many members, the content is right; zeros may follow."""
     data = b"".join(gzip.compress(member, level) for member in members) + b"\0" * zeros
     assert gunzip(cut(data, size)) == (b"".join(members), "")
     assert b"".join(decompress(io.BytesIO(data), "users")) == gzip.decompress(data)
@@ -61,7 +61,7 @@ def test_gunzip_truncated(members: list[bytes], size: int, data: st.DataObject) 
 
 @given(MEMBERS, st.integers(1, 300), st.binary(min_size=1).filter(lambda b: b.strip(b"\0")))
 def test_gunzip_garbage(members: list[bytes], size: int, garbage: bytes) -> None:
-    """Bytes that follow gzip, and are no gzip, are a fault, not content."""
+    """Bytes after gzip that are not gzip are a fault, not content."""
     garbage = garbage.lstrip(b"\0")
     if is_gzip(garbage):
         garbage = b"x" + garbage
@@ -85,14 +85,14 @@ def test_gunzip_flipped_bit(content: bytes, size: int, data: st.DataObject) -> N
 @example(b"\0\0", 1)
 @example(b"", 1)
 def test_plain(content: bytes, size: int) -> None:
-    """Bytes that are no gzip pass unchanged."""
+    """Bytes that are not gzip pass unchanged."""
     assert gunzip(cut(content, size)) == (content, "")
     assert b"".join(decompress(io.BytesIO(content), "users")) == content
 
 
 @pytest.mark.parametrize("size", [1, 1000, 1 << 20])
 def test_gunzip_bomb(size: int) -> None:
-    """A thousandfold expansion comes in small pieces, and whole, however it is cut."""
+    """A thousandfold expansion is yielded in small pieces, and completely, however it is cut."""
     data = gzip.compress(bytes(20 << 20))
     unzipper, sizes = Gunzip(), []
     for chunk in cut(data, size):
@@ -103,7 +103,7 @@ def test_gunzip_bomb(size: int) -> None:
 
 @pytest.mark.parametrize("most", [0, 10, 5000, 10**9])
 def test_decompress_most(most: int) -> None:
-    """Of the stored bytes no more are read than asked for."""
+    """No more of the stored bytes are read than requested."""
     content = random.Random(0).randbytes(9000)
     stored = io.BytesIO(gzip.compress(content))
     begin = b"".join(decompress(stored, "users", most))
@@ -148,7 +148,7 @@ def gzip_file(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
 
 @given(gzip_file())
 def test_gunzip_any_header(file: tuple[list[bytes], bytes]) -> None:
-    """Whatever its headers hold and wherever chunks end, gzip gives what Python's own reads."""
+    """Whatever its headers and wherever chunks end, the content is that of Python's own gzip."""
     chunks, content = file
     assert gzip.decompress(b"".join(chunks)) == content
     assert gunzip(chunks) == (content, "")
@@ -156,7 +156,7 @@ def test_gunzip_any_header(file: tuple[list[bytes], bytes]) -> None:
 
 @given(gzip_file(), st.data())
 def test_gunzip_any_truncation(file: tuple[list[bytes], bytes], data: st.DataObject) -> None:
-    """Gzip that is truncated has a fault, unless what remains is whole gzip itself."""
+    """Truncated gzip has a fault, unless the rest is complete gzip itself."""
     whole = b"".join(file[0])
     short = whole[: data.draw(st.integers(2, len(whole) - 1))]
     content, fault = gunzip(cut(short, data.draw(st.integers(1, 50))))

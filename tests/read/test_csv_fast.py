@@ -1,4 +1,4 @@
-"""CSV is read as its bytes say, and what cannot be read is named."""
+"""CSV is read exactly as written, and a row that cannot be read is named."""
 
 from __future__ import annotations
 
@@ -6,25 +6,19 @@ import csv
 import io
 import random
 import re
-import zipfile
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from filetap.columns.added import ADDED
-from filetap.errors import FormatError, StateError
-from filetap.read import csv_fast as formats
+from filetap.errors import FormatError
+from filetap.read import csv_fast
+from filetap.read.batch import Batch, Malformed, ReadOptions
 from filetap.read.csv_careful import careful_rows
-from filetap.read.csv_fast import (
-    Batch,
-    CSVReader,
-    Malformed,
-    parts,
-)
-from filetap.read.names import column_names
+from filetap.read.csv_fast import CSVReader
+from filetap.settings import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,9 +32,9 @@ def cut(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def read(data: bytes, block: int = formats.BLOCK, piece: int = 1 << 20) -> tuple[list[str], Rows]:
-    """Give a CSV file's columns and rows."""
-    reader = CSVReader(cut(data, piece), "users 000.csv", block=block)
+def read(data: bytes, block: int = BLOCK, piece: int = 1 << 20) -> tuple[list[str], Rows]:
+    """A CSV file's columns and rows."""
+    reader = CSVReader(cut(data, piece), "users 000.csv", ReadOptions(block=block))
     rows: Rows = []
     for batch in reader:
         assert batch.frame.columns == reader.columns
@@ -53,12 +47,13 @@ def read(data: bytes, block: int = formats.BLOCK, piece: int = 1 << 20) -> tuple
 
 
 def diverted(
-    data: bytes, block: int = formats.BLOCK, piece: int = 1 << 20
+    data: bytes, block: int = BLOCK, piece: int = 1 << 20
 ) -> dict[int, tuple[str | None, ...] | Malformed]:
-    """Give a CSV file's rows by number, with those that cannot be read among them."""
+    """A CSV file's rows by number, including those that cannot be read."""
     found: dict[int, tuple[str | None, ...] | Malformed] = {}
     last = 0
-    for batch in CSVReader(cut(data, piece), "users 000.csv", block=block, divert=True):
+    options = ReadOptions(block=block, divert=True)
+    for batch in CSVReader(cut(data, piece), "users 000.csv", options):
         rows = dict(zip(batch.numbers, batch.frame.rows(), strict=True))
         bad = {row.number: row for row in batch.malformed}
         assert not rows.keys() & bad.keys()
@@ -67,48 +62,6 @@ def diverted(
         last = batch.last
         found |= rows | bad
     return found
-
-
-@pytest.mark.parametrize(
-    ("header", "names"),
-    [
-        (["User ID", "Topic Subscriber Count"], "user_id topic_subscriber_count"),
-        (["user_id", "USER_NAME", "userId"], "user_id user_name userid"),
-        ([BOM + "User ID", " First\tName "], "user_id first_name"),
-        (["__x__", "-y-", "a.b-c / d", "e__f"], "x y a_b_c_d e_f"),
-        (["Straße", "Größe (cm)", "Имя", "名前", "ÉTAT"], "straße größe_cm имя 名前 état"),
-        (["2nd Name", "2024", "٣"], "_2nd_name _2024 _٣"),
-        (["", " ", "!?", "\N{SNOWMAN}"], "column_1 column_2 column_3 column_4"),
-        (["a", "a", "A", "a "], "a a_2 a_3 a_4"),
-        (["a", "a", "a_2"], "a a_2 a_2_2"),
-        (["a_2", "a", "a"], "a_2 a a_3"),
-        (["", "column_1"], "column_1 column_1_2"),
-        (["1", "_1"], "_1 _1_2"),
-        (["Generated At", "generated_at"], "generated_at_2 generated_at_3"),
-        (["_sdc_source_file"], "sdc_source_file"),
-        (["x__text", "x"], "x_text x"),
-        ([], ""),
-    ],
-)
-def test_column_names(header: list[str], names: str) -> None:
-    """Every spelling of a label becomes one snake case name."""
-    assert column_names(header, ADDED) == names.split()
-
-
-def test_column_names_reserved() -> None:
-    """A reserved name is never given."""
-    assert column_names(["a", "b"], ["a", "a_2"]) == ["a_3", "b"]
-
-
-@given(st.lists(st.text(max_size=5) | st.sampled_from(["a", "A", "a_2", "", "1"])))
-def test_column_names_law(header: list[str]) -> None:
-    """Whatever the labels, each column has a name of its own, made of letters and digits."""
-    names = column_names(header, ADDED)
-    assert len(names) == len(header) == len({*names, *ADDED}) - len(ADDED)
-    for name in names:
-        assert all(c.isalnum() or c == "_" for c in name)
-        assert not name[0].isdigit()
-        assert not name.endswith("__text")
 
 
 CELLS = st.text(
@@ -121,7 +74,7 @@ CELLS = st.text(
 
 @st.composite
 def _files(draw: st.DrawFn) -> tuple[str, str]:
-    """Draw a CSV file as Python writes it, and what separates its cells."""
+    """Draw a CSV file as Python writes it, and its separator."""
     width = draw(st.integers(1, 4))
     separator = draw(st.sampled_from(",,|\t;")) if width > 1 else ","
     row = st.lists(CELLS, min_size=width, max_size=width)
@@ -142,7 +95,7 @@ def _files(draw: st.DrawFn) -> tuple[str, str]:
 
 
 def _expected(text: str, separator: str = ",") -> list[list[str]]:
-    """Give the rows that Python reads, blank lines left out."""
+    """The rows that Python reads, without blank lines."""
     _, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     return [row for row in rows if row]
 
@@ -169,7 +122,7 @@ def test_csv_in_one_go(file: tuple[str, str], block: int) -> None:
 
 
 def _outcome(data: bytes, block: int, piece: int) -> Rows | str:
-    """Give a file's rows, or the error."""
+    """A file's rows, or the error."""
     try:
         return read(data, block, piece)[1]
     except FormatError as error:
@@ -177,7 +130,7 @@ def _outcome(data: bytes, block: int, piece: int) -> Rows | str:
 
 
 def _careful_outcome(data: bytes) -> Rows | str:
-    """Give the same by the careful reader alone."""
+    """The same from the careful reader alone."""
     header = next(careful_rows(data, ended=True))
     rows = careful_rows(data[header.end :], ended=True, width=len(header.cells))
     texts: Rows = []
@@ -205,9 +158,9 @@ LINES = st.lists(
 @example(b"1,2\n3\n", 99, 99)
 @example(b"3,4\n1,2,", 99, 99)
 def test_csv_of_any_bytes(data: bytes, block: int, piece: int) -> None:
-    """Any bytes give the rows, or the error, of the careful reader, in any blocks and pieces."""
+    """The rows, or the error, of any bytes are the careful reader's, in any blocks and pieces."""
     expected = _careful_outcome(b"a,b\n" + data)
-    assert _outcome(b"a,b\n" + data, formats.BLOCK, 1 << 20) == expected
+    assert _outcome(b"a,b\n" + data, BLOCK, 1 << 20) == expected
     assert _outcome(b"a,b\n" + data, block, piece) == expected
 
 
@@ -218,7 +171,7 @@ def test_csv_of_any_bytes(data: bytes, block: int, piece: int) -> None:
     st.integers(1, 70),
 )
 def test_divert_any_bytes(data: bytes, block: int, piece: int) -> None:
-    """Every row comes, read or as it stands, with the careful reader's number, in any blocks."""
+    """Every row is read, or diverted verbatim, with the careful reader's number, in any blocks."""
     rows = careful_rows(data, ended=True, width=2)
     expected = {
         number: Malformed(number, _line(data[row.start : row.end]), row.fault)
@@ -231,7 +184,7 @@ def test_divert_any_bytes(data: bytes, block: int, piece: int) -> None:
 
 
 def _line(row: bytes) -> str:
-    """Give a row's text as it is diverted."""
+    """A row's text as it is diverted."""
     return re.sub(rb"(\r\n|\n|\r)\Z", b"", row).decode(errors="backslashreplace")
 
 
@@ -249,7 +202,7 @@ def _line(row: bytes) -> str:
 )
 @pytest.mark.parametrize("block", [1, 10, 1 << 20])
 def test_divert(bad: bytes, raw: list[str], reason: str, block: int) -> None:
-    """The rows round one that cannot be read are read, and it comes as it stands."""
+    """The rows around one that cannot be read are read, and it is diverted verbatim."""
     rows = diverted(b"a,b\n1,2\n\n" + bad + b'\n3,4\n"5\n",6\n', block)
     good = {number: row for number, row in rows.items() if not isinstance(row, Malformed)}
     found = [row for row in rows.values() if isinstance(row, Malformed)]
@@ -264,7 +217,7 @@ def test_numbers_in_both_modes(block: int) -> None:
     data = b'a,b\n1,2\n\n"3\n",4\n' * 9 + b"5\n6,7\n"
     batches: list[Batch] = []
     with pytest.raises(FormatError, match="row 27: 1 cells"):
-        batches.extend(CSVReader([data], "users 000.csv", block=block))
+        batches.extend(CSVReader([data], "users 000.csv", ReadOptions(block=block)))
     rows = [pair for b in batches for pair in zip(b.numbers, b.frame.rows(), strict=True)]
     assert len(rows) >= 20
     assert dict(rows).items() <= diverted(data, block).items()
@@ -272,7 +225,7 @@ def test_numbers_in_both_modes(block: int) -> None:
 
 def test_divert_unclosed_quote(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quote that is never closed costs its own line only, however much follows."""
-    monkeypatch.setattr(formats, "LONGEST_ROW", 100_000)
+    monkeypatch.setattr(csv_fast, "LONGEST_ROW", 100_000)
     rows = diverted(b'a,b\n1,2\n"3,4\n' + b"5,6\n" * 100_000, 1000, 5000)
     bad = Malformed(2, '"3,4', "a quote is never closed")
     assert rows == {1: ("1", "2"), 2: bad} | dict.fromkeys(range(3, 100_003), ("5", "6"))
@@ -280,7 +233,7 @@ def test_divert_unclosed_quote(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_divert_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that never ends is an error even then: it would not fit into the memory."""
-    monkeypatch.setattr(formats, "LONGEST_ROW", 100_000)
+    monkeypatch.setattr(csv_fast, "LONGEST_ROW", 100_000)
     with pytest.raises(FormatError, match="row 2 is longer than 100000 bytes"):
         diverted(b'a,b\n1,2\n"' + b"x" * 300_000, 1000, 5000)
 
@@ -293,7 +246,8 @@ def test_cut(file: tuple[str, str], data: st.DataObject) -> None:
     header, *ends = [row.end for row in rows]
     head = content[: data.draw(st.integers(0, len(content)))]
     block = data.draw(st.integers(1, 99))
-    reader = CSVReader([head], "users 000.csv", block=block, divert=True, cut=True)
+    options = ReadOptions(block=block, divert=True, cut=True)
+    reader = CSVReader([head], "users 000.csv", options)
     found = [row for batch in reader for row in batch.frame.rows()]
     columns, every = read(content)
     assert reader.columns == (columns if header < len(head) else reader.columns and columns)
@@ -409,31 +363,9 @@ def test_rows_before_a_malformed_one(block: int) -> None:
     ],
 )
 def test_malformed_header(header: bytes, fault: str) -> None:
-    """A header row that cannot be read is told as such."""
+    """A header row that cannot be read is an error that says so."""
     with pytest.raises(FormatError, match=f"header row cannot be read: {fault}"):
         read(header)
-
-
-@pytest.mark.parametrize(
-    ("header", "row", "cells"),
-    [
-        ("a,b|c", "1,2", ("1", "2")),
-        ("a|b,c", "1,2", ("1", "2")),
-        ("a|b;c", "1;|2;", ("1;", "2;")),
-        ("a\tb", '"1\t",2\t3', None),
-        ('"a";"b"', '"1;1";2', ("1;1", "2")),
-        ('"a|b"', "1|2", ("1|2",)),
-        ("a b", "1;2", ("1;2",)),
-    ],
-)
-def test_separators(header: str, row: str, cells: tuple[str, ...] | None) -> None:
-    """The header row tells what separates cells, a comma before anything else."""
-    data = f"{header}\n{row}\n".encode()
-    if cells is None:
-        with pytest.raises(FormatError, match="row 1"):
-            read(data)
-    else:
-        assert read(data)[1] == [cells]
 
 
 @pytest.mark.parametrize(
@@ -476,7 +408,7 @@ def test_long_cell(block: int, quoted: bool) -> None:  # noqa: FBT001 - a table 
 
 def test_endless_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row that never ends is an error before the memory does."""
-    monkeypatch.setattr(formats, "LONGEST_ROW", 100_000)
+    monkeypatch.setattr(csv_fast, "LONGEST_ROW", 100_000)
     with pytest.raises(FormatError, match="row 2 is longer than 100000 bytes; look for a quote"):
         read(b'a,b\n1,2\n"' + b"x\n" * 100_000, 1000)
 
@@ -489,23 +421,14 @@ def test_long_header() -> None:
     assert rows == [tuple(names)]
 
 
-def test_zip() -> None:
-    """A zip archive, or a workbook, is told as such."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as packed:
-        packed.writestr("000.csv", "a,b\n1,2\n")
-    with pytest.raises(FormatError, match="zip archive or a workbook, not CSV"):
-        read(archive.getvalue())
-
-
 def test_reserved() -> None:
     """A file's own column never takes the place of one that the tap adds."""
-    reader = CSVReader([b"Generated At,a\n1,2\n"], "users 000.csv", ADDED)
+    reader = CSVReader([b"Generated At,a\n1,2\n"], "users 000.csv", ReadOptions(ADDED))
     assert reader.columns == ["generated_at_2", "a"]
 
 
 def test_batches() -> None:
-    """A file comes in batches of about a block, and no more of it is read than needed."""
+    """A file is read in batches of about a block, and no further than needed."""
     taken = 0
 
     def pieces() -> Iterable[bytes]:
@@ -514,7 +437,7 @@ def test_batches() -> None:
             taken += 1
             yield piece
 
-    batches = iter(CSVReader(pieces(), "users 000.csv", block=200_000))
+    batches = iter(CSVReader(pieces(), "users 000.csv", ReadOptions(block=200_000)))
     first = next(batches)
     assert 40_000 <= first.frame.height <= 75_000
     assert taken <= 4
@@ -535,44 +458,7 @@ def test_wide_and_narrow(width: int) -> None:
 
 
 def test_messages_name_no_content() -> None:
-    """What a row holds may be personal: messages do not show it."""
+    """A row may hold personal data: messages do not show its cells."""
     with pytest.raises(FormatError) as caught:
         read(b"a,b\nzoe@example.com\n")
     assert not re.search("zoe|example", str(caught.value))
-
-
-@pytest.mark.parametrize("size", [1, 5, 40])
-@pytest.mark.parametrize("most", [1, 7, 100])
-@pytest.mark.parametrize("full", [True, False])
-def test_parts(size: int, most: int, full: bool) -> None:  # noqa: FBT001 - a table of one column
-    """Whatever the batches, every row after the skipped ones comes once, with its number."""
-    bad = {3, 4, 5, 20, 37}
-    good = [n for n in range(1, 38) if n not in bad]
-    batches = []
-    for low in range(0, 37, size):
-        numbers = pl.Series([n for n in good if low < n <= low + size], dtype=pl.Int64)
-        rows = [Malformed(n, str(n), "odd") for n in sorted(bad) if low < n <= low + size]
-        batches.append(Batch(pl.DataFrame({"a": numbers.cast(pl.String)}), numbers, rows))
-    for skip in range(38):
-        found = list(parts(batches, "the file", skip=skip, most=most, full=full))
-        assert all(0 < p.frame.height + len(p.malformed) <= most for p in found)
-        assert all(p.frame["a"].cast(pl.Int64).equals(p.numbers) for p in found)
-        numbered = [sorted([*p.numbers, *(row.number for row in p.malformed)]) for p in found]
-        assert [number for part in numbered for number in part] == list(range(skip + 1, 38))
-        assert {row.number for p in found for row in p.malformed} == {n for n in bad if n > skip}
-        if full:
-            assert all(len(part) == most for part in numbered[:-1])
-    with pytest.raises(StateError, match=r"the file: .* 38 rows .* it has 37"):
-        list(parts(batches, "the file", skip=38, most=most, full=full))
-
-
-def test_parts_do_not_wait_when_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows with huge cells leave before there are as many as asked for; none is lost."""
-    monkeypatch.setattr("filetap.read.csv_fast.HELD", 1 << 20)
-    cell = "x" * 300_000
-    batches = [
-        Batch(pl.DataFrame({"a": [cell] * 2}), pl.Series([n, n + 1])) for n in range(1, 20, 2)
-    ]
-    found = [list(part.numbers) for part in parts(batches, "the file", skip=1, most=100, full=True)]
-    assert [number for part in found for number in part] == list(range(2, 21))
-    assert max(map(len, found)) == 4

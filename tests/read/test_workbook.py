@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from filetap.columns.added import ADDED
 from filetap.errors import FormatError, StateError
 from filetap.read import markup, workbook, worksheet
+from filetap.read.batch import ReadOptions, rebatch
 from filetap.read.cells import kind_of, plain, unescaped
 from filetap.read.cells import moment as moment_of
-from filetap.read.csv_fast import parts as read_parts
-from filetap.read.detect import Source
+from filetap.read.detect import open_reader
 from tests.folders import deliver, reading
 from tests.singer import command, run
 
@@ -137,7 +137,7 @@ def saved(*values: Sequence[Any], formats: Mapping[str, str] | None = None) -> b
 
 def read(content: bytes, *, divert: bool = False) -> list[tuple[str | None, ...]]:
     """Column names, then rows."""
-    reader = Source(io.BytesIO(content), "file", ADDED, block=100, divert=divert).open()
+    reader = open_reader(io.BytesIO(content), "file", ReadOptions(ADDED, divert=divert))
     found: list[tuple[str | None, ...]] = [tuple(reader.columns)]
     for batch in reader:
         found += batch.frame.rows()
@@ -150,7 +150,7 @@ def values(content: bytes) -> list[str | None]:
 
 
 def column(cells: Sequence[str], **more: Any) -> list[str | None]:
-    """What a column of these cells reads as."""
+    """A column of these cells, as it is read."""
     lines = [text(f"u{n}") + cell for n, cell in enumerate(cells)]
     return values(book(rows(text("User ID", "x"), *lines), **more))
 
@@ -185,13 +185,13 @@ def test_escapes(where: str) -> None:
 
 
 def test_escapes_in_a_header() -> None:
-    """A label with an escaped line end is the name that the same label in CSV gives."""
+    """A label with an escaped line end has the same name as in CSV."""
     assert read(book(rows(text("User ID", "first_x000D_\nname"))))[0] == ("user_id", "first_name")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("_x05DF4"), max_size=30))
 def test_escaping_is_undone(value: str) -> None:
-    """What a program escapes, as all do it, comes back."""
+    """A text that a program escapes in the usual way is read as it was."""
     escaped = "".join(f"_x{ord(c):04X}_" if c in "_\r\n\t" else c for c in value)
     assert unescaped(escaped) == value
 
@@ -244,7 +244,7 @@ def test_numbers(stored: str) -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_are_whole(value: float) -> None:
-    """Every double comes back, whatever its size, without an exponent."""
+    """Every double is read back, whatever its size, without an exponent."""
     for spelled in (repr(value), f"{value:.17g}", f"{value:.16E}"):
         digits = plain(spelled)
         assert digits is not None
@@ -314,7 +314,7 @@ MOMENTS: list[tuple[str | int, str, str]] = [
 
 @pytest.mark.parametrize(("shows", "stored", "expected"), MOMENTS)
 def test_moments(shows: str | int, stored: str, expected: str) -> None:
-    """A number format says which numbers are dates, times and durations; none is cut short."""
+    """The number format decides which numbers are dates, times and durations; none loses digits."""
     cell = f'<c s="1"><v>{stored}</v></c>'
     assert column([cell], formats=[shows]) == [expected]
 
@@ -480,10 +480,15 @@ OTHER = rows(text("Parameter", "Value"), text("program", "23552"))
         ({"P": OTHER, "U": USERS}, {"P": "veryHidden"}, ["u1"], ""),
         ({"E": "", "U": USERS}, {}, ["u1"], ""),
         ({"E": rows("<c/>", text("")), "U": USERS, "M": MORE}, {}, ["u1", "u2", "u3"], ""),
-        ({"U": USERS, "P": OTHER, "M": MORE}, {}, ["u1", "u2", "u3"], "are not read: P"),
+        (
+            {"U": USERS, "P": OTHER, "M": MORE},
+            {},
+            ["u1", "u2", "u3"],
+            "1 sheet whose columns differ from the first sheet's: P",
+        ),
         ({"U": USERS, "M": MORE}, {"M": "hidden"}, ["u1"], ""),
         ({"E": "", "U": USERS}, {"U": "hidden"}, [], "no visible sheet has cells"),
-        ({"U": USERS, "a\nb": OTHER}, {}, ["u1"], r"are not read: 'a\nb'"),
+        ({"U": USERS, "a\nb": OTHER}, {}, ["u1"], "sheet's: a\ufffdb"),
     ],
 )
 def test_sheets(
@@ -508,7 +513,7 @@ def test_sheets(
 
 
 def test_hidden_sheets_alone(tmp_path: Path) -> None:
-    """A workbook whose every sheet is hidden is an error: nothing says which one is meant."""
+    """A workbook whose sheets are all hidden is an error: it is not clear which one is meant."""
     content = packed(parts({"U": USERS}, hidden={"U": "hidden"}))
     deliver(tmp_path, "users", "2026-05-14-16", content, ending="")
     with pytest.raises(FormatError, match="none of its sheets is visible"):
@@ -602,10 +607,10 @@ RELATIONS = "xl/_rels/workbook.xml.rels"
             packed({n: c for n, c in PARTS.items() if "sheets" not in n}),
             r"xl/sheets/1\.xml: it is missing",
         ),
-        (packed(_with(PARTS, {"sheets/1.xml": "a&#10;b"})), r"'xl/a\\nb': it is missing"),
+        (packed(_with(PARTS, {"sheets/1.xml": "a&#10;b"})), "xl/a\ufffdb: it is missing"),
         (
             packed({**PARTS, "xl/sheets/1.xml": DOCTYPE + PARTS["xl/sheets/1.xml"]}),
-            r"xl/sheets/1\.xml: it has a document type",
+            r"xl/sheets/1\.xml: it has a document type declaration",
         ),
         (
             book(rows(text("User ID"), '<c t="s"><v>0</v></c>'), shared="<si><t>&b;</t></si>"),
@@ -618,16 +623,19 @@ RELATIONS = "xl/_rels/workbook.xml.rels"
         (packed(parts({})), r"xl/workbook\.xml: it has no sheet"),
         (
             packed(_with(parts({"A": USERS, "B": USERS}), {"/2.xml": "/1.xml"})),
-            r"xl/workbook\.xml: two sheets have one part",
+            r"xl/workbook\.xml: two sheets share one part",
         ),
-        (book(rows('<c r="?"><v>1</v></c>')), r"xl/sheets/1\.xml: a cell's reference"),
-        (book(rows('<c r="XFE1"><v>1</v></c>')), r"xl/sheets/1\.xml: a cell's reference"),
+        (book(rows('<c r="?"><v>1</v></c>')), r"xl/sheets/1\.xml: a cell has an invalid reference"),
+        (
+            book(rows('<c r="XFE1"><v>1</v></c>')),
+            r"xl/sheets/1\.xml: a cell has an invalid reference",
+        ),
         (book(rows("<c><f>1</f></c>")), "the header row cannot be read: a formula"),
         (book(rows('<c r="XFD1"><v>1</v></c>')), "it has more than 10000 columns"),
     ],
 )
 def test_broken_workbooks(tmp_path: Path, content: bytes, message: str) -> None:
-    """What cannot be read is one line that names the file and its part."""
+    """A workbook that cannot be read is an error of one line that names the file and its part."""
     path = deliver(tmp_path, "users", "2026-05-14-16", content, ending="")
     with pytest.raises(FormatError, match=message) as caught:
         run(reading(tmp_path))
@@ -704,12 +712,12 @@ def test_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Much shared text in few bytes becomes many batches, of any kind of rows."""
+    """Few bytes that refer to much shared text become many batches, of good and malformed rows."""
     monkeypatch.setattr(worksheet, "_TEXT", 2_000)
     shared = f"<si><t>{'a' * 500}</t></si>"
     good, bad = '<c t="s"><v>0</v></c>', '<c t="s"><v>0</v></c><c><v>1</v></c>'
     content = book(rows(text("User ID"), *[good] * 20, *[bad] * 20), shared=shared)
-    batches = list(Source(io.BytesIO(content), "file", ADDED, block=1, divert=True).open())
+    batches = list(open_reader(io.BytesIO(content), "file", ReadOptions(ADDED, divert=True)))
     assert max(b.frame.height + len(b.malformed) for b in batches) <= 5
     assert sum(b.frame.height for b in batches) == 20
     assert sum(len(b.malformed) for b in batches) == 20
@@ -720,13 +728,12 @@ def test_beginning() -> None:
     """A look at a workbook whose bytes are all there costs its first rows, not all of it."""
     many = rows(text("User ID"), *(f"<c><v>{n}</v></c>" for n in range(25_000)))
     content = book(f"{many}<broken", shared="<broken")
-    reader = Source(
-        io.BytesIO(content), "file", ADDED, block=1, divert=True, most=1 << 20, cut=True
-    ).open()
+    options = ReadOptions(ADDED, divert=True, most=1 << 20)
+    reader = open_reader(io.BytesIO(content), "file", options)
     assert reader.columns == ["user_id"]
     assert [batch.frame.height for batch in reader] == [10_000]
-    cut = Source(io.BytesIO(content[:-99]), "file", ADDED, block=1, divert=True, cut=True).open()
-    assert list(cut) == []
+    options = ReadOptions(ADDED, divert=True, cut=True)
+    assert list(open_reader(io.BytesIO(content[:-99]), "file", options)) == []
 
 
 @pytest.mark.parametrize("skip", [0, 1, 2, 3, 4, 9])
@@ -745,14 +752,13 @@ def test_resumed(monkeypatch: pytest.MonkeyPatch, skip: int) -> None:
         converted.append(arguments[2])
         return texts(*arguments)
 
-    source = Source(io.BytesIO(content), "file", ADDED, block=1, divert=False, skip=skip)
-    reader = source.open()
+    reader = open_reader(io.BytesIO(content), "file", ReadOptions(ADDED, skip=skip))
     monkeypatch.setattr(worksheet, "_texts", counting)
     if skip > 4:
-        with pytest.raises(StateError, match=f"counts {skip} rows of it as read, and it has 4"):
-            list(read_parts(reader, "file", skip=skip, most=10))
+        with pytest.raises(StateError, match=f"counts {skip} rows as read, but the file has 4"):
+            list(rebatch(reader, "file", skip=skip, most=10))
         return
-    found = list(read_parts(reader, "file", skip=skip, most=10))
+    found = list(rebatch(reader, "file", skip=skip, most=10))
     expected = list(enumerate([("u1", "1"), ("u2", None), ("u3", "3"), ("u4", "4")], start=1))
     numbered = [
         pair for part in found for pair in zip(part.numbers, part.frame.rows(), strict=True)

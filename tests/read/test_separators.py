@@ -1,4 +1,4 @@
-"""What separates the cells of a CSV file is found by its header row, known names and first rows."""
+"""The separator of a CSV file is found by its header row, known names and first rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filetap.errors import FormatError
+from filetap.read.batch import ReadOptions
 from filetap.read.csv_fast import CSVReader
 from tests.folders import deliver, reading
 from tests.singer import run, settings
@@ -25,7 +26,7 @@ KNOWN = ("content_id", "user_id", "user_name", "date", "likes")
 
 def columns(text: str, known: tuple[str, ...] = KNOWN) -> list[str]:
     """The columns of a file."""
-    return CSVReader([text.encode()], "f", known=known).columns
+    return CSVReader([text.encode()], "f", ReadOptions(known=known)).columns
 
 
 @pytest.mark.parametrize(
@@ -49,10 +50,10 @@ def columns(text: str, known: tuple[str, ...] = KNOWN) -> list[str]:
     ],
 )
 def test_known_names(text: str, names: str | None) -> None:
-    """The separator that gives most known names is taken, if the first rows have its cells."""
+    """The separator with most known names is chosen, if the first rows have as many cells."""
     if names is None:
         with pytest.raises(FormatError, match="row 1"):
-            list(CSVReader([text.encode()], "f", known=KNOWN))
+            list(CSVReader([text.encode()], "f", ReadOptions(known=KNOWN)))
     else:
         assert columns(text) == names.split()
 
@@ -125,7 +126,7 @@ def test_the_same_however_it_comes(size: int) -> None:
 
 
 def test_documented_names(emulator: Emulator, tmp_path: Path) -> None:
-    """Documented names tell the separator on every path: the look, the rows, API and folder."""
+    """Documented names decide the separator everywhere: sample and rows, API and folder."""
     text = "content_id;Name, full;score\n1;Ann;3,5\n"
     emulator.add("activities", "2026-05-14-16", text)
     deliver(tmp_path, "activities", "2026-05-14-16", text)
@@ -143,3 +144,26 @@ def test_pinned_names(tmp_path: Path) -> None:
     done = run({**reading(tmp_path), "primary_keys": {"users": ["Kürzel"]}}, first.state)
     (record,) = done.records("users")
     assert (record["kürzel"], record["name_full"]) == ("b", "c, d")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "cells"),
+    [
+        ("a,b|c", "1,2", ("1", "2")),
+        ("a|b,c", "1,2", ("1", "2")),
+        ("a|b;c", "1;|2;", ("1;", "2;")),
+        ("a\tb", '"1\t",2\t3', None),
+        ('"a";"b"', '"1;1";2', ("1;1", "2")),
+        ('"a|b"', "1|2", ("1|2",)),
+        ("a b", "1;2", ("1;2",)),
+    ],
+)
+def test_separators(header: str, row: str, cells: tuple[str, ...] | None) -> None:
+    """The header row decides the separator, a comma before any other."""
+    reader = CSVReader([f"{header}\n{row}\n".encode()], "f")
+    if cells is None:
+        with pytest.raises(FormatError, match="row 1"):
+            list(reader)
+    else:
+        (batch,) = reader
+        assert batch.frame.rows() == [cells]

@@ -1,4 +1,4 @@
-"""Polars reads all rows but the odd ones, and what both ways read is what the careful one reads."""
+"""Polars reads all rows but the odd ones, and the result is that of the careful reader alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from filetap.read import csv_fast as formats
+from filetap.read import csv_fast
+from filetap.read.batch import ReadOptions
 from filetap.read.csv_careful import careful_rows
 from filetap.read.csv_fast import CSVReader
 
@@ -25,7 +26,7 @@ ODD += ["\ufeff1,2\n", "\0,\n", ",\r\r", '"",""\n', '""",",\n', '"a""b",\n', "\r
 def _both(data: bytes, block: int, piece: int) -> tuple[dict[int, Any], dict[int, Any]]:
     """A file's rows, with those that cannot be read, in both ways."""
     pieces = (data[at : at + piece] for at in range(0, len(data), piece))
-    reader = CSVReader(pieces, "f", block=block, divert=True)
+    reader = CSVReader(pieces, "f", ReadOptions(block=block, divert=True))
     found: dict[int, Any] = {}
     for batch in reader:
         found |= dict(zip(batch.numbers, batch.frame.rows(), strict=True))
@@ -91,8 +92,8 @@ def test_odd_rows_cost_little(monkeypatch: pytest.MonkeyPatch, odd: bytes) -> No
             careful += 1
             yield row
 
-    monkeypatch.setattr(formats, "careful_rows", counted)
-    batches = list(CSVReader([_rows(odd)], "f", divert=True))
+    monkeypatch.setattr(csv_fast, "careful_rows", counted)
+    batches = list(CSVReader([_rows(odd)], "f", ReadOptions(divert=True)))
     assert sum(batch.frame.height + len(batch.malformed) for batch in batches) >= 150_000
     assert careful < 15_000
     # Nor are there many small batches, each of which costs what a large one does.

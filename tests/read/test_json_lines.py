@@ -1,4 +1,4 @@
-"""JSON objects are rows in whatever layout they come, and what is none of them is named."""
+"""JSON objects are rows in any layout, and anything else is named."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from filetap.errors import FormatError
 from filetap.read import json_text
-from filetap.read.detect import Source
+from filetap.read.batch import ReadOptions
+from filetap.read.detect import open_reader
 from filetap.read.json_lines import JSONReader
+from filetap.read.json_text import JSONText
 from tests.folders import deliver, reading
 from tests.singer import run
 
@@ -32,12 +34,11 @@ def opened(
 ) -> Reader:
     """A reader of some content."""
     data = content.encode() if isinstance(content, str) else content
-    source = Source(io.BytesIO(data), "f", (), block=9, divert=divert, cut=cut, known=known)
-    return source.open()
+    return open_reader(io.BytesIO(data), "f", ReadOptions((), known, 9, divert=divert, cut=cut))
 
 
 def read(content: str | bytes, **ways: Any) -> tuple[list[Mapping[str, Any]], dict[int, str]]:
-    """The good rows, and what is wrong with the others by their number."""
+    """The good rows, and the faults of the others by their number."""
     rows: list[Mapping[str, Any]] = []
     faults: dict[int, str] = {}
     for batch in opened(content, **ways):
@@ -77,7 +78,7 @@ def test_any_layout(objects: list[tuple[dict[str, Any], int | None, str, bool]],
 
     def found(data: bytes, size: int) -> list[Mapping[str, Any]]:
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
-        batches = JSONReader(lambda: iter(pieces), "f", known=KNOWN)
+        batches = JSONReader(lambda: iter(pieces), "f", ReadOptions(known=KNOWN))
         return [row for batch in batches for row in batch.frame.rows(named=True)]
 
     expected = [{name: _loaded(cell) for name, cell in row.items()} for row in found(whole, 99)]
@@ -174,7 +175,7 @@ def test_objects_without_members(content: str) -> None:
 
 
 def test_digits() -> None:
-    """Numbers are the digits that stand there, however many."""
+    """Numbers are the digits as written, however many."""
     digits = "-" + "9" * 5_000
     rows, faults = read(f'[{{"user_id": {digits}, "a": 1.10, "b": 1E400, "c": [{digits}]}}]')
     assert not faults
@@ -238,7 +239,7 @@ def test_broken_envelope(content: str) -> None:
 
 
 def test_beginning_of_an_envelope() -> None:
-    """The beginning of a large envelope tells its columns."""
+    """The beginning of a large envelope is enough for its columns."""
     assert opened('{"count":2,"data":[{"user_id":"1"},{"us', cut=True).columns == ["user_id"]
 
 
@@ -280,3 +281,37 @@ def test_longest_object(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, faults = read(lines)
     assert len(rows) == 30_001
     assert len(faults) == 1
+
+
+NESTED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    objects=st.lists(st.dictionaries(st.text(max_size=4), NESTED, max_size=4), max_size=5),
+    array=st.booleans(),
+    size=st.integers(1, 40),
+    indent=st.none() | st.integers(0, 2),
+)
+def test_elements(
+    objects: list[dict[str, Any]],
+    array: bool,  # noqa: FBT001 - made up by hypothesis
+    size: int,
+    indent: int | None,
+) -> None:
+    """However JSON is cut into pieces, its objects are found one by one, verbatim."""
+    text = (
+        json.dumps(objects, indent=indent)
+        if array
+        else "\n".join(json.dumps(one, indent=indent) for one in objects)
+    )
+    data = text.encode()
+    pieces = iter([data[i : i + size] for i in range(0, len(data), size)])
+    found = JSONText(pieces, "file", cut=False)
+    assert found.skip("[") == array
+    assert [json.loads(element) for element, _, _ in found.elements(array=array)] == objects

@@ -24,7 +24,7 @@ def digest_of(*chunks: bytes) -> bytes:
 
 
 def by_the_book(data: bytes) -> bytes:
-    """Hash bit by bit, as the definition says."""
+    """Hash bit by bit, by the definition."""
     value = ONES
     for byte in data:
         value ^= byte
@@ -45,7 +45,7 @@ def test_vector(data: bytes, expected: str | None) -> None:
 
 @given(st.binary(max_size=64))
 def test_definition(data: bytes) -> None:
-    """The digest is what the definition gives bit by bit."""
+    """The digest is that of the definition, bit by bit."""
     assert digest_of(data) == by_the_book(data)
 
 
@@ -92,7 +92,7 @@ def test_unknown(name: str) -> None:
     ],
 )
 def test_mismatch(value: str) -> None:
-    """Another digest, a shorter one, and what is not base64 do not match."""
+    """Another digest, a shorter one, and text that is not base64 do not match."""
     assert not Checksum("CRC64NVME", value).matches(digest_of(b"123456789"))
 
 
@@ -102,7 +102,7 @@ def test_mismatch(value: str) -> None:
     ["{hex}", "{hex}  {name}\n", "{hex} *{name}", "{upper}", "{base64}", "X ({name}) = {hex}"],
 )
 def test_sidecar(kind: str, form: str) -> None:
-    """A checksum file in any usual form states the digest, its function told by its length."""
+    """A checksum file is read in any usual form; the digest's length decides its function."""
     digest = hashlib.new(kind, b"content").digest()
     words = {"hex": digest.hex(), "upper": digest.hex().upper(), "name": "a-b.gz"}
     text = form.format(**words, base64=base64.b64encode(digest).decode())
@@ -117,7 +117,7 @@ def test_sidecar(kind: str, form: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "none", "abc", "0" * 33, "{0}\n{0}\n".format("0" * 32)])
 def test_no_sidecar(text: str) -> None:
-    """What states no digest, or several, is no checksum."""
+    """A text without a digest, or with several, has no checksum."""
     assert parse_sidecar(text, "a-b.gz") is None
 
 
@@ -133,5 +133,5 @@ def test_shown(kind: str) -> None:
 
 @pytest.mark.parametrize("value", ["rosUhgp5mIg=", "no base64", "não", ""])
 def test_shown_as_listed(value: str) -> None:
-    """CRC64NVME, and what is not base64, is shown as listed."""
+    """CRC64NVME, and text that is not base64, is shown as listed."""
     assert Checksum("CRC64NVME", value).shown == value

@@ -113,14 +113,14 @@ def test_order(header: list[str], dice: object) -> None:
     ],
 )
 def test_clashes(header: list[str], words: str) -> None:
-    """Two labels of one name are named; the same label twice, or a reserved name, is no clash."""
+    """Two labels with one name are reported; the same label twice, or a reserved name, is not."""
     found = clashes(header, column_names(header, ADDED))
     assert found.endswith(words)
     assert bool(found) == bool(words)
 
 
 def test_many_labels_of_one_name() -> None:
-    """A label that stands there ten thousand times takes a moment."""
+    """A label that appears ten thousand times takes a moment."""
     names = column_names(["Same", "same "] * 5_000)
     assert names[-1] == "same_10000"
     assert len(set(names)) == 10_000
@@ -160,3 +160,45 @@ def test_shown() -> None:
     """A name from outside is one line, without control characters, and not endless."""
     assert shown("a\nb\x1b[31m\u202ec") == "a\ufffdb\ufffd[31m\ufffdc"
     assert len(shown("x" * 10_000)) == 61
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (["User ID", "Topic Subscriber Count"], "user_id topic_subscriber_count"),
+        (["user_id", "USER_NAME", "userId"], "user_id user_name userid"),
+        (["\ufeffUser ID", " First\tName "], "user_id first_name"),
+        (["__x__", "-y-", "a.b-c / d", "e__f"], "x y a_b_c_d e_f"),
+        (["Straße", "Größe (cm)", "Имя", "名前", "ÉTAT"], "straße größe_cm имя 名前 état"),
+        (["2nd Name", "2024", "٣"], "_2nd_name _2024 _٣"),
+        (["", " ", "!?", "\N{SNOWMAN}"], "column_1 column_2 column_3 column_4"),
+        (["a", "a", "A", "a "], "a a_2 a_3 a_4"),
+        (["a", "a", "a_2"], "a a_2 a_2_2"),
+        (["a_2", "a", "a"], "a_2 a a_3"),
+        (["", "column_1"], "column_1 column_1_2"),
+        (["1", "_1"], "_1 _1_2"),
+        (["Generated At", "generated_at"], "generated_at_2 generated_at_3"),
+        (["_sdc_source_file"], "sdc_source_file"),
+        (["x__text", "x"], "x_text x"),
+        ([], ""),
+    ],
+)
+def test_column_names(header: list[str], names: str) -> None:
+    """Every spelling of a label becomes one snake case name."""
+    assert column_names(header, ADDED) == names.split()
+
+
+def test_column_names_reserved() -> None:
+    """A reserved name is never given."""
+    assert column_names(["a", "b"], ["a", "a_2"]) == ["a_3", "b"]
+
+
+@given(st.lists(st.text(max_size=5) | st.sampled_from(["a", "A", "a_2", "", "1"])))
+def test_column_names_law(header: list[str]) -> None:
+    """Whatever the labels, each column has a name of its own, made of letters and digits."""
+    names = column_names(header, ADDED)
+    assert len(names) == len(header) == len({*names, *ADDED}) - len(ADDED)
+    for name in names:
+        assert all(c.isalnum() or c == "_" for c in name)
+        assert not name[0].isdigit()
+        assert not name.endswith("__text")

@@ -1,7 +1,7 @@
-"""Files as other projects keep them to try CSV readers on: what becomes of each, none silent.
+"""Files like those that other projects test CSV readers with: every row is read or named.
 
-Every case is made anew after a kind of file that the public corpus in its name holds. The
-data rows are told apart from the header, so that laws can be held over the whole table.
+Each case imitates a kind of file in the public corpus that it is named after. The header row is
+kept apart from the rows below it, so that laws can be checked over the whole table.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ import pytest
 
 from filetap.columns.added import ADDED
 from filetap.errors import FormatError
-from filetap.read.csv_fast import BLOCK, CSVReader
+from filetap.read.batch import ReadOptions
+from filetap.read.csv_fast import CSVReader
+from filetap.settings import BLOCK
 from tests.singer import run, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tap_firstup_dde.emulator import Emulator
     from tests.singer import Run
@@ -52,7 +54,7 @@ class Bad:
 
 @dataclass(frozen=True)
 class Case:
-    """A file, and what it holds.
+    """A file and the rows expected from it.
 
     Attributes:
         name: The corpus it is known from, and its kind.
@@ -77,7 +79,7 @@ class Case:
 
     @property
     def rest(self) -> bytes:
-        """What follows the header row, as bytes."""
+        """The bytes after the header row."""
         return self.body.encode() if isinstance(self.body, str) else self.body
 
     @property
@@ -87,7 +89,7 @@ class Case:
 
 
 def one(name: str, body: str, *want: str | Bad) -> Case:
-    """Give a file of a single column."""
+    """A file of a single column."""
     rows = [row if isinstance(row, Bad) else (row,) for row in want]
     return Case(name, body, rows, "a\n", "a")
 
@@ -583,13 +585,12 @@ BLOCKS = [
     for case in CASES
     for block in (case.block, BLOCK)
 ]
-EACH = pytest.mark.parametrize("case", CASES, ids=list(NAMED))
 
 
 def reader(data: bytes, block: int, *, divert: bool) -> CSVReader:
-    """Give a reader of a file that arrives in pieces of a block's size."""
+    """A reader of a file that arrives in pieces of a block's size."""
     pieces = (data[at : at + block] for at in range(0, len(data), block))
-    return CSVReader(pieces, "users 000.csv", ADDED, block=block, divert=divert)
+    return CSVReader(pieces, "users 000.csv", ReadOptions(ADDED, block=block, divert=divert))
 
 
 def rows_by_number(batches: CSVReader) -> Iterator[tuple[int, Cells | Bad]]:
@@ -601,12 +602,19 @@ def rows_by_number(batches: CSVReader) -> Iterator[tuple[int, Cells | Bad]]:
 
 @pytest.mark.parametrize(("case", "block"), BLOCKS)
 def test_divert(case: Case, block: int) -> None:
-    """Every row is read, or comes as it stands with the reason; numbers have no gap."""
+    """Every row is read, or diverted verbatim with the reason, and nothing of the file is lost.
+
+    Where every row can be read, the rows are those of Python's csv module.
+    """
     batches = reader(case.data, block, divert=True)
-    found = list(rows_by_number(batches))
+    found = sorted(rows_by_number(batches), key=lambda pair: pair[0])
     assert batches.columns == case.columns.split()
-    assert len(found) == len(dict(found))
-    assert dict(found) == dict(enumerate(case.want, 1))
+    assert found == list(enumerate(case.want, 1))
+    rows = as_text(row for _, row in found)
+    text = "".join(row.raw if isinstance(row, Bad) else "".join(row) for row in rows)
+    assert bare(case.rest.decode(errors="backslashreplace")) == bare(text)
+    if not case.first_bad:
+        assert rows == as_python_reads(case)
 
 
 @pytest.mark.parametrize(("case", "block"), BLOCKS)
@@ -629,22 +637,12 @@ def test_fail(case: Case, block: int) -> None:
 
 
 def bare(text: str) -> str:
-    """Give a text without what parts cells and rows."""
+    """A text without separators, quotes and line ends."""
     return re.sub('[",|;\t\r\n]', "", text)
 
 
-@EACH
-def test_nothing_is_lost(case: Case) -> None:
-    """Read or diverted, the rows hold all that the file holds, in its order, and no more."""
-    told = (
-        row.raw if isinstance(row, Bad) else "".join(cell or "" for cell in row)
-        for row in case.want
-    )
-    assert bare(case.rest.decode(errors="backslashreplace")) == bare("".join(told))
-
-
 def as_python_reads(case: Case) -> list[list[str]]:
-    """Give a file's rows as Python's csv module reads them, blank lines left out."""
+    """A file's rows as Python's csv module reads them, without blank lines."""
     separator = next((mark for mark in ",|\t;" if mark in case.head), ",")
     lines = io.StringIO(case.rest.decode(), newline="")
     limit = csv.field_size_limit(1 << 24)
@@ -653,26 +651,13 @@ def as_python_reads(case: Case) -> list[list[str]]:
     return rows
 
 
-def as_text(case: Case) -> list[list[str] | Bad]:
-    """Give a case's rows with empty texts for null."""
-    return [row if isinstance(row, Bad) else [c or "" for c in row] for row in case.want]
-
-
-@EACH
-def test_python_agrees(case: Case) -> None:
-    """A file whose every row can be read holds what Python's csv module reads."""
-    if not case.first_bad:
-        assert as_text(case) == as_python_reads(case)
-
-
-def test_names() -> None:
-    """Each case has a name of its own, which tells its corpus."""
-    assert len(NAMED) == len(CASES) >= 100
-    assert all(re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", name) for name in NAMED)
+def as_text(rows: Iterable[Cells | Bad]) -> list[list[str] | Bad]:
+    """Rows with empty texts for null."""
+    return [row if isinstance(row, Bad) else [c or "" for c in row] for row in rows]
 
 
 def zipped(name: str) -> bytes:
-    """Give a zip archive of one file."""
+    """A zip archive of one file."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr(name, "a,b\n1,2\n")
@@ -680,7 +665,7 @@ def zipped(name: str) -> bytes:
 
 
 def tarred() -> bytes:
-    """Give a tar archive of one file."""
+    """A tar archive of one file."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as packed:
         packed.addfile(tarfile.TarInfo("000.csv"))
@@ -736,7 +721,7 @@ FORMATS = [pytest.param(*both, id=name) for name, both in REFUSED.items()]
 @pytest.mark.parametrize("block", [16, BLOCK])
 @pytest.mark.parametrize(("data", "says"), FORMATS)
 def test_refused(data: bytes, says: str, block: int, mode: str) -> None:
-    """What is not CSV in UTF-8, or has no header row to go by, is refused in either mode."""
+    """A file that is not CSV in UTF-8, or has no usable header row, is refused in either mode."""
     with pytest.raises(FormatError, match=f"^users 000.csv: .*{says}"):
         reader(data, block, divert=mode == "divert")
 
@@ -745,12 +730,12 @@ NONE = type(None)
 
 
 def text_of(value: Any) -> str:
-    """Give a record's value as the file has it."""
+    """A record's value as the file has it."""
     return "" if value is None else str(value)
 
 
 def coalesced(record: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
-    """Give a record's own values as text, those that do not fit their type included."""
+    """A record's own values as text, including those that do not fit their type."""
     return [text_of(record[c]) or text_of(record.get(f"{c}__text")) for c in columns]
 
 
@@ -783,7 +768,7 @@ def tapped(
 @pytest.mark.parametrize("types", ["inferred", "pinned"])
 @pytest.mark.parametrize("name", TAPPED)
 def test_tap_diverts(emulator: Emulator, name: str, types: str) -> None:
-    """Records give back every cell that Python's csv module reads, whatever the types."""
+    """Records hold every cell that Python's csv module reads, whatever the types."""
     case = NAMED[name]
     columns = case.columns.split()
     state: Mapping[str, Any] = {}
@@ -802,14 +787,14 @@ def test_tap_diverts(emulator: Emulator, name: str, types: str) -> None:
         assert {type(r[c]) for r in done.records("activities") for c in columns} <= {int, NONE}
     bad = done.records("activities_malformed")
     found |= {r["_sdc_source_lineno"]: Bad(r["raw"], r["reason"]) for r in bad}
-    assert found == dict(enumerate(as_python_reads(case) if not bad else as_text(case), 1))
+    assert found == dict(enumerate(as_python_reads(case) if not bad else as_text(case.want), 1))
     finished = done.state["bookmarks"]["activities"]["finished"]
     assert len(finished) == (2 if types == "pinned" else 1)
 
 
 @pytest.mark.parametrize("name", [name for name in TAPPED if NAMED[name].first_bad])
 def test_tap_fails(emulator: Emulator, name: str) -> None:
-    """The run ends with the file, the row and what is wrong; nothing is marked finished."""
+    """The run ends with an error that names file, row and reason; no file is marked as finished."""
     case = NAMED[name]
     bad = case.want[case.first_bad - 1]
     assert isinstance(bad, Bad)
@@ -823,7 +808,7 @@ def test_tap_fails(emulator: Emulator, name: str) -> None:
 @pytest.mark.parametrize("mode", ["fail", "divert"])
 @pytest.mark.parametrize("name", ["pandas/bz2", "duckdb/arrow", "duckdb/parquet"])
 def test_tap_refuses(emulator: Emulator, name: str, mode: str) -> None:
-    """A file that is no CSV ends the run in either mode, named, and nothing of it goes out."""
+    """A file that is not CSV ends the run in either mode, is named, and none of it is emitted."""
     data, says = REFUSED[name]
     with pytest.raises(FormatError, match=f"2026-05-14-12/000.csv/.*{says}") as caught:
         tapped(emulator, data, mode, {}, ["user_id"])

@@ -1,0 +1,1 @@
+"""Tests of the download: bytes are on disk and verified before they are used."""
