@@ -109,7 +109,7 @@ def measure(scratch: Path, rounds: int, megabytes: int) -> None:
     }
     config = {"folder": {"url": f"sftp://bob@127.0.0.1:{port}/", "options": options}}
     ways = {
-        "the tap": [sys.executable, "-c", FETCH, json.dumps(config)],
+        "the tap": [sys.executable, "-c", FETCH, json.dumps(config["folder"])],
         "sftp get": [
             "sftp",
             "-q",
