@@ -133,7 +133,7 @@ def test_large_answers(  # noqa: PLR0917 - columns of two tables
     body: bytes,
 ) -> None:
     """An answer is read up to a bound on its decompressed bytes; more is one error."""
-    monkeypatch.setattr(http, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(http, "LARGEST_RESPONSE", 1 << 20)
     emulator.add("users", "2026-05-14-16", CSV)
     headers = {"Content-Encoding": encoding}
     emulator.fail(route, status=status, body=body, headers=headers, times=None)
@@ -202,7 +202,7 @@ def test_slow_answer_in_words() -> None:
     with (
         serving(drops) as url,
         bare_session() as session,
-        pytest.raises(RetriableTransportError, match=r"the list: no answer in time \(127"),
+        pytest.raises(RetriableTransportError, match=r"the list: no response in time \(127"),
     ):
         http.send(session, "GET", url, "the list", timeout=0.2)
 
@@ -324,7 +324,7 @@ def test_missing_page(emulator: Emulator, second: int) -> None:
         emulator.add("users", f"2026-05-14-{hour}", CSV)
     emulator.page_size = 1
     emulator.fail("list", status=second, body="{}" if second == 200 else "", skip=1)
-    with pytest.raises(ExportError, match=r"the list of users files: (its page 2|the answer)"):
+    with pytest.raises(ExportError, match=r"the list of users files: (its page 2|the response)"):
         connecting(emulator).list_files("users")
 
 

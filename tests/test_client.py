@@ -335,7 +335,7 @@ def test_token_errors(emulator: Emulator, transport: FirstupTransport, status: i
 def test_no_token_in_the_answer(emulator: Emulator, transport: FirstupTransport, body: str) -> None:
     """An answer without a token is an error."""
     emulator.fail("token", status=200, body=body)
-    with pytest.raises(FormatError, match="the access token: the answer"):
+    with pytest.raises(FormatError, match="the access token: the response"):
         transport.list_files("users")
 
 
@@ -517,7 +517,7 @@ def test_redirect_in_a_circle(emulator: Emulator, transport: FirstupTransport) -
     path = "/v2/data_exports/type/users"
     for n in range(9):
         emulator.fail("list", status=302, headers={"Location": f"{emulator.url}{path}?{n}"})
-    with pytest.raises(TransportError, match="round in a circle"):
+    with pytest.raises(TransportError, match="redirects in a circle"):
         transport.list_files("users")
     assert emulator.count("list") == 5
 

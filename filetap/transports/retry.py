@@ -1,4 +1,4 @@
-"""Retries of what failed for a reason that passes, with pauses in between."""
+"""Retries after transient errors, with pauses in between."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
     Args:
         error: Why the last try failed.
         attempt: Number of the retry, from 1.
-        retries: How many there may be, for the log.
+        retries: The most there may be, for the log.
 
     Returns:
         Seconds to wait.
