@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from filetap.columns.added import ADDED, with_added
+from filetap.columns.fit import fit
 from filetap.columns.sample import check_columns
-from filetap.columns.types import fit
 from filetap.download.prefetch import ahead
 from filetap.read.batch import ReadOptions, rebatch
 from filetap.read.names import clashes

@@ -8,8 +8,9 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.added import ADDED, ROW_KEY
+from filetap.columns.infer import infer
 from filetap.columns.sample import Expected, Sample
-from filetap.columns.types import MISFIT_SUFFIX, TYPES, infer, type_of
+from filetap.columns.types import MISFIT_SUFFIX, TYPES, type_of
 from filetap.errors import STATE_HINT, StateError
 
 if TYPE_CHECKING:

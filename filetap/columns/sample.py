@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from filetap.columns.added import ADDED
-from filetap.columns.types import (
-    MISFIT_SUFFIX,
-    NO_EVIDENCE,
-    Evidence,
-    misfitting,
-    observe,
-)
+from filetap.columns.fit import misfitting
+from filetap.columns.infer import NO_EVIDENCE, Evidence, observe
+from filetap.columns.types import MISFIT_SUFFIX
 from filetap.download.pack import Pack
 from filetap.errors import ExportError, FormatError, IntegrityError
 from filetap.read.batch import ReadOptions

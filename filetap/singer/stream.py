@@ -30,8 +30,8 @@ from filetap.singer.progress import Tally
 from filetap.singer.table import StreamTable
 from filetap.stats import FileStats
 from filetap.times import utc_now
-from filetap.write.records import FILE_FORMATS, record_lines, write_file
-from filetap.write.storage import put
+from filetap.write.batch_files import FILE_FORMATS, put, write_file
+from filetap.write.records import record_lines
 
 if sys.version_info >= (3, 12):
     from typing import override
