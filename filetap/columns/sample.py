@@ -59,19 +59,19 @@ class Expected:
     """What a stream's files are expected to hold.
 
     Attributes:
-        settled: Column → type, of those whose type is fixed.
+        fixed: Column → type, of those whose type is fixed.
         documented: What the vendor documents.
         before: Columns that earlier files, or a catalog, had.
     """
 
-    settled: Mapping[str, str]
+    fixed: Mapping[str, str]
     documented: Documented
     before: Collection[str] = ()
 
     @property
     def names(self) -> frozenset[str]:
         """The columns that the stream documents, or is known to have."""
-        return frozenset((*self.settled, *self.before, *self.documented.columns))
+        return frozenset((*self.fixed, *self.before, *self.documented.columns))
 
 
 def sample_files(  # noqa: PLR0913 - what is sampled, and how
@@ -153,9 +153,9 @@ def sample(spooled: Spooled, expected: Expected, tuning: Tuning) -> Sample:
     options = ReadOptions(reserved=ADDED, known=expected.names, divert=True, most=most)
     reader = spooled.reader(options)
     check_columns(spooled.file, reader.columns, expected)
-    settled, documented = expected.settled, expected.documented
-    unknown = [c for c in reader.columns if c not in settled and c not in documented.text]
-    typed = {c: kind for c, kind in settled.items() if f"{c}{MISFIT_SUFFIX}" not in settled}
+    fixed, documented = expected.fixed, expected.documented
+    unknown = [c for c in reader.columns if c not in fixed and c not in documented.text]
+    typed = {c: kind for c, kind in fixed.items() if f"{c}{MISFIT_SUFFIX}" not in fixed}
     evidence, misfits = NO_EVIDENCE, frozenset[str]()
     rows = size = 0
     for batch in reader:

@@ -199,7 +199,7 @@ class ExportStream(ExtractorStream):
             self._kept.close()
             if found.columns:
                 break
-        self._table.settle(self._table.known.resolve(found), sampled=found.columns)
+        self._table.use(self._table.known.resolve(found), sampled=found.columns)
 
     @override
     def prepare(self) -> None:
@@ -228,7 +228,7 @@ class ExportStream(ExtractorStream):
         log_listing(plan, state, run.settings, run.vendor, self.logger)
         self._checkpoint.begin(plan)
         found = self._sample()
-        table.settle(plan_columns(table.known, found), sampled=found.columns)
+        table.use(plan_columns(table.known, found), sampled=found.columns)
         for warning in unknown_columns(run.settings.maps, self.name, table.names, table.documented):
             self.logger.warning("%s", warning)
         table.announce(pin_key=bool(found.columns))

@@ -101,7 +101,7 @@ class StreamTable:
         needed = {*self.columns.key, self._stream.replication_key}
         return added in needed or self._stream.mask["properties", added]
 
-    def settle(self, columns: Columns, *, sampled: Collection[str] = ()) -> None:
+    def use(self, columns: Columns, *, sampled: Collection[str] = ()) -> None:
         """Take these columns from now on, and log what is odd about them, each thing once.
 
         Args:
@@ -166,7 +166,7 @@ class StreamTable:
         """Add the columns of a file that has rows."""
         found = Sample((*self.columns.types, *columns))
         found |= sample(spooled, self.expected, self._tuning)
-        self.settle(self.known.resolve(found), sampled=found.columns)
+        self.use(self.known.resolve(found), sampled=found.columns)
         self.announce(pin_key=True)
         self.write_schema(with_state=True)
 
