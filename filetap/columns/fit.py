@@ -12,7 +12,7 @@ from filetap.columns.types import MISFIT_SUFFIX, canonical, fits, fits_plainly
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from filetap.columns.types import Documented
+    from filetap.vendor import Documented
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from filetap.columns.types import TYPES, fits
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from filetap.columns.types import Documented
+    from filetap.vendor import Documented
 
 
 @dataclass(frozen=True, slots=True)

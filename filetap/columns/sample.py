@@ -13,14 +13,15 @@ from filetap.columns.types import MISFIT_SUFFIX
 from filetap.download.pack import Pack
 from filetap.errors import ExportError, FormatError, IntegrityError
 from filetap.read.batch import ReadOptions
+from filetap.read.detect import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from filetap.columns.types import Documented
     from filetap.download.spool import Spool, Spooled
     from filetap.files import ExportFile, Transport
     from filetap.settings import Tuning
+    from filetap.vendor import Documented
 
 _ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook, whose contents are listed at its end
 
@@ -151,7 +152,7 @@ def sample(spooled: Spooled, expected: Expected, tuning: Tuning) -> Sample:
     most = min(tuning.head, tuning.whole) if large and not archive else None
     # Malformed rows do not affect types; they are reported when the file is read.
     options = ReadOptions(reserved=ADDED, known=expected.names, divert=True, most=most)
-    reader = spooled.reader(options)
+    reader = open_file(spooled, options)
     check_columns(spooled.file, reader.columns, expected)
     fixed, documented = expected.fixed, expected.documented
     unknown = [c for c in reader.columns if c not in fixed and c not in documented.text]

@@ -7,13 +7,12 @@ text, and a value that is written out is the value that was read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 TYPES = ("string", "integer", "number", "boolean", "date", "date-time")
 MISFIT_SUFFIX = "__text"
@@ -73,23 +72,6 @@ _PATTERNS = {
     "date": _DATE,
     "date-time": _DATE_TIME,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Documented:
-    """What a vendor documents about a stream's columns.
-
-    Attributes:
-        columns: Column → type, of the columns that are documented for the stream.
-        text: Columns that hold codes or free text: never inferred.
-        yes_no: Columns that are boolean also when spelled t/f, yes/no or 1/0.
-        assume: Any column's type while it has no values, by its name.
-    """
-
-    columns: Mapping[str, str]
-    text: frozenset[str]
-    yes_no: frozenset[str]
-    assume: Callable[[str], str]
 
 
 def fits(kind: str, text: pl.Expr, *, yes_no: bool = False) -> pl.Expr:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from filetap.columns.resolve import Known
     from filetap.columns.sample import Expected
-    from filetap.columns.types import Documented
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.settings import Tuning
     from filetap.singer.private import ExtractorStream
+    from filetap.vendor import Documented
 
 
 class StreamTable:
