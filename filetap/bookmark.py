@@ -48,7 +48,7 @@ class Bookmark:
         contents: Key of each delivered file that was read → fingerprint of its stored bytes.
         counted: Keys of finished files that were not read themselves: another source's file
             of their generation was.
-        owners: Key of each finished file → the program that it belongs to, where that is known.
+        owners: Key of each finished file → the account that it belongs to, where that is known.
         unfinished: Generations of which some files were read when a run ended, and others were
             listed but not read.
         from_scratch: True until the first run without a state has read everything. Meltano

@@ -60,9 +60,9 @@ def _read_elsewhere(bookmark: Bookmark, files: Iterable[ExportFile]) -> list[Exp
     """The files of generations that were read from another source, all of them and to their ends.
 
     Only delivered files have versions. A generation that has a file of this source already
-    was seen here before: another file of it is a new one. Another program's is another one, too.
+    was seen here before: another file of it is a new one. Another account's is another one, too.
     """
-    # By source and generation: the programs whose files were read there, and seen there.
+    # By source and generation: the accounts whose files were read there, and seen there.
     read: dict[tuple[bool, datetime], set[str]] = {}
     seen: dict[tuple[bool, datetime], set[str]] = {}
     for key, moment in bookmark.finished.items():
@@ -85,9 +85,9 @@ def _read_elsewhere(bookmark: Bookmark, files: Iterable[ExportFile]) -> list[Exp
     ]
 
 
-def _may_own(owners: AbstractSet[str] | None, program: str) -> bool:
-    """True if files of these programs may be the program's; an empty name is not known."""
-    return owners is not None and (not program or not owners.isdisjoint({"", program}))
+def _may_own(owners: AbstractSet[str] | None, account: str) -> bool:
+    """True if files of these accounts may be the account's; an empty name is not known."""
+    return owners is not None and (not account or not owners.isdisjoint({"", account}))
 
 
 def _continued(bookmark: Bookmark, files: Sequence[ExportFile]) -> tuple[PartlyRead, ...]:

@@ -127,12 +127,12 @@ def write_bookmark(bookmark: Bookmark) -> dict[str, Any]:
     ):
         if names:
             state[name] = sorted(names)
-    # One program is the rule, and then its name is enough.
-    programs = {bookmark.owners.get(key, "") for key in bookmark.finished}
-    if len(programs) > 1:
+    # One account is the rule, and then its name is enough.
+    accounts = {bookmark.owners.get(key, "") for key in bookmark.finished}
+    if len(accounts) > 1:
         state["owners"] = dict(sorted(bookmark.owners.items()))
-    elif programs - {""}:
-        state["owners"] = {"*": programs.pop()}
+    elif accounts - {""}:
+        state["owners"] = {"*": accounts.pop()}
     for name, values in (("versions", bookmark.versions), ("contents", bookmark.contents)):
         if values:
             state[name] = dict(sorted(values.items()))
@@ -166,7 +166,7 @@ def _partly_read(state: Mapping[str, Any]) -> tuple[PartlyRead, ...]:
 
 
 def _owners(state: Mapping[str, str], finished: Iterable[str]) -> dict[str, str]:
-    """Key of each finished file → its program; ``*`` stands for all."""
+    """Key of each finished file → its account; ``*`` means all of them."""
     every = str(state.get("*", ""))
     owners = {key: str(state.get(key, every)) for key in finished}
     return {key: owner for key, owner in owners.items() if owner}

@@ -148,7 +148,7 @@ def _open(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
     reader = _reader(spooled, table, options)
     check_columns(spooled.file, reader.columns, table.expected)
     if words := clashes(reader.labels, reader.columns):
-        logger.warning("%s: only their order tells columns apart: %s", spooled.file, words)
+        logger.warning("%s: only their order distinguishes columns: %s", spooled.file, words)
     lacking = [name for name in table.key if name not in {*reader.columns, *ADDED}]
     new = [name for name in reader.columns if name not in table.names]
     if not lacking and not new:

@@ -30,7 +30,7 @@ class Fitted:
 
 
 def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -> Fitted:
-    """Give a batch's columns their types without losing or changing a value.
+    """Fit a batch's columns to their types, without losing or changing a value.
 
     Args:
         frame: Text columns as read.
@@ -41,7 +41,7 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
     there = frozenset(frame.columns)
     wanted = {c: t for c, t in types.items() if c in there}
     typed = {c: t for c, t in wanted.items() if t != "string"}
-    # Most columns have nothing but plain values: one look at each of these is all.
+    # Most columns have nothing but plain values: for these, one pattern is all that is matched.
     odd = _which(frame, {c: ~pl.col(c).str.contains(fits_plainly(t)) for c, t in typed.items()})
     checks = frame.select(
         fits(typed[c], pl.col(c), yes_no=c in documented.yes_no).alias(c) for c in sorted(odd)

@@ -21,7 +21,7 @@ class Evidence:
     """What the values of some columns have shown so far.
 
     Attributes:
-        candidates: Column → types that every value fits; all types while there is none.
+        candidates: Column → types that every value fits; all types before the first value.
         valued: Columns with at least one value that is not empty.
     """
 
@@ -39,7 +39,7 @@ class Evidence:
 
 _ALL = frozenset(TYPES)
 _CHECKS = 2_000  # at a time: of some hundred columns
-_FIRST_ROWS = 256  # enough to rule most types out before every value is looked at
+_FIRST_ROWS = 256  # enough to rule most types out before every value is checked
 NO_EVIDENCE = Evidence({}, frozenset())
 
 
@@ -52,7 +52,7 @@ def observe(
         frame: Text columns.
         columns: Those of its columns whose type is open.
         documented: For the columns that are yes or no.
-        before: Types that it rules out are not looked for again.
+        before: Evidence so far: types that it rules out are not checked again.
     """
     if not columns:
         return before
@@ -71,22 +71,22 @@ def _narrow(
         for kind in open_kinds:
             checks[column, kind] = fits(kind, text, yes_no=column in documented.yes_no).all()
         checks[column, "valued"] = (text != "").any()
-    held: set[tuple[str, str]] = set()
+    fitting: set[tuple[str, str]] = set()
     pairs = iter(checks)
-    # Each pattern takes memory of its own while it is looked for.
+    # Each pattern takes memory of its own while it is matched.
     while some := list(islice(pairs, _CHECKS)):
         row = frame.select(checks[pair].alias(str(n)) for n, pair in enumerate(some)).row(0)
-        held.update(pair for pair, holds in zip(some, row, strict=True) if holds)
+        fitting.update(pair for pair, holds in zip(some, row, strict=True) if holds)
     return before | Evidence(
-        {c: frozenset({"string", *(k for k in TYPES if (c, k) in held)}) for c in columns},
-        frozenset(c for c in columns if (c, "valued") in held),
+        {c: frozenset({"string", *(k for k in TYPES if (c, k) in fitting)}) for c in columns},
+        frozenset(c for c in columns if (c, "valued") in fitting),
     )
 
 
 def infer(column: str, evidence: Evidence, documented: Documented) -> str:
     """The type of a column that nothing pins: the narrowest that every value fits.
 
-    A column without values takes the type that its name stands for, else ``string``.
+    A column without values takes the type that its name suggests, else ``string``.
     """
     if column in documented.text:
         return "string"

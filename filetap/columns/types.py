@@ -75,12 +75,12 @@ _PATTERNS = {
 
 
 def fits(kind: str, text: pl.Expr, *, yes_no: bool = False) -> pl.Expr:
-    """Whether each text is empty or fits a type, as a boolean expression; null for null.
+    """A boolean expression: true for text that is empty or fits a type, null for null.
 
     Args:
         kind: One of `TYPES`.
         text: Text expression.
-        yes_no: Whether t/f, yes/no and 1/0 are booleans too.
+        yes_no: True if t/f, yes/no and 1/0 are booleans too.
     """
     if kind == "string":
         return text.is_not_null()
@@ -101,7 +101,7 @@ def canonical(kind: str, text: pl.Expr, *, plain: bool = False) -> pl.Expr:
     Args:
         kind: One of `TYPES`.
         text: Text expression; its values fit, none is empty.
-        plain: Whether every time has seconds and no offset.
+        plain: True if every time has seconds and no offset.
     """
     if kind == "boolean":
         words = pl.when(text.str.contains(_TRUE)).then(pl.lit("true")).otherwise(pl.lit("false"))
@@ -155,7 +155,7 @@ def json_schema(kind: str) -> dict[str, Any]:
 
 
 def type_of(schema: object) -> str:
-    """The type that a catalog's JSON Schema of a column stands for; ``string`` if in doubt.
+    """The type that a column's JSON Schema in a catalog describes; ``string`` if in doubt.
 
     Empty where it names no type but null: Meltano writes such a schema.
     """

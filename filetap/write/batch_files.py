@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 # How batch files are made: format → its compressions, the one that is taken unasked first.
-# Zstandard is not among them: no target reads it.
+# No Zstandard: no target reads it.
 FILE_FORMATS: Mapping[str, Sequence[str]] = {
     "jsonl": ("gzip", "none"),
     "parquet": ("none", "gzip"),
@@ -106,7 +106,7 @@ def put(
 
 
 def root_fault(root: str) -> str:
-    """Why no file system can be had for a folder's path or URL; empty when one can."""
+    """Return why fsspec cannot open *root*, or an empty text."""
     protocol, _ = split_protocol(root)
     try:
         get_filesystem_class(protocol or "file")

@@ -53,7 +53,7 @@ def json_lines(frame: pl.DataFrame, types: Mapping[str, str], before: str, after
         if nulls == frame.height:
             literal += "null"
         elif position in escaped:
-            # A one-member object, {"v":…}, less what stands around the value.
+            # A one-member object, {"v":…}, without what surrounds the value.
             member = pl.struct(value.alias("v")).struct.json_encode()
             parts += (pl.lit(literal), member.str.slice(len('{"v":')).str.strip_suffix("}"))
             literal = ""
