@@ -41,6 +41,7 @@ from filetap.errors import FileGoneError, FormatError, SettingsError
 from filetap.plan import plan_columns
 from filetap.read.batch import ReadOptions
 from filetap.read.csv_fast import CSVReader
+from filetap.read.detect import open_file
 from filetap.redaction import SECRECY
 from filetap.scan import ScanOptions, scan
 from filetap.stats import FileStats
@@ -49,11 +50,10 @@ from filetap.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from filetap.columns.types import Documented
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile, Transport
     from filetap.settings import Settings
-    from filetap.vendor import Vendor
+    from filetap.vendor import Documented, Vendor
 
 ROWS = 25_000  # of a batch, at most
 SAMPLES_AT_ONCE = 8  # files that are sampled at a time
@@ -184,12 +184,12 @@ class Source:
                     found = sample(spooled, expected, tuning)
                     if spooled.whole:
                         return found, True
-                    reader = spooled.reader(options)
+                    reader = open_file(spooled, options)
                     if found.columns and isinstance(reader, CSVReader):
                         return found, False
                 # The beginning of other files does not show all columns.
                 with closing(spool.download(transport, file)) as spooled:
-                    columns = spooled.reader(options).columns
+                    columns = open_file(spooled, options).columns
                     return Sample(tuple(columns)) | sample(spooled, expected, tuning), False
             except FileGoneError as error:  # an error for the task that needs it
                 logger.warning("%s", error)

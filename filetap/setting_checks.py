@@ -16,8 +16,7 @@ from filetap.redaction import SECRECY
 from filetap.setting_schema import settings_schema
 from filetap.settings import Folder, Settings, Tuning
 from filetap.times import parse_generation
-from filetap.write.records import FILE_FORMATS
-from filetap.write.storage import root_fault
+from filetap.write.batch_files import FILE_FORMATS, root_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

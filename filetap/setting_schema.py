@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.types import TYPES
-from filetap.write.records import FILE_FORMATS
+from filetap.write.batch_files import FILE_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

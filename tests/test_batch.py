@@ -25,7 +25,7 @@ from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
 from singer_sdk.exceptions import ConfigValidationError
 
-from filetap.write.records import write_file
+from filetap.write.batch_files import write_file
 from tap_firstup_dde.tap import TapFirstupDDE
 from tests import singer
 from tests.loaders import Postgres

@@ -21,7 +21,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from filetap.bookmark import Bookmark
+from filetap.bookmark_state import read_bookmark
 from filetap.times import format_time
 from tap_firstup_dde.cli import main
 from tap_firstup_dde.documented import STREAMS
@@ -688,4 +688,4 @@ def test_bookmarks_are_not_changed(emulator: Emulator, tmp_path: Path) -> None:
     before = path.read_bytes()
     listed(emulator, "--state", "state.json")
     assert path.read_bytes() == before
-    assert Bookmark.from_state(json.loads(before)["bookmarks"]["users"], datetime.now(UTC)).finished
+    assert read_bookmark(json.loads(before)["bookmarks"]["users"], datetime.now(UTC)).finished

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from filetap.download.checksum import Checksum
+from filetap.checksum import Checksum
 from filetap.errors import (
     AuthenticationError,
     ExpiredURLError,

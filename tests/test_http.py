@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from filetap.download.checksum import Checksum
+from filetap.checksum import Checksum
 from filetap.errors import (
     ExpiredURLError,
     ExportError,

@@ -13,6 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filetap.bookmark import Bookmark, PartlyRead
+from filetap.bookmark_listing import reconcile
+from filetap.bookmark_state import read_bookmark, write_bookmark
 from filetap.errors import StateError
 from filetap.files import ExportFile
 from filetap.times import format_time, parse_generation
@@ -151,8 +153,8 @@ def _bookmarks(draw: st.DrawFn) -> Bookmark:
 @given(_bookmarks())
 def test_state_round_trip(bookmark: Bookmark) -> None:
     """A bookmark survives the state, and JSON, without a loss."""
-    state = json.loads(json.dumps(bookmark.to_state()))
-    assert Bookmark.from_state(state, NOW) == bookmark
+    state = json.loads(json.dumps(write_bookmark(bookmark)))
+    assert read_bookmark(state, NOW) == bookmark
     assert set(state["finished"]) == set(bookmark.finished)
     if bookmark.generated_at:
         assert state["replication_key_value"] == format_time(bookmark.generated_at)
@@ -163,21 +165,21 @@ def test_state_shape() -> None:
 
     Meltano merges states and removes no member: one that is missing would not replace an old one.
     """
-    state = read(Bookmark(), file(NOON)).reach(file(NOON, "b"), 7).to_state()
+    state = write_bookmark(read(Bookmark(), file(NOON)).reach(file(NOON, "b"), 7))
     assert state["replication_key"] == "generated_at"
     assert state["replication_key_value"] == "2026-05-14T12:00:00Z"
     assert state["finished"] == [file(NOON).key]
     assert state["in_progress"] == {"file": file(NOON, "b").key, "rows": 7}
-    done = read(Bookmark(), file(NOON)).to_state()
+    done = write_bookmark(read(Bookmark(), file(NOON)))
     assert done["in_progress"] == {"file": "", "rows": 0}
 
 
 @pytest.mark.parametrize("state", [{}, {"finished": []}, {"types": {"a": "integer"}}])
 def test_first_run(state: dict[str, Any]) -> None:
     """Without a bookmark every file is read."""
-    bookmark = Bookmark.from_state(state, NOW)
+    bookmark = read_bookmark(state, NOW)
     old = file(NOON - 1000 * DAY)
-    assert bookmark.settle([old]).pending([old], LOOKBACK) == [old]
+    assert reconcile(bookmark, [old]).pending([old], LOOKBACK) == [old]
 
 
 def test_documented_state() -> None:
@@ -188,9 +190,9 @@ def test_documented_state() -> None:
         "finished": [file(NOON, "a").key],
         "types": {"blocked_at": "date-time"},
     }
-    bookmark = Bookmark.from_state(state, NOW)
+    bookmark = read_bookmark(state, NOW)
     listed = [file(NOON, "a"), file(NOON, "b"), file(NOON - 14 * DAY, "c")]
-    assert ids(bookmark.settle(listed).pending(listed, LOOKBACK)) == ["c", "b"]
+    assert ids(reconcile(bookmark, listed).pending(listed, LOOKBACK)) == ["c", "b"]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -260,16 +262,16 @@ def test_settle(text: str) -> None:
     """A state with a bookmark alone counts every listed file up to it as finished."""
     state = {"replication_key": "generated_at", "replication_key_value": text}
     listed = [file(NOON - DAY, "a"), file(NOON, "b"), file(NOON + DAY, "c")]
-    settled = Bookmark.from_state(state, NOW).settle(listed)
+    settled = reconcile(read_bookmark(state, NOW), listed)
     assert ids(settled.pending(listed, LOOKBACK)) == ["c"]
-    assert Bookmark.from_state(settled.to_state(), NOW).pending(listed, LOOKBACK) == [listed[2]]
+    assert read_bookmark(write_bookmark(settled), NOW).pending(listed, LOOKBACK) == [listed[2]]
 
 
 def test_settle_leaves_lists_alone() -> None:
     """A state with a list of finished files is not settled: unread files stay unread."""
-    bookmark = Bookmark.from_state(read(Bookmark(), file(NOON)).to_state(), NOW)
+    bookmark = read_bookmark(write_bookmark(read(Bookmark(), file(NOON))), NOW)
     missed = file(NOON, "b")
-    assert bookmark.settle([missed]).pending([missed], LOOKBACK) == [missed]
+    assert reconcile(bookmark, [missed]).pending([missed], LOOKBACK) == [missed]
 
 
 def test_finish_prunes() -> None:
@@ -310,7 +312,7 @@ def test_in_progress() -> None:
 def test_invalid_state(state: Any) -> None:
     """A state that is none is an error in one line, not a guess."""
     with pytest.raises(StateError, match="the state cannot be read") as caught:
-        Bookmark.from_state(state, NOW)
+        read_bookmark(state, NOW)
     assert "\n" not in str(caught.value)
 
 
@@ -328,8 +330,8 @@ def test_exactly_once(runs: list[tuple[list[ExportFile], int]]) -> None:
     bookmark = Bookmark()
     done: list[ExportFile] = []
     for listed, endurance in runs:
-        state = json.loads(json.dumps(bookmark.to_state()))
-        bookmark = Bookmark.from_state(state, NOW).settle(listed)
+        state = json.loads(json.dumps(write_bookmark(bookmark)))
+        bookmark = reconcile(read_bookmark(state, NOW), listed)
         floor = (bookmark.generated_at or NOON) - LOOKBACK
         within = {f for f in listed if f.generated_at >= floor}
         pending = bookmark.pending(listed, LOOKBACK)

@@ -13,14 +13,13 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
-from filetap.columns.types import Documented
 from filetap.people.cli import COMMANDS, Entry, Program, people_program
 from filetap.setting_checks import folder_of
 from filetap.setting_schema import folder_setting
 from filetap.singer.tap import FileTap
 from filetap.transports.folder import FolderTransport
 from filetap.transports.folder_files import Named
-from filetap.vendor import StreamSpec, Vendor
+from filetap.vendor import Documented, StreamSpec, Vendor
 from tap_firstup_dde.cli import main
 
 if TYPE_CHECKING:

@@ -11,20 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from filetap.columns.types import (
-    NO_EVIDENCE,
-    TYPES,
-    Documented,
-    Evidence,
-    canonical,
-    fit,
-    fits,
-    infer,
-    json_schema,
-    observe,
-    to_values,
-    type_of,
-)
+from filetap.columns.fit import fit
+from filetap.columns.infer import NO_EVIDENCE, Evidence, infer, observe
+from filetap.columns.types import TYPES, canonical, fits, json_schema, to_values, type_of
+from filetap.vendor import Documented
 from tap_firstup_dde.documented import STREAMS
 
 YES_NO = frozenset({"yes_no"})

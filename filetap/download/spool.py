@@ -6,11 +6,11 @@ import logging
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import SEEK_END
 from typing import IO, TYPE_CHECKING
 
-from filetap.download.checksum import CRC64NVME
+from filetap.checksum import CRC64NVME
 from filetap.download.gunzip import PIECE, Gunzip, decompress
 from filetap.errors import (
     ExpiredURLError,
@@ -19,8 +19,6 @@ from filetap.errors import (
     RetriableTransportError,
     SpoolError,
 )
-from filetap.read.batch import DEFAULTS
-from filetap.read.detect import open_reader
 from filetap.settings import Tuning
 from filetap.transports.retry import delay
 from filetap.wording import counted
@@ -29,10 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from filetap.download.checksum import Checksum, Hasher
+    from filetap.checksum import Checksum, Hasher
     from filetap.files import Body, ExportFile, Transport
-    from filetap.read.batch import ReadOptions
-    from filetap.read.detect import Reader
     from filetap.settings import Settings
 
 _DAMAGED_HINT = "run again; if it stays, report the file to its vendor"
@@ -67,18 +63,6 @@ class Spooled:
     def close(self) -> None:
         """Free the disk space."""
         self.stored.close()
-
-    def reader(self, options: ReadOptions = DEFAULTS) -> Reader:
-        """Open the file's rows, from its beginning.
-
-        Args:
-            options: How to read them; a file that is not whole is *cut* in any case.
-
-        Raises:
-            FormatError: The file, or its header row, cannot be read.
-        """
-        options = options if self.whole else replace(options, cut=True)
-        return open_reader(self.stored, str(self.file), options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import IO, TYPE_CHECKING
 
-from filetap.download.checksum import parse_sidecar
-from filetap.download.prefetch import ahead
+from filetap.checksum import parse_sidecar
 from filetap.errors import (
     ExportError,
     FileGoneError,
@@ -19,6 +18,7 @@ from filetap.errors import (
     TransportError,
 )
 from filetap.files import Body, ExportFile
+from filetap.prefetch import ahead
 from filetap.redaction import printable
 from filetap.transports.file_system import open_folder, translated
 from filetap.transports.folder_files import Contents, Delivered, Named, sort_out
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
-    from filetap.download.checksum import Checksum
+    from filetap.checksum import Checksum
     from filetap.settings import Folder
 
 CHUNK = 8 << 20  # bytes read at a time: SFTP requests all parts of one chunk at once

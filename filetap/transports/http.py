@@ -30,7 +30,7 @@ from filetap.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from filetap.download.checksum import Checksum
+    from filetap.checksum import Checksum
 
 CHUNK = 1 << 18  # bytes
 # Bytes, decompressed. A list of 100,000 files is about 30 MB.

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from filetap.download.checksum import CRC64NVME, Checksum
+from filetap.checksum import CRC64NVME, Checksum
 from filetap.download.gunzip import decompress
 from filetap.download.spool import Spool, Spooled
 from filetap.errors import (
@@ -29,6 +29,7 @@ from filetap.errors import (
     TransportError,
 )
 from filetap.files import Body, ExportFile
+from filetap.read.detect import open_file
 from tests.singer import connect
 
 if TYPE_CHECKING:
@@ -537,7 +538,7 @@ def test_a_beginning_is_read_as_cut() -> None:
     """If only the beginning of a file was downloaded, the row that it ends in is not an error."""
     content = b"user_id,name\n1,a\n2,b\n3,cdefghi\n"
     with closing(Spooled(FILE, io.BytesIO(content[:-6]), len(content) - 6, "", whole=False)) as cut:
-        assert [row for batch in cut.reader() for row in batch.frame.rows()] == [
+        assert [row for batch in open_file(cut) for row in batch.frame.rows()] == [
             ("1", "a"),
             ("2", "b"),
         ]

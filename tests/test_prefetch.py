@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filetap.download.prefetch import ahead, one_ahead
 from filetap.errors import ExportError
+from filetap.prefetch import ahead, one_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
