@@ -24,7 +24,7 @@ from filetap.errors import (
 )
 from filetap.settings import Folder
 from filetap.transports import folder as folder_module
-from filetap.transports import open_folder
+from filetap.transports import folder_access
 from filetap.transports.file_system import open_folder
 from tap_firstup_dde.delivered import parse_path
 from tap_firstup_dde.documented import STREAMS
@@ -549,7 +549,7 @@ def test_rewritten_while_it_is_read(
 ) -> None:
     """A file that is rewritten while it is read is read again or refused: never half of each."""
     monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(open_folder, "CHUNK", 1 << 12)
+    monkeypatch.setattr(folder_access, "CHUNK", 1 << 12)
     path, content = tmp_path, b""
     for letter in "ba":
         rows = "user_id\n" + "".join(f"{letter}{n:06}\n" for n in range(size))

@@ -12,7 +12,7 @@ import pytest
 
 from filetap.errors import RetriableTransportError, TransportError
 from filetap.transports import folder as folder_module
-from filetap.transports import open_folder
+from filetap.transports import folder_access
 from tap_firstup_dde.documented import STREAMS
 from tests.folders import OLD, SFTP, deliver, ids
 from tests.singer import Run, command, run, write
@@ -96,7 +96,7 @@ def test_wrong_login(served: SFTP, options: dict[str, Any], says: str) -> None:
 def test_dropped_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that drops in mid-file is made anew, and the file goes on from there."""
     monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(open_folder, "CHUNK", 1 << 18)
+    monkeypatch.setattr(folder_access, "CHUNK", 1 << 18)
     rows = "user_id\n" + "".join(f"{n:09}\n" for n in range(500_000))
     deliver(tmp_path, "users", "2026-05-14-16", rows, ending=".csv")
     with SFTP(tmp_path) as server:
@@ -232,7 +232,7 @@ def test_connections_are_not_logged(tmp_path: Path) -> None:
 
 def test_rewritten_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A young CSV that is rewritten in place, its size the same, is refused and read next time."""
-    monkeypatch.setattr(open_folder, "CHUNK", 1 << 14)
+    monkeypatch.setattr(folder_access, "CHUNK", 1 << 14)
     old, new = ("user_id\n" + "".join(f"{c}{n:06}\n" for n in range(40_000)) for c in "ab")
     path = deliver(tmp_path, "users", "2026-05-14-12", old, ending=".csv")
     os.utime(path)

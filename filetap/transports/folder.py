@@ -19,8 +19,8 @@ from filetap.errors import (
 from filetap.files import Body, ExportFile
 from filetap.prefetch import ahead
 from filetap.redaction import printable
+from filetap.transports.folder_access import GONE_HINT, OpenFolder
 from filetap.transports.folder_files import Contents, Delivered, Named, sort_out
-from filetap.transports.open_folder import GONE_HINT, OpenFolder
 from filetap.transports.retry import with_retries
 from filetap.wording import counted
 
