@@ -36,7 +36,8 @@ def _list(source: Source) -> tuple[Sequence[ExportFile], Transport]:
     """
     transport = source.vendor.connect(source.settings)
     listed = transport.list_files(source.stream)
-    return plan_files(listed, {}, source.settings, utc_now()).files, transport
+    plan = plan_files(source.stream, listed, {}, source.settings, now=utc_now())
+    return plan.files, transport
 
 
 class ExportReader(TaskReader, DataSourceReader):

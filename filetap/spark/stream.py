@@ -15,7 +15,6 @@ from pyspark.sql.datasource import DataSourceStreamReader
 
 from filetap.bookmark_checks import (
     check_account,
-    last_listed,
     warn_of_future,
     warn_of_gap,
     warn_of_longer_lookback,
@@ -151,19 +150,17 @@ class ExportStreamReader(TaskReader, DataSourceStreamReader, SupportsTriggerAvai
         """
         at = self._at if start is None else start
         most = self._per_trigger if limit is None else getattr(limit, "max_files", None)
-        now = utc_now()
         self._listing.refresh()
-        plan = self._plan(at, now)
+        plan = self._plan(at)
         if not plan.files and self._only is None:
             self._listing.renew()
-            plan = self._plan(at, now)
+            plan = self._plan(at)
         if not plan.files:
             return at
-        days = self._source.settings.lookback_days
-        warn_of_gap(plan, self._source.vendor, last_listed(at), now.date(), logger)
-        warn_of_longer_lookback(self._source.stream, at, plan.files, days, logger)
-        warn_of_future(plan.files[:most], now, logger)
-        return self._offset(plan, most, now)
+        warn_of_gap(plan, at, self._source.vendor, logger)
+        warn_of_longer_lookback(plan, at, self._source.settings, logger)
+        warn_of_future(plan.files[:most], plan.now, logger)
+        return self._offset(plan, most)
 
     @override
     @brief()
@@ -203,27 +200,28 @@ class ExportStreamReader(TaskReader, DataSourceStreamReader, SupportsTriggerAvai
                 files.append(file)
         return partitions_of(self._source, files)
 
-    def _plan(self, at: Mapping[str, Any], now: datetime) -> Plan:
+    def _plan(self, at: Mapping[str, Any]) -> Plan:
         """What is still to be read after an offset."""
         self._check(at)
-        plan = plan_files(self._listing.files, at, self._source.settings, now)
+        source = self._source
+        plan = plan_files(source.stream, self._listing.files, at, source.settings, now=utc_now())
         only = self._only
         files = (file for file in plan.files if only is None or file.id in only)
         return replace(plan, files=tuple(files))
 
-    def _offset(self, plan: Plan, most: int | None, now: datetime) -> dict[str, Any]:
+    def _offset(self, plan: Plan, most: int | None) -> dict[str, Any]:
         """The offset after the first *most* files of a plan; None for all of them."""
         settings, chosen = self._source.settings, plan.files[:most]
         rest = plan.files[len(chosen) :]
         # A checkpoint is never merged with another state, which the mark is there for.
         bookmark = replace(plan.bookmark, from_scratch=False, unfinished=frozenset())
         for file in chosen:
-            bookmark = bookmark.finish(file, settings.lookback, now)
+            bookmark = bookmark.finish(file, settings.lookback, plan.now)
         account = self._listing.transport and self._listing.transport.account
         return {
             **write_bookmark(bookmark),
             "lookback_days": settings.lookback_days,
-            **({} if rest else {"listed_on": now.date().isoformat()}),
+            **({} if rest else {"listed_on": plan.now.date().isoformat()}),
             **({"program_id": account} if account else {}),
             "stream": self._source.stream,
             "files": [_to_json(file) for file in chosen],
