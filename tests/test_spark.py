@@ -34,6 +34,7 @@ from filetap.errors import (
 )
 from filetap.settings import Folder
 from tap_firstup_dde.vendor import FIRSTUP
+from tests.folders import deliver
 from tests.singer import run
 from tests.typed_rows import AWKWARD, DRIFTED, ROW, place, tap_rows
 
@@ -657,6 +658,18 @@ def test_checkpoint_of_an_earlier_version(emulator: Emulator) -> None:
     options["maxFilesPerTrigger"] = "1"
     again = FirstupDataSource(options).streamReader(USER_ID).latestOffset()
     assert json.dumps(again) == json.dumps(offset)
+
+
+def test_source_changes_within_a_generation(emulator: Emulator, tmp_path: Path) -> None:
+    """Where a limit cuts a generation, and the folder is read next, its file is read: none lost."""
+    emulator.add("users", "2026-05-14-16", DRIFTED)
+    emulator.add("users", "2026-05-14-16", AWKWARD, file_name="001.csv")
+    options = {"stream": "users", "maxFilesPerTrigger": "1", **emulator.settings}
+    end = FirstupDataSource(options).streamReader(USER_ID).latestOffset()
+    deliver(tmp_path, "users", "2026-05-14-16", DRIFTED + AWKWARD.partition("\n")[2])
+    options = {"stream": "users", "folder": json.dumps({"url": str(tmp_path)})}
+    (file,) = FirstupDataSource(options).streamReader(USER_ID).latestOffset(end)["files"]
+    assert file["version"]  # that in the folder
 
 
 def test_tasks_receive_no_listing(emulator: Emulator) -> None:

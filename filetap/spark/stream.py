@@ -41,7 +41,8 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from pyspark.sql.datasource import InputPartition
 
@@ -214,7 +215,7 @@ class ExportStreamReader(TaskReader, DataSourceStreamReader, SupportsTriggerAvai
         settings, chosen = self._source.settings, plan.files[:most]
         rest = plan.files[len(chosen) :]
         # A checkpoint is never merged with another state, which the mark is there for.
-        bookmark = replace(plan.bookmark, from_scratch=False, unfinished=frozenset())
+        bookmark = replace(plan.bookmark, from_scratch=False, unfinished=_cut(plan, chosen))
         for file in chosen:
             bookmark = bookmark.finish(file, settings.lookback, plan.now)
         account = self._listing.transport and self._listing.transport.account
@@ -256,6 +257,17 @@ class ExportStreamReader(TaskReader, DataSourceStreamReader, SupportsTriggerAvai
             raise StateError(msg, "use one checkpoint per query")
         account = transport.account if transport else None
         check_account(source.stream, at, account, source.vendor.account)
+
+
+def _cut(plan: Plan, chosen: Sequence[ExportFile]) -> frozenset[datetime]:
+    """The generations of which some files are read, and others are left for later.
+
+    Args:
+        plan: What is still to be read.
+        chosen: The files of it that are read now.
+    """
+    begun = plan.bookmark.unfinished | {file.generated_at for file in chosen}
+    return begun & {file.generated_at for file in plan.files[len(chosen) :]}
 
 
 def _is_gone(transport: Transport, file: ExportFile) -> bool:
