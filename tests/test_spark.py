@@ -16,9 +16,8 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from collections import Counter
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +32,11 @@ from filetap.errors import (
     SettingsError,
     StateError,
 )
-from tap_firstup_dde.api import connect
+from filetap.settings import Folder
+from tap_firstup_dde.vendor import FIRSTUP
+from tests.folders import deliver
 from tests.singer import run
+from tests.typed_rows import AWKWARD, DRIFTED, ROW, place, tap_rows
 
 pytest.importorskip("pyspark", reason="`make test-spark` runs these")
 
@@ -42,35 +44,23 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
-from filetap import arrow
-from tap_firstup_dde import spark as source
-from tap_firstup_dde.spark import FirstupDataSource, FirstupStreamReader
+from filetap.spark.options import parse_options
+from filetap.spark.stream import LIST_EVERY
+from tap_firstup_dde.spark import FirstupDataSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pyspark.sql import DataFrame
 
+    from filetap.settings import Settings
+    from filetap.spark.stream import ExportStreamReader
     from tap_firstup_dde.emulator import Emulator
 
 STREAMS = ("campaigns", "users", "activities")
-ROW = ("_sdc_source_file", "_sdc_source_lineno")
 USER_ID = StructType([StructField("user_id", StringType())])
 # What Spark brings along opens files that it leaves to the interpreter.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-
-# Columns that come and go, values that do not fit, quotes, line ends, times of every spelling.
-AWKWARD = """User ID,Likes,Date,Tenure,Note,Is Featured,Started
-7,1,2026-05-14T10:00:00Z,4,"a ""quoted"", cell",true,2026-05-14
-007,,2026-05-14 12:30,five,"two
-lines",,2026-05-15
-8,-3,2026-05-14T23:59:59.123456+05:30,6,,FALSE,
-9,9223372036854775807,,7.50,"",true,0001-01-01
-"""
-DRIFTED = """User ID,Likes,Date,Tenure,Office
-10,many,2026-05-15,8,Pune
-11,2,2026-05-15T00:00:00Z,,
-"""
 
 
 def packaged_java(home: Path) -> Path:
@@ -144,29 +134,7 @@ def load(spark: SparkSession, stream: str, options: Mapping[str, Any], schema: A
 def rows_of(frame: DataFrame) -> list[dict[str, Any]]:
     """Rows in the order of their files; times are aware."""
     rows = pl.DataFrame(frame.toArrow()).to_dicts()
-    return sorted(rows, key=lambda row: (row["_sdc_source_file"], row["_sdc_source_lineno"]))
-
-
-def tap_rows(settings: Mapping[str, Any], stream: str) -> tuple[dict[str, Any], list[Any]]:
-    """The properties of the tap's last SCHEMA, and its RECORDs with times as such."""
-    config = {
-        n: json.loads(v) if n in {"folder", "column_types"} else v for n, v in settings.items()
-    }
-    done = run(config)
-    properties = done.schema(stream)["schema"]["properties"]
-    read = {"date": date.fromisoformat, "date-time": datetime.fromisoformat}
-    rows = []
-    for record in done.records(stream):
-        assert list(record) == list(properties)
-        rows.append(
-            {
-                name: read[kind](value)
-                if value is not None and (kind := properties[name].get("format"))
-                else value
-                for name, value in record.items()
-            }
-        )
-    return properties, sorted(rows, key=lambda row: (row[ROW[0]], row[ROW[1]]))
+    return sorted(rows, key=place)
 
 
 SPARK_TYPES = {"integer": "bigint", "number": "double", "boolean": "boolean", "string": "string"}
@@ -213,16 +181,33 @@ def test_the_driver_lists_once(spark: SparkSession, emulator: Emulator) -> None:
     assert emulator.count("token") <= 4
 
 
+def settings_of(options: dict[str, str]) -> Settings:
+    """The settings that options and the environment make."""
+    return parse_options(options, FIRSTUP).source.settings
+
+
 def test_environment(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tap's variables stand in for options that are not given, and options win."""
     for name, value in emulator.settings.items():
         monkeypatch.setenv(f"TAP_FIRSTUP_DDE_{name.upper()}", value)
     monkeypatch.setenv("TAP_FIRSTUP_DDE_LOOKBACK_DAYS", "3")
     monkeypatch.setenv("TAP_FIRSTUP_DDE_BATCH_CONFIG", "of no use here")
-    made = FirstupDataSource({"stream": "users", "client_id": "other"})
-    assert made._source.config["client_id"] == "other"
-    assert made._source.config["client_secret"] == emulator.client_secret
-    assert made._source.limits.lookback == timedelta(days=3)
+    settings = settings_of({"stream": "users", "client_id": "other"})
+    assert settings.source.client_id == "other"
+    assert settings.source.client_secret == emulator.client_secret
+    assert settings.lookback_days == 3
+    assert settings.retries == 8
+
+
+def test_options_of_the_data_source() -> None:
+    """Options that are not the tap's settings, in letters of any case, say how files are read."""
+    options = {"stream": "users_malformed", "folder": '{"url": "/some"}', "schemalocation": "/at"}
+    options |= {"misfitColumns": "all", "MAXCONCURRENTFILES": "3", "maxFilesPerTrigger": "2"}
+    made = parse_options(options, FIRSTUP)
+    assert made.per_trigger == 2
+    assert (made.source.stream, made.source.malformed) == ("users", True)
+    assert (made.source.types_at, made.source.at_once) == ("/at", 3)
+    assert made.source.every_misfit
 
 
 @pytest.mark.parametrize(
@@ -231,12 +216,12 @@ def test_environment(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
         ({}, "options are stream, maxFilesPerTrigger"),
         ({}, "'stream' is a required property"),
         ({"stream": "people"}, "'people' is not one of"),
-        ({"stream": "users", "nope": "1"}, "nope is no setting"),
+        ({"stream": "users", "nope": "1"}, "nope is not a setting"),
         ({"stream": "users", "lookback_days": "soon"}, "lookback_days is not an integer: 'soon'"),
         ({"stream": "users", "maxFilesPerTrigger": "0"}, "maxFilesPerTrigger: 0 is less than"),
         ({"stream": "users", "column_types": "{"}, "column_types is not JSON"),
         ({"stream": "users", "client_id": ""}, "no credentials"),
-        ({"stream": "users", "batch_config": "{}"}, "batch_config is no setting"),
+        ({"stream": "users", "batch_config": "{}"}, "batch_config is not a setting"),
     ],
 )
 def test_wrong_options(emulator: Emulator, options: dict[str, str], words: str) -> None:
@@ -269,7 +254,7 @@ def test_schema_of_the_user(spark: SparkSession, emulator: Emulator) -> None:
         ("user_id decimal(10,2)", "column user_id cannot be read as decimal"),
         ("generated_at date", "use one of string, timestamp, timestamp_ntz, or leave it out"),
         ("likes int", "an integer is larger than its type"),
-        ("tenure int", "2 values of tenure are not integer, and have no other place"),
+        ("tenure int", "2 values in tenure are not integer, and have no other place"),
         ("note string not null", "note is empty in a row, and the schema says not null"),
     ],
 )
@@ -331,21 +316,6 @@ def test_no_files(spark: SparkSession, emulator: Emulator) -> None:
     assert frame.columns == list(done.schema("users")["schema"]["properties"])
 
 
-def test_several_programs(emulator: Emulator, tmp_path: Path) -> None:
-    """A folder with files of two programs has a column that tells them apart, as in the tap."""
-    folder = tmp_path / "delivered"
-    folder.mkdir()
-    for program in ("1", "2"):
-        path = folder / f"{program}-05-14-2026-16-user-incremental.csv"
-        path.write_text("User ID\n1\n")
-        os.utime(path, (0, 0))
-    rows = read_all(
-        FirstupDataSource({"stream": "users", "folder": json.dumps({"url": str(folder)})})
-    )
-    assert sorted(rows["_sdc_program_id"]) == ["1", "2"]
-    assert emulator.requests == []
-
-
 def test_malformed_rows(
     spark: SparkSession, emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -356,7 +326,7 @@ def test_malformed_rows(
     options = {**emulator.settings, "malformed_rows": "divert"}
     assert read_all(FirstupDataSource({"stream": "users", **options})).height == 2
     assert "users 2026-05-14-16/000.csv" in caplog.text
-    assert "2 rows cannot be read; users_malformed has them" in caplog.text
+    assert "2 rows cannot be read; kept as text in users_malformed" in caplog.text
     assert [r["user_id"] for r in rows_of(load(spark, "users", options))] == ["1", "7"]
     done = run(options)
     rows = rows_of(load(spark, "users_malformed", options))
@@ -364,66 +334,6 @@ def test_malformed_rows(
         (r["raw"], r["reason"], r["_sdc_source_lineno"]) for r in done.records("users_malformed")
     ]
     assert len(rows) == 2
-
-
-def test_misfits_have_a_place(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the driver cannot see every value, each typed column has a place for misfits."""
-    emulator.add("users", "2026-05-14-16", AWKWARD)
-    emulator.add("users", "2026-05-14-16", DRIFTED, file_name="001.csv")
-    options = {"stream": "users", **emulator.settings}
-    assert "started__text" not in FirstupDataSource(options).schema().names
-    everything = {**options, "misfitColumns": "all"}
-    assert "started__text" in FirstupDataSource(everything).schema().names
-    monkeypatch.setattr(arrow, "LOOK_WHOLE", 10)
-    names = FirstupDataSource(options).schema().names
-    assert {"started__text", "is_featured__text"} <= set(names)
-    assert "note__text" not in names
-
-
-def test_types_are_kept(emulator: Emulator, tmp_path: Path) -> None:
-    """With a schemaLocation a column keeps its type, new ones join, and misfits go beside."""
-    place = tmp_path / "kept"
-    emulator.add("users", "2026-05-14-16", "User ID,Tenure\n1,2\n")
-    options = {"stream": "users", "schemaLocation": str(place), **emulator.settings}
-    first = FirstupDataSource(options).schema()
-    assert first["tenure"].dataType.simpleString() == "bigint"
-    emulator.add("users", "2026-05-14-20", "User ID,Tenure,Office\n1,long,Pune\n")
-    assert FirstupDataSource(options).schema().names[:4] == [
-        "user_id",
-        "tenure",
-        "office",
-        "tenure__text",
-    ]
-    rows = read_all(FirstupDataSource(options)).sort("tenure")
-    assert rows.select("tenure", "tenure__text").rows() == [(None, "long"), (2, None)]
-    for file in emulator.files:
-        emulator.remove(file)
-    names = FirstupDataSource(options).schema().names
-    assert names[:4] == ["user_id", "tenure", "office", "tenure__text"]
-    assert [path.name for path in place.iterdir()] == ["users.json"]
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"types": {"a": "odd"}}', '{"types": 3}'])
-def test_kept_types_that_cannot_be_read(emulator: Emulator, tmp_path: Path, content: str) -> None:
-    """Kept types that are none are an error, and are left as they are."""
-    (tmp_path / "users.json").write_text(content)
-    made = FirstupDataSource(
-        {"stream": "users", "schemaLocation": str(tmp_path), **emulator.settings}
-    )
-    with pytest.raises(SettingsError, match=r"schemaLocation: users\.json cannot be read"):
-        made.schema()
-    assert (tmp_path / "users.json").read_text() == content
-
-
-def test_column_types(emulator: Emulator) -> None:
-    """Settings make types as they do in the tap; what does not fit goes beside."""
-    emulator.add("users", "2026-05-14-16", DRIFTED)
-    types = json.dumps({"users": {"Likes": "integer"}})
-    rows = read_all(
-        FirstupDataSource({"stream": "users", "column_types": types, **emulator.settings})
-    )
-    assert rows["likes"].to_list() == [None, 2]
-    assert rows["likes__text"].to_list() == ["many", None]
 
 
 # Faults
@@ -439,13 +349,6 @@ def test_expired_file_is_named(spark: SparkSession, emulator: Emulator) -> None:
         frame.count()
     assert "start_date skips what can no longer be read" in str(raised.value)
     assert str(raised.value).count("  File ") <= 3  # Spark shows a traceback: a short one
-
-
-def test_expired_file_is_no_trouble_for_the_look(emulator: Emulator) -> None:
-    """A file that is listed and gone does not keep a stream from starting: it may be read."""
-    twenty_files(emulator)
-    emulator.fail("show", status=404, match="")
-    assert "user_id" in FirstupDataSource({"stream": "users", **emulator.settings}).schema().names
 
 
 def test_damaged_file(spark: SparkSession, emulator: Emulator) -> None:
@@ -519,29 +422,6 @@ def test_killed_worker(spark: SparkSession, emulator: Emulator, tmp_path: Path) 
     assert killed
     written = pl.read_parquet(tmp_path / "rows" / "*.parquet")
     assert Counter(written.select(ROW).rows()) == expected
-
-
-def test_shared_rate_limit(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks that share a program's limit wait for each other, and all of them finish."""
-    twenty_files(emulator)
-    expected = len(run(emulator.settings).records("users"))
-    emulator.rate_limit, emulator.rate_window = 10, 1.0
-    monkeypatch.setattr(arrow, "_transport", lambda config: connect(json.loads(config)))
-    options = {"stream": "users", **emulator.settings}
-    reader = FirstupDataSource(options).reader(USER_ID)
-    partitions = reader.partitions()
-    counts: list[int] = []
-
-    def task(partition: Any) -> None:
-        counts.append(sum(batch.num_rows for batch in reader.read(partition)))
-
-    threads = [threading.Thread(target=task, args=(partition,)) for partition in partitions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(counts) == expected
-    assert any(request.status == 429 for request in emulator.requests)
 
 
 # Streaming
@@ -620,7 +500,7 @@ def test_stream_without_end(spark: SparkSession, emulator: Emulator, tmp_path: P
     query.processAllAvailable()
     began = time.monotonic()
     query.stop()
-    assert time.monotonic() - began < 2 * source._LIST_EVERY
+    assert time.monotonic() - began < 2 * LIST_EVERY
     assert (first, len(sink.batches)) == (1, 2)
     assert sink.rows == expected_rows(emulator, "users")
     assert emulator.count("list") < 10
@@ -732,7 +612,7 @@ def test_docs(spark: SparkSession, emulator: Emulator, tmp_path: Path) -> None:
     assert dict(users.select("user_id", "_sdc_source_file").rows()) == newest
 
 
-def offsets(reader: FirstupStreamReader) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def offsets(reader: ExportStreamReader) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """The micro-batches of a reader, as Spark 4.2 and newer ask for them."""
     at = reader.initialOffset()
     while (end := json.loads(json.dumps(reader.latestOffset(at, object())))) != at:
@@ -751,8 +631,56 @@ def test_offset_is_the_taps_bookmark(emulator: Emulator) -> None:
     members = ("finished", "finished_at", "replication_key", "replication_key_value", "program_id")
     assert {name: end[name] for name in members} == {name: state[name] for name in members}
     assert emulator.client_secret not in json.dumps(end)
-    with pytest.raises(StateError, match="the state is of program 1"):
+    with pytest.raises(StateError, match="the state belongs to program 1"):
         reader.latestOffset({**end, "program_id": "1"}, object())
+
+
+OLD_OFFSET = """{"finished": ["3dc782382422"],
+ "finished_at": {"3dc782382422": "2026-05-10T16:00:00Z"}, "in_progress": {"file": "", "rows": 0},
+ "from_scratch": false, "replication_key": "generated_at",
+ "replication_key_value": "2026-05-10T16:00:00Z", "owners": {"*": "23552"}, "lookback_days": 14,
+ "program_id": "23552", "stream": "users", "files": [{"stream": "users", "id": "%s",
+ "file_name": "000.csv", "generation": "2026-05-10-16", "generated_at": "2026-05-10T16:00:00Z",
+ "historical": false, "version": "", "program": "23552", "paths": []}]}"""
+
+
+def test_checkpoint_of_an_earlier_version(emulator: Emulator) -> None:
+    """A checkpoint written before this version is resumed, and offsets are written as then."""
+    first = emulator.add("users", "2026-05-10-16", DRIFTED)
+    emulator.add("users", "2026-05-11-16", DRIFTED)
+    options = {"stream": "users", **emulator.settings}
+    offset = json.loads(OLD_OFFSET % first.id)
+    reader = FirstupDataSource(options).streamReader(USER_ID)
+    assert user_ids(reader, {}, offset) == ["10", "11"]
+    end = reader.latestOffset(offset, None)
+    assert [file["generation"] for file in end["files"]] == ["2026-05-11-16"]
+    assert list(end["files"][0]) == list(offset["files"][0])
+    options["maxFilesPerTrigger"] = "1"
+    again = FirstupDataSource(options).streamReader(USER_ID).latestOffset()
+    assert json.dumps(again) == json.dumps(offset)
+
+
+def test_source_changes_within_a_generation(emulator: Emulator, tmp_path: Path) -> None:
+    """Where a limit cuts a generation, and the folder is read next, its file is read: none lost."""
+    emulator.add("users", "2026-05-14-16", DRIFTED)
+    emulator.add("users", "2026-05-14-16", AWKWARD, file_name="001.csv")
+    options = {"stream": "users", "maxFilesPerTrigger": "1", **emulator.settings}
+    end = FirstupDataSource(options).streamReader(USER_ID).latestOffset()
+    deliver(tmp_path, "users", "2026-05-14-16", DRIFTED + AWKWARD.partition("\n")[2])
+    options = {"stream": "users", "folder": json.dumps({"url": str(tmp_path)})}
+    (file,) = FirstupDataSource(options).streamReader(USER_ID).latestOffset(end)["files"]
+    assert file["version"]  # that in the folder
+
+
+def test_tasks_receive_no_listing(emulator: Emulator) -> None:
+    """What tasks receive of a stream reader holds no file and no connection of the driver's."""
+    emulator.add("users", "2026-05-14-16", DRIFTED)
+    reader = FirstupDataSource({"stream": "users", **emulator.settings}).streamReader(USER_ID)
+    (partition,) = reader.partitions({}, reader.latestOffset({}, None))
+    (file,) = emulator.files
+    assert file.id.encode() not in pickle.dumps(reader)
+    there = pickle.loads(pickle.dumps(reader))  # noqa: S301 - our own
+    assert sum(batch.num_rows for batch in there.read(partition)) == 2
 
 
 def test_older_spark(emulator: Emulator) -> None:
@@ -797,7 +725,7 @@ def folder_options(folder: Path, **files: str) -> dict[str, str]:
     return {"stream": "users", "folder": json.dumps({"url": str(folder)})}
 
 
-def user_ids(reader: FirstupStreamReader, start: Any, end: Any) -> list[str]:
+def user_ids(reader: ExportStreamReader, start: Any, end: Any) -> list[str]:
     """The rows of a micro-batch."""
     batches = (b for p in reader.partitions(start, end) for b in reader.read(p))
     return [row["user_id"] for batch in batches for row in batch.to_pylist()]
@@ -824,13 +752,13 @@ def test_checkpoint_of_something_else(emulator: Emulator, tmp_path: Path) -> Non
     emulator.add("activities", "2026-05-14-16", DRIFTED)
     options = {"stream": "users", **emulator.settings}
 
-    def made(**changed: str) -> FirstupStreamReader:
+    def made(**changed: str) -> ExportStreamReader:
         return FirstupDataSource({**options, **changed}).streamReader(USER_ID)
 
     end = made().latestOffset({}, None)
     for wrong, offset, words in (
-        (made(stream="activities"), end, "the checkpoint is of the stream users"),
-        (made(), {**end, "program_id": "1"}, "the state is of program 1"),
+        (made(stream="activities"), end, "the checkpoint belongs to the stream users"),
+        (made(), {**end, "program_id": "1"}, "the state belongs to program 1"),
         (made(), {**end, "files": [{"id": "x"}]}, "the checkpoint cannot be read"),
         (
             made(folder=folder_options(tmp_path, d14="User ID\n1\n")["folder"]),
@@ -840,7 +768,7 @@ def test_checkpoint_of_something_else(emulator: Emulator, tmp_path: Path) -> Non
     ):
         with pytest.raises(StateError, match=words):
             wrong.partitions({}, offset)
-    with pytest.raises(StateError, match="the checkpoint is of the stream users"):
+    with pytest.raises(StateError, match="the checkpoint belongs to the stream users"):
         made(stream="activities").latestOffset(end, None)
 
 
@@ -859,45 +787,6 @@ def test_second_program_stops_a_stream(tmp_path: Path) -> None:
     assert "_sdc_program_id" in FirstupDataSource(options).schema().names
     second.unlink()
     assert "_sdc_program_id" in FirstupDataSource(options).schema().names
-
-
-def test_columns_at_the_end_of_a_large_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of an archive, or of JSON, the beginning does not tell the columns: all of it does."""
-    with zipfile.ZipFile(tmp_path / "1-05-14-2026-16-user-incremental.zip", "w") as archive:
-        archive.writestr("users.csv", "User ID,Likes\n1,2\n")
-    lines = "".join(f'{{"User ID": "{n}"}}\n' for n in range(100_000))
-    folder_options(tmp_path, d15=lines + '{"User ID": "7", "Office": "Pune"}\n')
-    for path in tmp_path.iterdir():
-        os.utime(path, (0, 0))
-    monkeypatch.setattr(arrow, "LOOK_WHOLE", 10)
-    rows = read_all(FirstupDataSource(folder_options(tmp_path)))
-    assert rows.height == 100_002
-    assert rows["likes"].drop_nulls().to_list() == [2]
-    assert rows["office"].drop_nulls().to_list() == ["Pune"]
-
-
-@pytest.mark.parametrize("empty", ["", "\n\n", "[]", "user_id,registered_date\n"])
-def test_files_without_rows_decide_no_type(emulator: Emulator, tmp_path: Path, empty: str) -> None:
-    """Where an account's first file has no rows, the second one decides the types."""
-    emulator.add("users", "2026-05-13-12", empty)
-    options = {"stream": "users", "schemaLocation": str(tmp_path), **emulator.settings}
-    first = FirstupDataSource(options).schema()
-    added = {"generated_at", "_sdc_source_lineno"}
-    assert {f.dataType.simpleString() for f in first if f.name not in added} == {"string"}
-    emulator.add("users", "2026-05-13-16", "user_id,registered_date\n1,2020-01-04\n")
-    second = FirstupDataSource(options).schema()
-    assert second["registered_date"].dataType.simpleString() == "date"
-    assert "registered_date__text" not in second.names
-
-
-def test_types_that_nobody_has_seen_are_not_kept(emulator: Emulator, tmp_path: Path) -> None:
-    """A file that expired before anybody saw its columns settles no type."""
-    emulator.add("users", "2026-05-13-16", DRIFTED).gone = True
-    options = {"stream": "users", "schemaLocation": str(tmp_path), **emulator.settings}
-    assert "blocked_at" in FirstupDataSource(options).schema().names
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -924,10 +813,12 @@ def test_options_win(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
     """Credentials as options are not overruled by another source in the environment."""
     monkeypatch.setenv("TAP_FIRSTUP_DDE_FOLDER", '{"url": "/nowhere"}')
     monkeypatch.setenv("TAP_FIRSTUP_DDE_ACCESS_TOKEN", "other")
-    config = FirstupDataSource({"stream": "users", **emulator.settings})._source.config
-    assert not config.keys() & {"folder", "access_token"}
-    config = FirstupDataSource({"stream": "users", "folder": '{"url": "/else"}'})._source.config
-    assert "access_token" not in config
+    settings = settings_of({"stream": "users", **emulator.settings})
+    assert settings.source.client_id == emulator.client_id
+    assert settings.source.access_token == ""
+    settings = settings_of({"stream": "users", "folder": '{"url": "/else"}'})
+    assert settings.source == Folder("/else")
+    assert "other" not in settings.secrets
 
 
 def test_new_column_stops_a_stream(emulator: Emulator) -> None:
@@ -938,7 +829,7 @@ def test_new_column_stops_a_stream(emulator: Emulator) -> None:
     reader = made.streamReader(made.schema())
     emulator.add("users", "2026-05-14-20", DRIFTED)
     _, new = reader.partitions({}, reader.latestOffset({}, None))
-    with pytest.raises(FormatError, match="columns that the query does not have: office"):
+    with pytest.raises(FormatError, match="columns that the query lacks: office"):
         list(reader.read(new))
     started_anew = FirstupDataSource(options)
     assert "office" in started_anew.schema().names
