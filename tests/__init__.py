@@ -1,1 +1,5 @@
-"""Tests of the tap; one file per module."""
+"""Tests of the engine and of its taps."""
+
+import pytest
+
+pytest.register_assert_rewrite("filetap.testing")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from filetap.testing.runs import run_command, run_killed
 from tests.singer import settings, write
 
 if TYPE_CHECKING:
@@ -19,27 +21,10 @@ if TYPE_CHECKING:
 
     from tap_firstup_dde.emulator import Emulator
 
-
-def _killed_after(lines: int, *arguments: str) -> list[dict[str, Any]]:
-    """Messages of a run that gets SIGKILL once it has written some lines."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tap_firstup_dde", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as tap:
-        assert tap.stdout
-        out = []
-        for line in tap.stdout:
-            out.append(line)
-            if len(out) == lines:
-                tap.kill()
-        assert (tap.wait() == 0) == (len(out) < lines or not lines)
-    if out and not out[-1].endswith(b"\n"):
-        out.pop()
-    return [json.loads(line) for line in out]
+_TAP = (sys.executable, "-m", "tap_firstup_dde")
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(14))
 def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, seed: int) -> None:
     """SIGKILL after a random line, then a rerun: every row there, none twice but after STATE."""
     for _ in range(2):
@@ -47,21 +32,20 @@ def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, seed: int) -> None:
     emulator.add("users", "2026-05-16-00", "user_id\n" + "".join(f"{i}\n" for i in range(5000)))
     config = write(tmp_path, "config.json", settings(emulator))
     lines = random.Random(seed).randint(1, 5600)
-    first = _killed_after(lines, "--config", config)
-    last = max((i for i, m in enumerate(first) if m["type"] == "STATE"), default=-1)
-    state = first[last]["value"] if last >= 0 else {}
-    second = _killed_after(0, "--config", config, "--state", write(tmp_path, "state.json", state))
-    covered, uncovered, rest = (
+    covered, uncovered = run_killed(lines, _TAP, "--config", config).at_state()
+    state = write(tmp_path, "state.json", covered.state)
+    rest = run_command(_TAP, "--config", config, "--state", state, env=os.environ)
+    assert rest.status == 0
+    before, lost, after = (
         Counter(
             (m["stream"], m["record"]["_sdc_source_file"], m["record"]["_sdc_source_lineno"])
-            for m in messages
-            if m["type"] == "RECORD"
+            for m in run.of("RECORD")
         )
-        for messages in (first[: last + 1], first[last + 1 :], second)
+        for run in (covered, uncovered, rest)
     )
-    assert max((covered + rest).values()) == 1
-    assert set(uncovered) <= set(rest)
-    assert sum((covered + rest).values()) == 5000 + 2 * 2 * (60 + 15 + 3)
+    assert max((before + after).values()) == 1
+    assert set(lost) <= set(after)
+    assert sum((before + after).values()) == 5000 + 2 * 2 * (60 + 15 + 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

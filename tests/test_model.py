@@ -38,17 +38,16 @@ from filetap.columns.added import ADDED
 from filetap.errors import ExportError
 from filetap.redaction import SECRECY
 from filetap.singer.stream import ExportStream
+from filetap.testing.runs import Collector, CutOffError
 from filetap.times import parse_generation
 from filetap.transports import retry
 from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.sample_data import INTERVAL
 from tap_firstup_dde.tap import TapFirstupDDE
-from tests.singer import Collector, merged, tune
+from tests.singer import merged, tune
 from tests.singer import settings as tap_settings
 
 if TYPE_CHECKING:
-    from singer_sdk.singerlib.encoding.simple import Message
-
     from tap_firstup_dde.emulator import Emulator
 
 Row = tuple[str, str]  # stream, and what the row is called in it
@@ -85,25 +84,6 @@ FAULTS: dict[str, dict[str, Any]] = {
     "bits flipped for long": {"route": "download", "corrupt_at": 25, "times": 9},
     "labelled gzip": {"route": "download", "headers_extra": {"Content-Encoding": "gzip"}},
 }
-
-
-class Cut(BaseException):
-    """A run is killed: what it wrote before is all that got out."""
-
-
-class Mortal(Collector):
-    """Dies once it has written some messages."""
-
-    def __init__(self, messages: int | None) -> None:
-        super().__init__()
-        self._most = messages
-
-    def write_message(self, message: Message | bytes) -> None:
-        """Write, or die on the way: of a block of lines some get out."""
-        super().write_message(message)
-        if self._most is not None and len(self.messages) >= self._most:
-            del self.messages[self._most :]
-            raise Cut
 
 
 class World:
@@ -219,12 +199,14 @@ class World:
         bookmarks = self.state.get("bookmarks", {})
         return {name for name, bookmark in bookmarks.items() if "finished" in bookmark}
 
-    def _run(self, state: dict[str, Any], cut: int | None) -> tuple[Mortal, BaseException | None]:
+    def _run(
+        self, state: dict[str, Any], cut: int | None
+    ) -> tuple[Collector, BaseException | None]:
         """Run the tap from *state*; what it wrote, and how it ended."""
         config = tap_settings(self.emulator, max_retries=3)
         if self.delivers:
             config = {"folder": {"url": str(self.folder)}}
-        writer, ended = Mortal(cut), None
+        writer, ended = Collector(cut), None
         SECRECY._forms = set()  # each run is a process of its own, with few tokens
         try:
             TapFirstupDDE(
@@ -232,12 +214,12 @@ class World:
                 state=copy.deepcopy(state) or None,
                 message_writer=writer,
             ).sync_all()
-        except (ExportError, Cut) as error:
+        except (ExportError, CutOffError) as error:
             ended = error
         return writer, ended
 
     def _check(
-        self, writer: Mortal, state: dict[str, Any], covered: set[Row]
+        self, writer: Collector, state: dict[str, Any], covered: set[Row]
     ) -> tuple[list[dict[str, Any]], set[Row]]:
         """Compare what got out with the model.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,53 +12,10 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from filetap.people.cli import COMMANDS, Entry, Program, people_program
-from filetap.setting_checks import folder_of
-from filetap.setting_schema import folder_setting
-from filetap.singer.tap import FileTap
-from filetap.transports.folder import FolderTransport
-from filetap.transports.folder_files import Named
-from filetap.vendor import Documented, StreamSpec, Vendor
 from tap_firstup_dde.cli import main
 
 if TYPE_CHECKING:
     from click.testing import Result
-
-    from filetap.files import Transport
-    from filetap.settings import Settings
-
-
-def _parse(path: str) -> Named | None:
-    """Toys are delivered as ``<date>/<anything>.csv``."""
-    match = re.fullmatch(r"(\d{4}-\d\d-\d\d)/\w+\.csv", path)
-    if not match:
-        return None
-    when = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
-    return Named(path, "toys", match[1], when, historical=False, account="")
-
-
-def _connect(settings: Settings) -> Transport:
-    return FolderTransport(settings.source, _parse)
-
-
-class TapToys(FileTap):
-    """A tap for the toys that a vendor delivers."""
-
-    name = "tap-toys"
-    vendor = Vendor(
-        name="Toys",
-        program="tap-toys",
-        tool="toys-exports",
-        streams={
-            "toys": StreamSpec(
-                "toys",
-                ("id",),
-                Documented({"id": "string"}, frozenset({"id"}), frozenset(), lambda _: "string"),
-            )
-        },
-        settings={"folder": folder_setting()},
-        source=folder_of,
-        connect=_connect,
-    )
 
 
 def count_command(program: Program) -> click.Command:
@@ -75,7 +30,7 @@ TOYS = people_program(
         tool="toys-exports",
         vendor="Toys",
         distribution="tap-firstup-dde",
-        tap=f"{__name__}:TapToys",
+        tap="tests.toys:TapToys",
         commands={**COMMANDS, "count": Entry(f"{__name__}:count_command", "Count the streams.")},
     )
 )

@@ -161,7 +161,7 @@ class LogDisplay:
 
     def __init__(self, tallies: Sequence[Tally], logger: logging.Logger) -> None:
         self._tallies = tallies
-        self._logger = logger
+        self._log = logger
         self._ended: SimpleQueue[None] = SimpleQueue()
         self._thread = Thread(target=self._run, daemon=True)
 
@@ -185,7 +185,7 @@ class LogDisplay:
             self._tell(tally, tally.summary())
 
     def _tell(self, tally: Tally, line: str) -> None:
-        self._logger.getChild(tally.stream).info("%s", line, extra={"stream_name": tally.stream})
+        self._log.getChild(tally.stream).info("%s", line, extra={"stream_name": tally.stream})
 
 
 class TerminalDisplay:
@@ -303,7 +303,7 @@ class Progress:
     """
 
     def __init__(self, logger: logging.Logger, packages: Iterable[str]) -> None:
-        self._logger = logger
+        self._log = logger
         self._watched = (logger, *map(logging.getLogger, packages))
         self._tallies: list[Tally] = []
         self._display: Display | None = None
@@ -326,7 +326,7 @@ class Progress:
         for logger in self._watched:
             logger.addHandler(self._warnings)
         # Without INFO, which --quiet turns off, none of it is wanted.
-        if self._logger.isEnabledFor(logging.INFO):
+        if self._log.isEnabledFor(logging.INFO):
             self._display = self._choose()
             self._display.start()
         return self
@@ -348,7 +348,7 @@ class Progress:
         """The display that stderr is good for."""
         plain = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
         if sys.stderr is None or plain or not sys.stderr.isatty():
-            return LogDisplay(self._tallies, self._logger)
+            return LogDisplay(self._tallies, self._log)
         return TerminalDisplay(self._tallies, sys.stderr)
 
 
