@@ -27,7 +27,8 @@ from filetap.singer.maps import unknown_columns, unknown_streams
 from filetap.wording import counted
 from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.emulator import Emulator
-from tests.singer import command, run, settings, write
+from tests import ROOT
+from tests.runs import command, run, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -151,7 +152,7 @@ print(ascii(environment.from_environment("X_", {"properties": kinds})))
 
 def test_text_files_name_their_encoding() -> None:
     """The package and the demo leave no text file to the locale's encoding."""
-    root = Path(__file__).parents[1]
+    root = ROOT
     modules = [path for part in ("tap_firstup_dde", "demo") for path in (root / part).rglob("*.py")]
     calls = [
         (path.name, node.lineno, {keyword.arg for keyword in node.keywords})

@@ -6,12 +6,12 @@ import json
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from tests.singer import run
+from tests.runs import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.singer import Run
+    from tests.runs import Run
 
 ROW = ("_sdc_source_file", "_sdc_source_lineno")
 

@@ -15,7 +15,7 @@ from filetap.transports import folder as folder_module
 from filetap.transports import folder_access
 from tap_firstup_dde.documented import STREAMS
 from tests.folders import OLD, SFTP, deliver, ids
-from tests.singer import Run, command, run, write
+from tests.runs import Run, command, run, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,7 +26,8 @@ from filetap.times import format_time
 from tap_firstup_dde.cli import main
 from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.tap import TapFirstupDDE
-from tests.singer import run, settings, write
+from tests import ROOT
+from tests.runs import run, settings, write
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -553,7 +554,7 @@ def test_own_meltano_yml_costs_nothing(emulator: Emulator, monkeypatch: pytest.M
     """The project's own meltano.yml follows its own advice."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     config = write(Path.cwd(), "config.json", settings(emulator))
-    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.chdir(ROOT)
     done = CliRunner().invoke(main, ["doctor", "--config", config])
     assert _steps(done)["meltano.yml"] == "✓"
 

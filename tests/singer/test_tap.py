@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.singer import command, settings, write
+from tests.runs import command, settings, write
 
 if TYPE_CHECKING:
     from pathlib import Path

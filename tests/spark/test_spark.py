@@ -35,7 +35,7 @@ from filetap.errors import (
 from filetap.settings import Folder
 from tap_firstup_dde.vendor import FIRSTUP
 from tests.folders import deliver
-from tests.singer import run
+from tests.runs import run
 from tests.typed_rows import AWKWARD, DRIFTED, ROW, place, tap_rows
 
 pytest.importorskip("pyspark", reason="`make test-spark` runs these")
@@ -47,6 +47,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from filetap.spark.options import parse_options
 from filetap.spark.stream import LIST_EVERY
 from tap_firstup_dde.spark import FirstupDataSource
+from tests import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -592,7 +593,7 @@ def test_killed_after_each_micro_batch(
 def test_docs(spark: SparkSession, emulator: Emulator, tmp_path: Path) -> None:
     """What the page says runs as it stands there, again after new files, and loses nothing."""
     del spark  # has found Java
-    page = (Path(__file__).parents[1] / "docs" / "spark.md").read_text()
+    page = (ROOT / "docs" / "spark.md").read_text()
     once, *again = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(again) == 2
     more = "import urllib.request as u; u.urlopen(u.Request(sys.argv[1], method='POST')).close()\n"

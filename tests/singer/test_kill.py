@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from filetap.testing.runs import run_command, run_killed
-from tests.singer import settings, write
+from tests.runs import settings, write
 
 if TYPE_CHECKING:
     from pathlib import Path

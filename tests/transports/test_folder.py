@@ -29,7 +29,7 @@ from filetap.transports.file_system import open_folder
 from tap_firstup_dde.delivered import parse_path
 from tap_firstup_dde.documented import STREAMS
 from tests.folders import OLD, deliver, ids, reading
-from tests.singer import Run, command, run, settings, tune, write
+from tests.runs import Run, command, run, settings, tune, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

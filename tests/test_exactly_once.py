@@ -44,8 +44,8 @@ from filetap.transports import retry
 from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.sample_data import INTERVAL
 from tap_firstup_dde.tap import TapFirstupDDE
-from tests.singer import merged, tune
-from tests.singer import settings as tap_settings
+from tests.runs import merged, tune
+from tests.runs import settings as tap_settings
 
 if TYPE_CHECKING:
     from tap_firstup_dde.emulator import Emulator

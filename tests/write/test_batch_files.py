@@ -27,9 +27,9 @@ from singer_sdk.exceptions import ConfigValidationError
 
 from filetap.write.batch_files import write_file
 from tap_firstup_dde.tap import TapFirstupDDE
-from tests import singer
+from tests import runs
 from tests.loaders import Postgres
-from tests.singer import Collector, Run, command, discover, run, settings, tune, write
+from tests.runs import Collector, Run, command, discover, run, settings, tune, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -365,7 +365,7 @@ def test_state_follows_data(
 ) -> None:
     """No STATE calls a row done before its file is written; a run from there brings the rest."""
     tune(monkeypatch, slice=10)
-    monkeypatch.setattr(singer, "Collector", Reading)
+    monkeypatch.setattr(runs, "Collector", Reading)
     _small_blocks(monkeypatch, 256)
     for hour, size in (("00", 45), ("04", 20), ("08", 33)):
         rows = [f"{hour} {n}" for n in range(size)]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import ROOT
 from tests.loaders import (
     ADDED,
     JSONL,
     LOADERS,
-    ROOT,
     Database,
     DuckDB,
     Export,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from filetap.singer.progress import Tally
-from tests.singer import command, settings, write
+from tests.runs import command, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -23,7 +23,7 @@ from filetap.errors import (
 )
 from tap_firstup_dde.api import REGIONS, Connection, FirstupTransport
 from tap_firstup_dde.emulator import Emulator
-from tests.singer import connect
+from tests.runs import connect
 
 if TYPE_CHECKING:
     from pathlib import Path

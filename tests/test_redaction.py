@@ -19,7 +19,7 @@ from filetap.setting_checks import config_from_texts, secrets
 from filetap.setting_schema import settings_schema
 from tap_firstup_dde.tap import TapFirstupDDE
 from tap_firstup_dde.vendor import FIRSTUP
-from tests.singer import command, run, settings, write
+from tests.runs import command, run, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_firstup_dde.documented import STREAMS
-from tests.singer import run, settings
+from tests.runs import run, settings
 
 if TYPE_CHECKING:
     from tap_firstup_dde.emulator import Emulator

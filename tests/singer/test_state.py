@@ -23,7 +23,7 @@ from filetap.errors import (
 )
 from filetap.singer.stream import ExportStream
 from tap_firstup_dde.api import FirstupTransport
-from tests.singer import Run, command, discover, merged, run, settings, tune, write
+from tests.runs import Run, command, discover, merged, run, settings, tune, write
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,9 +17,9 @@ import s3fs
 from moto.server import ThreadedMotoServer
 
 from tap_firstup_dde.emulator import Emulator
+from tests import ROOT
 from tests.loaders import (
     JSONL,
-    ROOT,
     DuckDB,
     Export,
     Loader,

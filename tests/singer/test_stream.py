@@ -23,7 +23,7 @@ from filetap.errors import (
 )
 from filetap.settings import Tuning
 from filetap.singer.stream import ExportStream
-from tests.singer import Run, discover, run, settings, tune
+from tests.runs import Run, discover, run, settings, tune
 
 if TYPE_CHECKING:
     from tap_firstup_dde.emulator import Emulator

@@ -15,8 +15,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.loaders import PIPE, ROOT
-from tests.singer import settings, write
+from tests import ROOT
+from tests.loaders import PIPE
+from tests.runs import settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
