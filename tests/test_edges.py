@@ -423,7 +423,9 @@ def test_unknown_streams(maps: dict[str, Any], says: str) -> None:
 )
 def test_unknown_columns(members: dict[str, Any], says: str) -> None:
     """A removal or a use of a column that does not exist is noticed; an addition is fine."""
-    found = unknown_columns({"users": members, "*": {"what": None}}, "users", ["email", "tenure"])
+    documented = STREAMS["users"].documented
+    maps = {"users": members, "*": {"what": None}}
+    found = unknown_columns(maps, "users", ["email", "tenure"], documented)
     assert bool(found) == bool(says)
     assert says in "".join(found)
 

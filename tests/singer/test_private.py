@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import logging
+import re
 import signal
 from itertools import groupby
 from pathlib import Path
@@ -276,9 +277,10 @@ def test_logger() -> None:
 
 
 def _modules() -> list[Path]:
-    """Every module of the engine and of its taps."""
+    """The modules of the engine and of its taps that have anything of the SDK in hand."""
     packages = (Path(str(package.__file__)).parent for package in (filetap, tap_firstup_dde))
-    return sorted(path for package in packages for path in package.rglob("*.py"))
+    modules = sorted(path for package in packages for path in package.rglob("*.py"))
+    return [path for path in modules if re.search(r"singer_sdk|singer\.private", path.read_text())]
 
 
 def _is_private(name: str) -> bool:
