@@ -15,7 +15,7 @@ from filetap.read.detect import open_file
 from filetap.read.names import clashes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 
     import polars as pl
 
@@ -46,7 +46,7 @@ class Table(Protocol):
         """Columns of the key."""
 
     @property
-    def names(self) -> Collection[str]:
+    def names(self) -> Container[str]:
         """The file columns that have their place, wanted or not."""
 
     @property

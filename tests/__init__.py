@@ -1,1 +1,5 @@
-"""Tests of the tap; one file per module."""
+"""The project's tests, in the folders of what they test."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]

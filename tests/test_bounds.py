@@ -34,7 +34,7 @@ from filetap.people.to_folder import download, place
 from filetap.transports import http
 from filetap.transports.connection import PATIENCE, bare_session
 from tap_firstup_dde.cli import main
-from tests.singer import connect, settings, write
+from tests.runs import connect, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from awscrt.checksums import crc64nvme
 
 from filetap.errors import ExportError, FormatError, IntegrityError
 from filetap.redaction import Secrecy
-from tests.singer import command, run, settings, write
+from tests.runs import command, run, settings, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -325,3 +326,26 @@ def test_signal_while_loading(number: signal.Signals, after: float) -> None:
         log = tap.communicate(timeout=30)[1]
     assert tap.returncode in {128 + number, -number}  # the latter before Python had begun
     assert b"Traceback" not in log or tap.returncode == -number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_before_anything_heavy(tmp_path: Path, number: signal.Signals) -> None:
+    """Signals end a program silently before its tap is imported; nothing heavy comes earlier."""
+    (tmp_path / "slow.py").write_text(
+        "import os, sys, time\n"
+        "print(*sys.modules, flush=True)\n"
+        f"os.kill(os.getpid(), {number.value})\n"
+        "time.sleep(30)\n"
+    )
+    code = "from filetap.singer.main import run_program; run_program('slow:Tap')"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (128 + number, "")
+    heavy = {"singer_sdk", "polars", "click", "requests", "jsonschema", "msgspec"}
+    assert not heavy & set(done.stdout.split())

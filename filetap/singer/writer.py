@@ -32,14 +32,14 @@ class LinesWriter(MsgSpecWriter):
         super().__init__()
         self.stopped_by: signal.Signals | None = None
         self._writing = False
-        self._state = b""
+        self._last_state = b""
 
     @override
     def write_message(self, message: Message | bytes) -> None:
         lines = message if isinstance(message, bytes) else bytes(self.format_message(message))
         self._write(lines)
         if isinstance(message, StateMessage):
-            self._state = lines
+            self._last_state = lines
         if self.stopped_by:
             self._end(self.stopped_by)
 
@@ -70,5 +70,5 @@ class LinesWriter(MsgSpecWriter):
 
     def _end(self, number: signal.Signals) -> NoReturn:
         """Repeat the last STATE as the last line, for readers that rely on it, and exit."""
-        self._write(self._state)
+        self._write(self._last_state)
         sys.exit(128 + number)

@@ -7,11 +7,10 @@ import posixpath
 import time
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from filetap.checksum import parse_sidecar
 from filetap.errors import (
-    ExportError,
     FileGoneError,
     RangeRefusedError,
     RetriableTransportError,
@@ -20,9 +19,8 @@ from filetap.errors import (
 from filetap.files import Body, ExportFile
 from filetap.prefetch import ahead
 from filetap.redaction import printable
-from filetap.transports.file_system import open_folder, translated
+from filetap.transports.folder_access import GONE_HINT, OpenFolder
 from filetap.transports.folder_files import Contents, Delivered, Named, sort_out
-from filetap.transports.folder_walk import Found, followed, found, walk
 from filetap.transports.retry import with_retries
 from filetap.wording import counted
 
@@ -30,18 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from fsspec import AbstractFileSystem
-
     from filetap.checksum import Checksum
     from filetap.settings import Folder
+    from filetap.transports.folder_walk import Found
 
-CHUNK = 8 << 20  # bytes read at a time: SFTP requests all parts of one chunk at once
 YOUNG = 120.0  # seconds; a file that was changed more recently may still be incomplete
 # Seconds until a young file is checked again. Some servers state times of change in whole seconds,
 # and a clock tick late: whatever is written after the second check has a later time.
 RECHECK = 1.1
 _NAMED = 20  # paths in one warning, at most
-_GONE_HINT = "put it back, and move files only after they have been read"
 _LARGEST_SIDECAR = 1 << 12  # bytes
 
 logger = logging.getLogger(__name__)
@@ -68,23 +63,13 @@ class FolderTransport:
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
         """Open nothing before the first listing."""
-        self._url = folder.url
-        self._options = dict(folder.options)
+        self._folder = OpenFolder(folder)
         self._account = folder.account
         self._parse = parse
         self._resembles = resembles
         self._retries = retries
         self._pause = pause
-        self._refused: list[TransportError] = []
-        self._opened: tuple[AbstractFileSystem, str] | None = None
         self._warned: set[str] = set()
-
-    @property
-    def where(self) -> str:
-        """The folder as messages name it, without any credentials in its URL."""
-        before, at, after = self._url.partition("?")[0].rpartition("@")
-        scheme, sign, _ = before.partition("://")
-        return f"{scheme}{sign}{after}" if at and sign else after
 
     @property
     def accounts(self) -> frozenset[str]:
@@ -99,7 +84,7 @@ class FolderTransport:
 
     def describe(self) -> str:
         """The folder's path or URL, without credentials."""
-        return self.where
+        return self._folder.where
 
     def list_files(self, stream: str, since: datetime | None = None) -> list[ExportFile]:
         """List the files of *stream* generated at *since* or later; one listing serves all streams.
@@ -138,19 +123,17 @@ class FolderTransport:
             RetriableTransportError: The connection failed.
         """
         path, *beside = file.paths
-        before = self._stat(path, str(file))
+        before = self._folder.stat(path, str(file))
         if before.version != file.version:
             msg = f"{file}: the file changed since it was listed"
             raise TransportError(msg, "run again once it is complete")
         if version != before.stamp:
             offset = 0
         checksum = self._checksum(file, beside)
-        with self._errors(str(file)):
-            fs, _ = self._connect()
-            source: IO[bytes] = fs.open(path, "rb")
+        source = self._folder.open(path, str(file))
         try:
             # The next chunk is read ahead while one is hashed.
-            chunks = ahead(self._chunks(source, offset, str(file)))
+            chunks = ahead(self._folder.chunks(source, offset, str(file)))
             yield Body(chunks, offset, before.size, checksum, before.stamp, promises=False)
             # Before it is closed: some mounted file systems then give a file another inode number.
             self._check_unchanged(before, str(file))
@@ -167,7 +150,9 @@ class FolderTransport:
             TransportError: It cannot be checked.
         """
         try:
-            now = with_retries(lambda: self._stat(before.path, what), self._retries, self._pause)
+            now = with_retries(
+                lambda: self._folder.stat(before.path, what), self._retries, self._pause
+            )
         except FileGoneError:
             return  # moved away after it was read; a rewrite in place would not remove it
         except RetriableTransportError as error:
@@ -185,38 +170,29 @@ class FolderTransport:
         """
         if file.id not in self._listing:
             msg = f"{file}: the file is no longer in the folder"
-            raise FileGoneError(msg, _GONE_HINT)
+            raise FileGoneError(msg, GONE_HINT)
         return self._listing[file.id].found.size
-
-    def _chunks(self, source: IO[bytes], offset: int, what: str) -> Iterator[bytes]:
-        """The bytes from *offset*."""
-        with self._errors(what):
-            source.seek(offset)
-        while True:
-            with self._errors(what):
-                chunk = source.read(CHUNK)
-            if not chunk:
-                return
-            yield chunk
 
     @cached_property
     def _listing(self) -> dict[str, Delivered]:
         """Id → export file; the newest of several with one id."""
-        everything, others = with_retries(self._find, self._retries, self._pause)
+        everything, others = with_retries(self._folder.find, self._retries, self._pause)
         contents = sort_out(
-            everything, self._connect()[1], self._parse, self._resembles, self._account
+            everything, self._folder.root, self._parse, self._resembles, self._account
         )
         for name in contents.twice:
-            logger.warning("%s: %s exists twice; the newer file is read", self.where, name)
-        _warn_of(sorted(others), self.where)
+            logger.warning("%s: %s exists twice; the newer file is read", self._folder.where, name)
+        _warn_of(sorted(others), self._folder.where)
         files = self._complete(contents)
         for kind, count in contents.foreign.items():
             verb = "is" if count == 1 else "are"
-            logger.info("%s: %s%s %s ignored", self.where, counted(count, "file"), kind, verb)
+            logger.info(
+                "%s: %s%s %s ignored", self._folder.where, counted(count, "file"), kind, verb
+            )
         if contents.alike:
             logger.warning(
                 "%s: ignored files whose names resemble those of export files: %s",
-                self.where,
+                self._folder.where,
                 ", ".join(map(printable, sorted(contents.alike)[:10])),
             )
         return files
@@ -232,7 +208,7 @@ class FolderTransport:
         if incomplete:
             logger.info(
                 "%s: still being written, left for the next run: %s",
-                self.where,
+                self._folder.where,
                 ", ".join(map(printable, sorted(incomplete))),
             )
         return {name: one for name, one in files.items() if name not in incomplete}
@@ -240,72 +216,21 @@ class FolderTransport:
     def _has_changed(self, before: Found) -> bool:
         """True if a file has changed or no longer exists."""
         with suppress(FileGoneError):
-            return self._stat(before.path, before.name).version != before.version
+            return self._folder.stat(before.path, before.name).version != before.version
         return True
-
-    def _find(self) -> tuple[list[Found], list[str]]:
-        """Every file in the folder and below, and the paths that are not files."""
-        with self._errors(self.where):
-            fs, root = self._connect()
-            everything = walk(fs, root) if fs.exists(root) else None
-        if everything is None:
-            msg = f"{self.where}: the folder does not exist"
-            hint = "check folder.url; in a bucket, a folder exists once it contains a file"
-            raise TransportError(msg, hint)
-        return everything
-
-    def _stat(self, path: str, what: str) -> Found:
-        """The file as it is now."""
-        with self._errors(what):
-            fs, _ = self._connect()
-            fs.invalidate_cache(posixpath.dirname(path))
-            return found(path, followed(fs, fs.info(path)))
 
     def _checksum(self, file: ExportFile, beside: Iterable[str]) -> Checksum | None:
         """The checksum in a file beside *file*; warns about one that is not understood."""
         for path in beside:
-            with self._errors(str(file)):
-                fs, _ = self._connect()
-                with fs.open(path, "rb") as stored:
-                    text = stored.read(_LARGEST_SIDECAR + 1)
+            text = self._folder.read(path, _LARGEST_SIDECAR + 1, str(file))
             words = text.decode(errors="replace") if len(text) <= _LARGEST_SIDECAR else ""
-            if checksum := parse_sidecar(words, file.id):
+            if checksum := parse_sidecar(words, file.file_name):
                 return checksum
             if path not in self._warned:
                 self._warned.add(path)
                 name = posixpath.basename(path)
                 logger.warning("%s: %s beside it is not a known kind of checksum", file, name)
         return None
-
-    def _connect(self) -> tuple[AbstractFileSystem, str]:
-        """The file system, and the folder's path in it; reconnects if the connection was lost."""
-        if self._opened is None:
-            try:
-                self._opened = open_folder(self._url, self._options, self._refused)
-            except FileNotFoundError:
-                msg = f"{self.where}: a file named in folder.options does not exist"
-                raise TransportError(msg, "check client_keys and known_hosts") from None
-        return self._opened
-
-    @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        """Translate what a file system raises into the package's errors, which hold no secret."""
-        try:
-            yield
-        except ExportError:
-            raise
-        except FileNotFoundError:
-            msg = f"{what}: the file is no longer in the folder"
-            raise FileGoneError(msg, _GONE_HINT) from None
-        except (ImportError, ValueError, TypeError, KeyError) as error:
-            scheme = self._url.partition("://")[0]
-            msg = f"{what}: the folder cannot be opened ({type(error).__name__})"
-            extra = {"sftp": " (the extra sftp)", "s3": " (the extra s3)"}.get(scheme, "")
-            hint = f"check folder.url and folder.options; install what {scheme}:// needs{extra}"
-            raise TransportError(msg, hint) from None
-        except Exception as error:  # noqa: BLE001 - each file system has its own errors
-            self._opened = None
-            raise (self._refused.pop() if self._refused else translated(error, what)) from None
 
 
 def _is_young(one: Found) -> bool:

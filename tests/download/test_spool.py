@@ -30,7 +30,7 @@ from filetap.errors import (
 )
 from filetap.files import Body, ExportFile
 from filetap.read.detect import open_file
-from tests.singer import connect
+from tests.runs import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
