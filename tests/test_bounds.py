@@ -139,7 +139,7 @@ def test_large_answers(  # noqa: PLR0917 - columns of two tables
     headers = {"Content-Encoding": encoding}
     emulator.fail(route, status=status, body=body, headers=headers, times=None)
     transport = connecting(emulator)
-    with pytest.raises(TransportError, match=r"of 127\.0\.0\.1 is larger than 1 MiB; ") as caught:
+    with pytest.raises(TransportError, match=r"from 127\.0\.0\.1 is larger than 1 MiB; ") as caught:
         transport.stored_size(only(transport))
     assert str(caught.value).startswith(what)
     assert not isinstance(caught.value, RetriableTransportError)
