@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from filetap.settings import Retries
 from filetap.testing.runs import Collector, Run, environment_without, run_command, run_tap
 from tap_firstup_dde.api import FirstupTransport
 from tap_firstup_dde.tap import TapFirstupDDE
@@ -40,10 +41,11 @@ def settings(emulator: Any, **more: Any) -> dict[str, Any]:
 def connect(config: Mapping[str, Any]) -> FirstupTransport:
     """The API that settings name; those that are not given have their defaults."""
     timeout, retries = config.get("request_timeout", 60.0), config.get("max_retries", 5)
-    return FirstupTransport(FIRSTUP.source(config), timeout, retries)
+    pause = TapFirstupDDE.tuning.first_pause
+    return FirstupTransport(FIRSTUP.source(config), timeout, Retries(retries, pause))
 
 
-def tune(monkeypatch: pytest.MonkeyPatch, **sizes: int) -> None:
+def tune(monkeypatch: pytest.MonkeyPatch, **sizes: Any) -> None:
     """Make sizes of the tap small, or large."""
     monkeypatch.setattr(TapFirstupDDE, "tuning", replace(TapFirstupDDE.tuning, **sizes))
 

@@ -40,7 +40,6 @@ from filetap.redaction import SECRECY
 from filetap.singer.stream import ExportStream
 from filetap.testing.runs import Collector, CutOffError
 from filetap.times import parse_generation
-from filetap.transports import retry
 from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.sample_data import INTERVAL
 from tap_firstup_dde.tap import TapFirstupDDE
@@ -416,8 +415,7 @@ class Interleavings(RuleBasedStateMachine):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses before something is tried again, STATE often, and no log."""
-    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
-    tune(monkeypatch, slice=SLICE)
+    tune(monkeypatch, slice=SLICE, first_pause=0.0)
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
 
 

@@ -32,5 +32,5 @@ class TapToys(FileTap):
         streams={"toys": StreamSpec("toys", ("id",), _TOYS)},
         settings={"folder": folder_setting()},
         source=folder_of,
-        connect=lambda settings: FolderTransport(settings.source, _parse),
+        connect=lambda settings: FolderTransport(settings.source, _parse, retries=settings.retries),
     )

@@ -162,7 +162,7 @@ class LogDisplay:
 
     def __init__(self, tallies: Sequence[Tally], logger: logging.Logger) -> None:
         self._tallies = tallies
-        self._log = logger
+        self._logger = logger
         self._ended: SimpleQueue[None] = SimpleQueue()
         self._thread = Thread(target=self._run, daemon=True)
 
@@ -176,17 +176,17 @@ class LogDisplay:
                 return self._ended.get(timeout=INTERVAL)
             except Empty:
                 for tally in self._tallies[-1:]:
-                    self._log_line(tally, f"{tally.stream}: {tally.standing()}")
+                    self._log(tally, f"{tally.stream}: {tally.standing()}")
 
     def stop(self) -> None:
         """Log a line for each stream."""
         self._ended.put(None)
         self._thread.join(_PATIENCE)
         for tally in self._tallies:
-            self._log_line(tally, tally.summary())
+            self._log(tally, tally.summary())
 
-    def _log_line(self, tally: Tally, line: str) -> None:
-        self._log.getChild(tally.stream).info("%s", line, extra={"stream_name": tally.stream})
+    def _log(self, tally: Tally, line: str) -> None:
+        self._logger.getChild(tally.stream).info("%s", line, extra={"stream_name": tally.stream})
 
 
 class TerminalDisplay:
@@ -304,7 +304,7 @@ class Progress:
     """
 
     def __init__(self, logger: logging.Logger, packages: Iterable[str]) -> None:
-        self._log = logger
+        self._logger = logger
         self._watched = (logger, *map(logging.getLogger, packages))
         self._tallies: list[Tally] = []
         self._display: Display | None = None
@@ -327,7 +327,7 @@ class Progress:
         for logger in self._watched:
             logger.addHandler(self._warnings)
         # --quiet, which turns INFO off, turns the display off too.
-        if self._log.isEnabledFor(logging.INFO):
+        if self._logger.isEnabledFor(logging.INFO):
             self._display = self._choose()
             self._display.start()
         return self
@@ -349,7 +349,7 @@ class Progress:
         """The display that suits stderr."""
         plain = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
         if sys.stderr is None or plain or not sys.stderr.isatty():
-            return LogDisplay(self._tallies, self._log)
+            return LogDisplay(self._tallies, self._logger)
         return TerminalDisplay(self._tallies, sys.stderr)
 
 

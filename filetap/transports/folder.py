@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from filetap.checksum import Checksum
-    from filetap.settings import Folder
+    from filetap.settings import Folder, Retries
     from filetap.transports.folder_walk import Found
 
 YOUNG = 120.0  # seconds; a file that was changed more recently may still be incomplete
@@ -50,7 +50,6 @@ class FolderTransport:
         parse: Parses a file's path below the folder; returns None for a foreign file.
         resembles: Returns True if a foreign file's path may be a misspelt export file's.
         retries: How often the listing is retried.
-        pause: Waits for a number of seconds.
     """
 
     def __init__(
@@ -59,8 +58,7 @@ class FolderTransport:
         parse: Callable[[str], Named | None],
         *,
         resembles: Callable[[str], bool] = lambda _: False,
-        retries: int = 5,
-        pause: Callable[[float], object] = time.sleep,
+        retries: Retries,
     ) -> None:
         """Open nothing before the first listing."""
         self._folder = OpenFolder(folder)
@@ -68,7 +66,6 @@ class FolderTransport:
         self._parse = parse
         self._resembles = resembles
         self._retries = retries
-        self._pause = pause
         self._warned: set[str] = set()
 
     @property
@@ -150,9 +147,7 @@ class FolderTransport:
             TransportError: It cannot be checked.
         """
         try:
-            now = with_retries(
-                lambda: self._folder.stat(before.path, what), self._retries, self._pause
-            )
+            now = with_retries(lambda: self._folder.stat(before.path, what), self._retries)
         except FileGoneError:
             return  # moved away after it was read; a rewrite in place would not remove it
         except RetriableTransportError as error:
@@ -176,7 +171,7 @@ class FolderTransport:
     @cached_property
     def _listing(self) -> dict[str, Delivered]:
         """Id → export file; the newest of several with one id."""
-        everything, others = with_retries(self._folder.find, self._retries, self._pause)
+        everything, others = with_retries(self._folder.find, self._retries)
         contents = sort_out(
             everything, self._folder.root, self._parse, self._resembles, self._account
         )
@@ -202,7 +197,7 @@ class FolderTransport:
         files = dict(contents.files)
         young = [name for name, one in files.items() if _is_young(one.found)]
         if young:
-            self._pause(RECHECK)
+            self._retries.pause(RECHECK)
         changed = [name for name in young if self._has_changed(files[name].found)]
         incomplete = {*contents.unfinished, *changed}
         if incomplete:

@@ -30,6 +30,7 @@ from filetap.errors import (
 )
 from filetap.files import Body, ExportFile
 from filetap.read.detect import open_file
+from filetap.settings import Retries
 from tests.runs import connect
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Desk:
         self.transport: FirstupTransport = connect({**emulator.settings, "max_retries": 0})
         self.pauses: list[float] = []
         self.at_pause: Callable[[], object] = lambda: None
-        self.spool = Spool(folder, 3, pause=self.pause)
+        self.spool = Spool(folder, Retries(3, pause=self.pause))
 
     def pause(self, seconds: float) -> None:
         """Run at once what the test wants to happen while the tap waits."""
@@ -447,7 +448,7 @@ def test_full_disk(desk: Desk) -> None:
 @pytest.mark.usefixtures("noise")
 def test_lapsed_url_without_retries(desk: Desk) -> None:
     """A lapsed presigned URL is renewed once, even if requests are not retried."""
-    desk.spool = Spool(desk.folder, retries=0)
+    desk.spool = Spool(desk.folder, Retries(0))
     desk.emulator.fail("download", status=403)
     assert desk.download() == (NOISE, True)
     desk.emulator.fail("download", status=403, times=2)
@@ -493,7 +494,7 @@ def test_any_breaks(content: bytes, breaks: list[int]) -> None:
     assume(content[:2] != b"\x1f\x8b")
     transport: Any = Memory(content, breaks)
     arrived: list[int] = []
-    spool = Spool(None, 1, pause=lambda _: None, arrived=arrived.append)
+    spool = Spool(None, Retries(1, pause=lambda _: None), arrived=arrived.append)
     with closing(spool.download(transport, FILE)) as spooled:
         spooled.stored.seek(0)
         assert spooled.stored.read() == content
@@ -515,7 +516,7 @@ def test_any_beginning(
     begin = content[:size] if right else other
     transport: Any = Memory(content)
     stored = io.BytesIO(begin)
-    Spool(None, 0).download_to(transport, FILE, stored)
+    Spool(None, Retries(0)).download_to(transport, FILE, stored)
     assert stored.getvalue() == content
     if content.startswith(begin):
         assert transport.sent == len(content) - len(begin)

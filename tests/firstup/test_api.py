@@ -23,7 +23,7 @@ from filetap.errors import (
 )
 from tap_firstup_dde.api import REGIONS, Connection, FirstupTransport
 from tap_firstup_dde.emulator import Emulator
-from tests.runs import connect
+from tests.runs import connect, tune
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ STREAMS = ("campaigns", "users", "activities")
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait between tries no longer than a moment."""
-    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.0)
+    tune(monkeypatch, first_pause=0.0)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_firstup_dde.documented import STREAMS
-from tests.runs import run, settings
+from tests.runs import run, settings, tune
 
 if TYPE_CHECKING:
     from tap_firstup_dde.emulator import Emulator
@@ -22,7 +22,7 @@ MOMENT = "2026-05-14-16"
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses before something is tried again."""
-    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.0)
+    tune(monkeypatch, first_pause=0.0)
 
 
 def _one(emulator: Emulator, header: str, *rows: str, stream: str = "users") -> dict[str, Any]:

@@ -362,7 +362,7 @@ def test_later_json_lacks_the_key(emulator: Emulator, content: str) -> None:
 
 def test_look_that_stopped(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file without the key that the look did not reach sends no record without a key."""
-    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.0)
+    tune(monkeypatch, first_pause=0.0)
     emulator.add("users", "2026-05-14-08", users(1))
     emulator.add("users", "2026-05-14-12", users(2))
     emulator.add("users", "2026-05-14-16", "First Name,tenure\nAnn,3\n")
@@ -751,7 +751,7 @@ def test_damaged_file_is_downloaded_twice(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that stays damaged is downloaded twice in all; files before it are emitted."""
-    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.0)
+    tune(monkeypatch, first_pause=0.0)
     emulator.add("users", "2026-05-14-08", users(1))
     file = emulator.add("users", "2026-05-14-12", users(2))
     file.checksum = "AAAAAAAAAAA="

@@ -197,7 +197,7 @@ def test_environment(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings.source.client_id == "other"
     assert settings.source.client_secret == emulator.client_secret
     assert settings.lookback_days == 3
-    assert settings.retries == 8
+    assert settings.retries.count == 8
 
 
 def test_options_of_the_data_source() -> None:

@@ -22,7 +22,7 @@ from filetap.errors import (
     StateError,
     TransportError,
 )
-from filetap.settings import Folder
+from filetap.settings import Folder, Retries
 from filetap.transports import folder as folder_module
 from filetap.transports import folder_access
 from filetap.transports.file_system import open_folder
@@ -191,9 +191,8 @@ def test_file_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     growing = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n2\n")
     whole = growing.read_bytes()
     growing.write_bytes(whole[:5])
-    transport = folder_module.FolderTransport(
-        Folder(str(tmp_path)), parse_path, pause=lambda _: growing.write_bytes(whole[:9])
-    )
+    retries = Retries(pause=lambda _: growing.write_bytes(whole[:9]))
+    transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path, retries=retries)
     assert [file.id for file in transport.list_files("users")] == [done.name]
     growing.write_bytes(whole)
     monkeypatch.setattr(folder_module, "RECHECK", 0.01)
@@ -320,7 +319,7 @@ def test_wrong_folders(tmp_path: Path, folder: dict[str, Any], says: str) -> Non
 def test_file_that_went_away(tmp_path: Path) -> None:
     """A file that is moved out between list and read is an error, not an empty file."""
     path = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n")
-    transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path)
+    transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path, retries=Retries())
     (file,) = transport.list_files("users")
     path.unlink()
     with pytest.raises(FileGoneError, match="no longer in the folder"), transport.fetch(file):
@@ -548,7 +547,7 @@ def test_rewritten_while_it_is_read(
     size: int,
 ) -> None:
     """A file that is rewritten while it is read is read again or refused: never half of each."""
-    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.01)
+    tune(monkeypatch, first_pause=0.01)
     monkeypatch.setattr(folder_access, "CHUNK", 1 << 12)
     path, content = tmp_path, b""
     for letter in "ba":
@@ -592,11 +591,11 @@ def test_connection_that_fails_after_the_last_byte(
             raise ConnectionResetError
         return before(self, path, **options)
 
-    transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path, retries=0)
+    transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path, retries=Retries(0))
     (file,) = transport.list_files("users")
     monkeypatch.setattr(LocalFileSystem, "info", info)
     with pytest.raises(TransportError, match="cannot be reached"):
-        Spool(retries=3, pause=lambda _: None).download(transport, file)
+        Spool(retries=Retries(3, pause=lambda _: None)).download(transport, file)
 
 
 def test_moved_away_once_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -615,7 +614,7 @@ def test_moved_away_once_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_rest_of_another_file(tmp_path: Path) -> None:
     """Bytes of an earlier download are not completed with those of the file that is there now."""
     deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n", ending=".csv")
-    transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path)
+    transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path, retries=Retries())
     (file,) = transport.list_files("users")
     with transport.fetch(file) as body:
         assert body.offset == 0
@@ -663,7 +662,7 @@ def test_young_file_that_goes_away(tmp_path: Path) -> None:
     os.utime(path)
     deliver(tmp_path, "users", "2026-05-14-16", "user_id\n2\n")
     transport = folder_module.FolderTransport(
-        Folder(str(tmp_path)), parse_path, pause=lambda _: path.unlink()
+        Folder(str(tmp_path)), parse_path, retries=Retries(pause=lambda _: path.unlink())
     )
     assert [file.generation for file in transport.list_files("users")] == ["2026-05-14-16"]
 

@@ -22,6 +22,7 @@ from filetap.errors import (
     RetriableTransportError,
     TransportError,
 )
+from filetap.settings import Retries
 from filetap.transports import http, retry
 from filetap.transports.connection import bare_session
 
@@ -135,7 +136,7 @@ def test_retries(failures: int) -> None:
     """What passes is tried again, with one pause before each new try."""
     pauses: list[float] = []
     action = Flaky(failures, RetriableTransportError("busy"))
-    assert retry.with_retries(action, 5, pauses.append) == failures + 1
+    assert retry.with_retries(action, Retries(pause=pauses.append)) == failures + 1
     assert len(pauses) == failures
 
 
@@ -145,7 +146,7 @@ def test_retries_end(retries: int) -> None:
     pauses: list[float] = []
     action = Flaky(99, RetriableTransportError("busy"))
     with pytest.raises(RetriableTransportError, match="busy"):
-        retry.with_retries(action, retries, pauses.append)
+        retry.with_retries(action, Retries(retries, pause=pauses.append))
     assert (action.calls, len(pauses)) == (retries + 1, retries)
 
 
@@ -155,7 +156,7 @@ def test_no_retries(error: ExportError) -> None:
     pauses: list[float] = []
     action = Flaky(1, error)
     with pytest.raises(type(error)):
-        retry.with_retries(action, 5, pauses.append)
+        retry.with_retries(action, Retries(pause=pauses.append))
     assert (action.calls, pauses) == (1, [])
 
 
@@ -165,7 +166,7 @@ def test_no_retries(error: ExportError) -> None:
 def test_backoff(attempt: int, ceiling: float) -> None:
     """Waits double up to a minute, less up to half of it at random."""
     error = RetriableTransportError("busy")
-    seconds = [retry.delay(error, attempt, 9) for _ in range(200)]
+    seconds = [retry.delay(error, attempt, Retries(9)) for _ in range(200)]
     assert min(seconds) >= ceiling / 2
     assert max(seconds) <= ceiling
     assert len(set(seconds)) > 100
@@ -175,7 +176,7 @@ def test_backoff(attempt: int, ceiling: float) -> None:
 def test_wait_asked_for(seconds: float, caplog: pytest.LogCaptureFixture) -> None:
     """The server's wait is obeyed as it is, and told in the log."""
     error = RetriableTransportError("users: busy", retry_after=seconds)
-    assert retry.delay(error, 2, 5) == seconds
+    assert retry.delay(error, 2, Retries()) == seconds
     assert f"users: busy; trying again in {seconds:.1f} s (2 of 5)" in caplog.text
 
 
@@ -183,7 +184,7 @@ def test_wait_asked_for(seconds: float, caplog: pytest.LogCaptureFixture) -> Non
 def test_wait_too_short(asked: float | None) -> None:
     """However short a wait the server asks for, the pause is no shorter than the backoff's."""
     error = RetriableTransportError("users: busy", retry_after=asked)
-    assert 16 <= min(retry.delay(error, 7, 9) for _ in range(50)) <= 32
+    assert 16 <= min(retry.delay(error, 7, Retries(9)) for _ in range(50)) <= 32
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_wait_too_long(seconds: float, words: str) -> None:
     action = Flaky(1, RetriableTransportError("users: busy", retry_after=seconds))
     asks = rf"busy, and asks to wait longer than 15 minutes \({words}\); run again later"
     with pytest.raises(TransportError, match=asks) as caught:
-        retry.with_retries(action, 5, pauses.append)
+        retry.with_retries(action, Retries(pause=pauses.append))
     assert not isinstance(caught.value, RetriableTransportError)
     assert not pauses
 

@@ -15,7 +15,7 @@ from filetap.transports import folder as folder_module
 from filetap.transports import folder_access
 from tap_firstup_dde.documented import STREAMS
 from tests.folders import OLD, SFTP, deliver, ids
-from tests.runs import Run, command, run, write
+from tests.runs import Run, command, run, tune, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ def test_wrong_login(served: SFTP, options: dict[str, Any], says: str) -> None:
 
 def test_dropped_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that drops in mid-file is made anew, and the file goes on from there."""
-    monkeypatch.setattr("filetap.transports.retry._FIRST_PAUSE", 0.01)
+    tune(monkeypatch, first_pause=0.01)
     monkeypatch.setattr(folder_access, "CHUNK", 1 << 18)
     rows = "user_id\n" + "".join(f"{n:09}\n" for n in range(500_000))
     deliver(tmp_path, "users", "2026-05-14-16", rows, ending=".csv")
