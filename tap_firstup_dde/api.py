@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from filetap.settings import Retries
     from tap_firstup_dde.responses import Signed
 
-# Firstup's developer portal, "Servers" and "Authentication methods".
+# From Firstup's developer portal, "Servers" and "Authentication methods".
 REGIONS = {
     "us1": ("https://partner.socialchorus.com", "https://auth.socialchorus.com"),
     "us2": ("https://partner.us2.onfirstup.com", "https://auth.us2.onfirstup.com"),
     "eu": ("https://partner.onfirstup.eu", "https://auth.onfirstup.eu"),
 }
 SCOPE = "data_exports.read"
-_TOKEN_LIFETIME = 6600.0  # seconds; two hours by the documents
+_TOKEN_LIFETIME = 6600.0  # seconds; the documentation says two hours
 _CREDENTIALS_HINT = "check client_id, client_secret, region and auth_url"
 GONE_HINT = (
     "Firstup keeps files for about seven days: run more often, or request a historical "
@@ -51,10 +51,10 @@ class Connection:
     Attributes:
         api_url: Base of the API, without ``/v2``.
         auth_url: Base of the authorisation server.
-        client_id: OAuth client; empty with a ready token.
+        client_id: OAuth client; empty with a ready-made token.
         client_secret: Its secret.
         scope: Sent with the token request unless empty.
-        access_token: A ready token; empty to request tokens.
+        access_token: A ready-made token; empty to request tokens.
         region: The region that was chosen; empty if none was.
     """
 
@@ -98,13 +98,13 @@ class FirstupTransport:
             hint=_CREDENTIALS_HINT,
         )
         self._tokens = Tokens(self._api, client, connection.access_token)
-        # The URL in use: its file's id, what was signed, when to request a new one.
+        # The URL in use: its file's id, the URL with its promises, when to request a new one.
         self._signed: tuple[str, Signed, float] | None = None
         self._program_id: str | None = None
 
     @property
     def account(self) -> str | None:
-        """The program that the token belongs to, as the API's responses state it."""
+        """The program that the token belongs to, as stated by the API's responses."""
         return self._program_id
 
     @property
@@ -134,7 +134,7 @@ class FirstupTransport:
         """List every available file of *stream*, on all pages, in the order of the API.
 
         Raises:
-            TransportError: The list is not available, or not known to be whole.
+            TransportError: The list is not available, or may be incomplete.
             FormatError: The response is not a list of files.
         """
         what = f"the list of {stream} files"
@@ -143,21 +143,21 @@ class FirstupTransport:
         seen: set[str] = set()
         while url:
             if url in seen:
-                msg = f"{what}: its pages lead round in a circle"
+                msg = f"{what}: its pages link to each other in a circle"
                 raise TransportError(msg, SHAPE_HINT)
             seen.add(url)
-            answer = self._get(url, what)
+            response = self._get(url, what)
             first = len(seen) == 1
-            # No files yet, by the documents, is an empty payload or 404.
-            if answer.status_code in {204, 404} and first:
-                _warn_if_not_the_api(answer, what)
+            # The documentation says that without files there is an empty payload, or 404.
+            if response.status_code in {204, 404} and first:
+                _warn_if_not_the_api(response, what)
                 break
-            if answer.status_code != 200:
-                msg = f"{what}: its page {len(seen)} answered {answer.status_code}"
-                raise TransportError(msg, "run again: the list is not known to be whole")
-            content = json_object(answer, what)
+            if response.status_code != 200:
+                msg = f"{what}: its page {len(seen)} answered {response.status_code}"
+                raise TransportError(msg, "run again: the list may be incomplete")
+            content = json_object(response, what)
             files += listed_files(content, stream, what, empty=first)
-            header = [answer.links["next"]["url"]] if "next" in answer.links else []
+            header = [response.links["next"]["url"]] if "next" in response.links else []
             link = next_link(content, header, pages=len(seen), files=len(files), what=what)
             url = self._next_page(url, link, what) if link else ""
         return [replace(file, account=self._program_id or "") for file in files]
@@ -212,17 +212,17 @@ class FirstupTransport:
     def _signed_file(self, file: ExportFile) -> Signed:
         """A new presigned URL of *file*, and what is promised of it."""
         url = f"{self._to.api_url}/v2/data_exports/type/{file.stream}/files/"
-        answer = self._get(url + quote(file.id, safe=""), str(file))
-        if answer.status_code == 404:
+        response = self._get(url + quote(file.id, safe=""), str(file))
+        if response.status_code == 404:
             msg = f"{file}: the file expired between list and download"
             raise FileGoneError(msg, GONE_HINT)
-        return signed_file(json_object(answer, str(file)), file, self._to.api_url)
+        return signed_file(json_object(response, str(file)), file, self._to.api_url)
 
     def _get(self, url: str, what: str) -> requests.Response:
-        """A response of the API: 200, 204 or 404; requests a new token if the first is refused."""
+        """Send a GET request, with a new token if the first is refused; returns 200, 204 or 404."""
         used = ""
 
-        def ask() -> requests.Response:
+        def request() -> requests.Response:
             nonlocal used
             used = self._tokens.current()
             return send(
@@ -236,14 +236,14 @@ class FirstupTransport:
                 timeout=self._timeout,
             )
 
-        answer = with_retries(ask, self._retries)
-        if answer.status_code == 401 and self._tokens.discard(used):
-            answer = with_retries(ask, self._retries)
-        _check(answer, what)
-        # Stored in the state and compared with it: nothing secret, nothing unprintable.
-        program = printable(SECRECY.scrub(answer.headers.get("X-Program-Id", "")))
+        response = with_retries(request, self._retries)
+        if response.status_code == 401 and self._tokens.discard(used):
+            response = with_retries(request, self._retries)
+        _check(response, what)
+        # Goes into the state, so it must be neither secret nor unprintable.
+        program = printable(SECRECY.scrub(response.headers.get("X-Program-Id", "")))
         self._program_id = program or self._program_id
-        return answer
+        return response
 
     def _is_api(self, url: str) -> bool:
         """True if *url* has the scheme, host and port of the API: only then is the token sent."""
@@ -253,7 +253,7 @@ class FirstupTransport:
         """The URL that a *link* on the page at *url* leads to.
 
         Raises:
-            TransportError: It is not one of the API's.
+            TransportError: The link does not lead to the API.
         """
         try:
             following = urljoin(url, link)
@@ -265,28 +265,28 @@ class FirstupTransport:
         return following
 
 
-def _warn_if_not_the_api(answer: requests.Response, what: str) -> None:
-    """Warn if an empty answer may not come from the API."""
-    kind = content_type(answer)
-    if answer.content and "json" not in kind and "X-Program-Id" not in answer.headers:
+def _warn_if_not_the_api(response: requests.Response, what: str) -> None:
+    """Warn if an empty response may not come from the API."""
+    kind = content_type(response)
+    if response.content and "json" not in kind and "X-Program-Id" not in response.headers:
         logger.warning(
             "%s: %s answered %d with %s, which is treated as no files; check api_url and region if "
             "there should be some",
             what,
-            urlsplit(answer.url).hostname,
-            answer.status_code,
+            urlsplit(response.url).hostname,
+            response.status_code,
             kind or "no JSON",
         )
 
 
-def _check(answer: requests.Response, what: str) -> None:
-    """Raise the error that a response's status stands for.
+def _check(response: requests.Response, what: str) -> None:
+    """Raise the error that a response's status means.
 
     Raises:
         AuthenticationError: 401 or 403.
         TransportError: Any other status than 200, 204 or 404.
     """
-    status = answer.status_code
+    status = response.status_code
     if status in {200, 204, 404}:
         return
     if status == 401:
@@ -297,10 +297,10 @@ def _check(answer: requests.Response, what: str) -> None:
         raise AuthenticationError(msg, f"ask Firstup for a client with the scope {SCOPE}")
     if status == 400:
         msg = f"{what}: the API refused the request (400)"
-        raise TransportError(msg, "check api_url; the documents know 400 for unknown types only")
-    host = urlsplit(answer.url).hostname
-    if answer.is_redirect:
-        msg = f"{what}: {host} leads to another host ({status}), where the token is not sent"
+        raise TransportError(msg, "check api_url; 400 is documented for unknown types only")
+    host = urlsplit(response.url).hostname
+    if response.is_redirect:
+        msg = f"{what}: {host} redirects to another host ({status}), where the token is not sent"
         raise TransportError(msg, "check region and api_url")
     msg = f"{what}: {host} answered {status}"
     raise TransportError(msg, "check region and api_url")

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from filetap.people.examination import Examination, Step
     from tap_firstup_dde.api import FirstupTransport
 
-_SKEW = timedelta(minutes=5)  # a token, or a presigned URL, may seem to live longer than it does
+# With a larger difference, a token or a presigned URL may expire earlier than expected.
+_SKEW = timedelta(minutes=5)
 
 
 def _connection(examination: Examination) -> Connection | None:
@@ -41,17 +42,17 @@ def _connection(examination: Examination) -> Connection | None:
 
 
 def _settings(examination: Examination) -> Finding:
-    """Read the settings, and show how the API is reached."""
+    """Check the settings, and report how the API is reached."""
     found = check_settings(examination)
     api = _connection(examination)
     if api is None:
         return found
-    credentials = "a ready token" if api.access_token else "client credentials"
+    credentials = "a ready-made token" if api.access_token else "client credentials"
     return Finding(f"complete; {credentials}, region {api.region}, {api.api_url}")
 
 
 def _host(examination: Examination) -> Finding:
-    """Reach the API's and the authorisation server's host, and read their clocks."""
+    """Connect to the API's and the authorisation server's host, and read their clocks."""
     api = _connection(examination)
     if api is None:
         return Finding("not needed: files are read from a folder", skipped=True)
@@ -60,8 +61,8 @@ def _host(examination: Examination) -> Finding:
     for url in dict.fromkeys((api.api_url, api.auth_url)):
         with bare_session() as session:
             before = utc_now()
-            answer = send(session, "GET", url, f"the host of {url}", timeout=timeout)
-            if there := http_date(answer.headers.get("Date") or ""):
+            response = send(session, "GET", url, f"the host of {url}", timeout=timeout)
+            if there := http_date(response.headers.get("Date") or ""):
                 examination.skew = there - before
         hosts[urlsplit(url).hostname or url] = None
     return Finding(f"{' and '.join(hosts)} can be reached")
@@ -77,16 +78,16 @@ def _clock(examination: Examination) -> Finding:
 
 
 def _token(examination: Examination) -> Finding:
-    """Get a token."""
+    """Request a token."""
     api = _connection(examination)
     if api is None:
         return Finding("not needed: files are read from a folder", skipped=True)
     cast("FirstupTransport", examination.tap.transport).authorise()
-    return Finding("taken from the settings" if api.access_token else "issued for the client")
+    return Finding("from the settings" if api.access_token else "issued for the client")
 
 
 def _lists(examination: Examination) -> Finding:
-    """List the files of each type; a missing scope shows here."""
+    """List the files of each type; a missing scope is detected here."""
     found = check_lists(examination)
     if examination.stock or not _connection(examination) or examination.tap.transport.account:
         return found

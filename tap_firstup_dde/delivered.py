@@ -26,7 +26,7 @@ _NAME = re.compile(
 
 
 def folder_transport(folder: Folder, retries: Retries) -> FolderTransport:
-    """The transport of a folder that Firstup delivers into."""
+    """The transport for a folder that Firstup delivers to."""
     return FolderTransport(folder, parse_path, resembles=resembles_export, retries=retries)
 
 
@@ -36,17 +36,17 @@ _RESEMBLING = re.compile(
 
 
 def resembles_export(path: str) -> bool:
-    """True if a file might be meant for an export, though its name is not an export's.
+    """True if a file may be an export whose name is misspelt.
 
-    It has a date and a type, but the date does not exist, or the name has something added.
+    The name has a date and a type, but the date does not exist, or something is added.
     """
     return bool(_RESEMBLING.fullmatch(basename(path)))
 
 
 def parse_path(path: str) -> Named | None:
-    """What a delivered file's path says; None if it is not one of a delivered file.
+    """Parse a delivered file's path; returns None for any other file.
 
-    Its name identifies it: a file that is moved into another folder stays the same.
+    The name identifies the file, so moving it to another folder makes no difference.
     """
     name = basename(path)
     match = _NAME.fullmatch(name)

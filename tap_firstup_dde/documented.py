@@ -2,7 +2,7 @@
 
 Source: Firstup's knowledge base, "Direct Data Export v2", File Metadata. It lists labels
 only (``User ID``); neither header rows nor types nor formats are documented. The names here
-are the labels in snake case; the types are what a column gets while it has no values.
+are the labels in snake case; the types are those of a column that has no values yet.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _COUNTS = frozenset(
     link_clicks opens clicks
     """.split()
 )
-# Keys, codes and free text, which are text even where they look like something else.
+# Keys, codes and free text, which are text even if they look like something else.
 _TEXT = frozenset(
     """
     user_id campaign_id first_name last_name preferred_name universal_identifier user_name
@@ -68,7 +68,7 @@ _TEXT = frozenset(
 
 
 def _documented_type(name: str) -> str:
-    """The type of a column while it has no values, by its name, in whichever stream."""
+    """The type of a column that has no values yet, from its name, in any stream."""
     if name in _YES_NO:
         return "boolean"
     if name in _COUNTS:

@@ -24,9 +24,9 @@ def emulate_command(program: Program) -> click.Command:
         callback=_emulate,
         help=(
             "Serve an emulated Firstup with sample data until interrupted.\n\n"
-            "Prints one line of JSON when it is ready: the settings that reach it. POST to "
-            "/emulator/generations adds a generation, never one of the future; GET "
-            "/emulator/requests counts the requests, DELETE /emulator/requests forgets them."
+            "Prints one line of JSON when it is ready: the settings for connecting to it. POST to "
+            "/emulator/generations adds a generation, never in the future; GET "
+            "/emulator/requests counts the requests, DELETE /emulator/requests clears the count."
         ),
         epilog=program.example("emulate --port 8765 --generations 3 --new-every 60"),
         params=[
@@ -81,11 +81,11 @@ def emulate_command(program: Program) -> click.Command:
 
 
 def _emulate(*, generations: int, new_every: float | None, **options: Any) -> None:
-    """Serve an emulator, the newest generation being that of the last full four hours.
+    """Serve an emulator whose newest generation covers the last full four hours.
 
     Args:
-        generations: Their number at the start.
-        new_every: Seconds between further ones; None for none.
+        generations: Number of generations at the start.
+        new_every: Seconds between further generations; None for none.
         options: The emulator's attributes of the same names.
     """
     now = utc_now()

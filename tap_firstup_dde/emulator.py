@@ -1,6 +1,6 @@
 """An emulated Firstup on one local port: authorisation server, Data Exports API and storage.
 
-A test, or a demo, adds files and changes attributes at any time; the next request sees the change.
+A test or a demo may add files and change attributes at any time; the next request sees the change.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Emulator(LocalServer):
         url_ttl: Seconds until a presigned URL expires.
         page_size: Files in one response of the list endpoint; None for all.
         list_extra: Further members of the list endpoint's response.
-        rate_limit: Requests to the API that are answered in `rate_window` seconds, others get 429;
-            None for all. Firstup documents 1,000 a minute and program.
+        rate_limit: Requests to the API that are accepted in `rate_window` seconds, others get 429;
+            None for all. Firstup documents 1,000 per minute and program.
         rate_window: Seconds.
         seed: Seed of the sample data.
         first_generation: Time of the first generation of sample data.
@@ -97,8 +97,8 @@ class Emulator(LocalServer):
         parts: Files per stream in one sample generation.
         deliver: Folder that sample data are written to as well, as Firstup delivers them to an
             SFTP server.
-        up_to_now: True if a generation of sample data without a time of its own is never later
-            than the clock.
+        up_to_now: True to date a generation of sample data that has no time of its own no later
+            than now.
         files: The files, in the order they are listed.
     """
 
@@ -141,7 +141,7 @@ class Emulator(LocalServer):
             "client_secret": self.client_secret,
         }
 
-    def add(  # noqa: PLR0913  # each is something a test wants to choose
+    def add(  # noqa: PLR0913  # each is something that a test needs to choose
         self,
         stream: str,
         generated_at: str,
@@ -246,7 +246,7 @@ class Emulator(LocalServer):
             self._tokens.expire()
 
     def presigned_url(self, file: EmulatedFile) -> str:
-        """A fresh URL from which a file can be downloaded."""
+        """A new URL from which a file can be downloaded."""
         return self._storage.sign(self.url, file.key, self.now(), self.url_ttl)
 
     def expire_urls(self) -> None:
@@ -289,7 +289,7 @@ class Emulator(LocalServer):
         files = _requested(call, [file for file in files if not file.gone])
         if not files:
             return json_response(404, {"error": "not_found"})
-        return json_response(200, {"data": [self._shown(file) for file in files]})
+        return json_response(200, {"data": [self._described(file) for file in files]})
 
     def _list(self, call: Call, files: list[EmulatedFile]) -> Response:
         meta: dict[str, Any] = {}
@@ -302,15 +302,15 @@ class Emulator(LocalServer):
         listed = [_members(f, "id", "file_name", "generated_at", "base_name") for f in files]
         return json_response(200, {"data": {"files": listed}} | meta | self.list_extra)
 
-    def _shown(self, file: EmulatedFile) -> dict[str, Any]:
-        shown = _members(
+    def _described(self, file: EmulatedFile) -> dict[str, Any]:
+        described = _members(
             file, "file_name", "size_bytes", "checksum_function", "checksum", "generated_at"
         )
         url, seconds = self.presigned_url(file), self.url_ttl
-        return {"presigned_url": url, "presigned_url_ttl_seconds": seconds} | shown
+        return {"presigned_url": url, "presigned_url_ttl_seconds": seconds} | described
 
     def _control(self, call: Call) -> Response:
-        """Let a program add sample data, and count or forget requests."""
+        """Let a program add sample data, and count or clear requests."""
         if call.arguments == ("generations",):
             rows = self.add_generation()
             newest = f"{self._generations[-1]:{_HOUR}}"

@@ -1,4 +1,4 @@
-"""The report's section about engagement: what people did, by day, as the activities show it."""
+"""The report's section about engagement: what people did, by day, from the activities."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def engagement(frames: Iterable[pl.DataFrame]) -> list[Engagement]:
     """Add up activities by UTC day.
 
     Args:
-        frames: Batches of text columns. Rows without a readable date are left out; a value that
-            is not a number counts as 0.
+        frames: Batches of text columns. Rows without a readable date are ignored; a value that is
+            not a number counts as 0.
     """
     sums: list[pl.DataFrame] = []
     people: list[pl.DataFrame] = []

@@ -1,4 +1,4 @@
-"""The contents of the API's responses; members that are not documented are ignored."""
+"""The contents of the API's responses; undocumented members are ignored."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from filetap.transports.http import is_secure, target_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-SHAPE_HINT = "report it: the documented answer looks different"
-_URL_LIFETIME = 900.0  # seconds; "typically", by the documents
+SHAPE_HINT = "report it: the response differs from the documented one"
+_URL_LIFETIME = 900.0  # seconds; "typically", says the documentation
 _TOTAL = re.compile(r"total_?(?:count|files|items|results|entries|records|elements|pages)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A presigned URL, and what is promised of the file behind it.
+    """A presigned URL, and the promised size and checksum of its file.
 
     Attributes:
         url: Its query is a credential.
@@ -56,7 +56,7 @@ def listed_files(
     if empty and not files and (not content or "data" in content):
         return []
     if not isinstance(files, list):
-        msg = f"{what}: the answer holds no list of files"
+        msg = f"{what}: the response holds no list of files"
         raise FormatError(msg, SHAPE_HINT)
     return [_listed(stream, item) for item in files]
 
@@ -65,7 +65,7 @@ def _listed(stream: str, item: Any) -> ExportFile:
     """One entry of a list.
 
     Raises:
-        FormatError: The entry lacks its id, or its time is not one.
+        FormatError: The entry has no id, or no valid time.
     """
     if not isinstance(item, dict) or not item.get("id"):
         msg = f"the list of {stream} files: an entry has no id"
@@ -88,10 +88,10 @@ def _listed(stream: str, item: Any) -> ExportFile:
 def next_link(
     content: Mapping[str, Any], headers: Sequence[str], *, pages: int, files: int, what: str
 ) -> str:
-    """The link to the list's next page, as the response has it; empty at the end.
+    """The link to the list's next page in a response; empty at the end.
 
-    No paging is documented for this list, but a general ``meta`` block is. So a link is
-    followed, and any other sign of more is an error: a list cut short loses files.
+    Firstup documents no paging for this list, but a general ``meta`` block. So a link is followed,
+    and any other sign of further pages is an error: an incomplete list would lose files.
 
     Args:
         content: The response.
@@ -101,7 +101,7 @@ def next_link(
         what: The list, as messages name it.
 
     Raises:
-        TransportError: There is more, and no link to it.
+        TransportError: There are further pages, but no usable link to them.
     """
     links = [*headers]
     for path, value in _scalars(content):
@@ -115,22 +115,22 @@ def next_link(
         return ""
     usable = [link for link in links if link.startswith(("http://", "https://", "/", "?"))]
     if not usable:
-        msg = f"{what}: it has more pages, and no link to them that is understood"
+        msg = f"{what}: it has more pages, but no usable link to them"
         raise TransportError(msg, SHAPE_HINT)
     return usable[0]
 
 
 def _is_more(name: str, value: Any, so_far: int) -> bool:
-    """True if a member says that there is more: by its name, or as a total beyond *so_far*."""
+    """True if a member announces more pages: by its name, or as a total above *so_far*."""
     if _TOTAL.fullmatch(name):
         return isinstance(value, int) and value > so_far
     return "more" in name and value is True
 
 
 def _scalars(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every value inside JSON that is neither an object nor within a list, with its dotted path."""
+    """Every value in JSON outside lists that is not an object, with its dotted path."""
     waiting: list[tuple[str, Any]] = [("", content)]
-    while waiting:  # not by recursion: a server may nest more deeply than Python calls
+    while waiting:  # not recursive: a server may nest values more deeply than Python can call
         path, value = waiting.pop()
         if isinstance(value, dict):
             inner = [(f"{path}.{name}" if path else str(name), v) for name, v in value.items()]
@@ -140,10 +140,10 @@ def _scalars(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def signed_file(content: Mapping[str, Any], file: ExportFile, api_url: str) -> Signed:
-    """What a response of the file endpoint promises of *file*.
+    """The presigned URL, size and checksum in a response of the file endpoint about *file*.
 
     Raises:
-        FormatError: The response has another shape, or is about several files or another one.
+        FormatError: The response has another shape, or is about several files or a different one.
         TransportError: The download would not be encrypted.
     """
     data = content.get("data")
@@ -152,16 +152,16 @@ def signed_file(content: Mapping[str, Any], file: ExportFile, api_url: str) -> S
         entries = [e for e in entries if isinstance(e, dict) and e.get("id") == file.id]
     entry = entries[0] if len(entries) == 1 else None
     if not isinstance(entry, dict):
-        msg = f"{file}: the answer does not speak of one file"
+        msg = f"{file}: the response does not describe one file"
         raise FormatError(msg, SHAPE_HINT)
     if not _is_about(entry, file):
-        msg = f"{file}: the answer is about another file"
-        raise FormatError(msg, "run again; if it stays, report it to Firstup")
+        msg = f"{file}: the response is about another file"
+        raise FormatError(msg, "run again; if it persists, report it to Firstup")
     url = entry.get("presigned_url")
     if not isinstance(url, str) or not url:
-        msg = f"{file}: the answer holds no presigned_url"
+        msg = f"{file}: the response holds no presigned_url"
         raise FormatError(msg, SHAPE_HINT)
-    # An API with https has no reason to send anyone to this machine's own http.
+    # An API on https has no reason to refer anyone to http on this machine.
     if not is_secure(url) or not target_of(api_url, url):
         msg = f"{file}: the download URL is not https"
         raise TransportError(msg, "report it to Firstup; nothing was downloaded")
@@ -178,7 +178,7 @@ def signed_file(content: Mapping[str, Any], file: ExportFile, api_url: str) -> S
 
 
 def _is_about(entry: Mapping[str, Any], file: ExportFile) -> bool:
-    """True unless the entry states a name or a time that is not the file's."""
+    """False if the entry states a name or a time other than the file's."""
     name, generation = (str(entry.get(key) or "") for key in ("file_name", "generated_at"))
     if name and file.file_name and name != file.file_name:
         return False

@@ -1,7 +1,7 @@
 """Sample export files, the same for the same arguments, in the dialect of Redshift's UNLOAD.
 
 Users and campaigns keep their ids from one generation to the next: each generation updates most of
-those of the generation before, adds some new ones, and its activities point at them.
+those of the generation before, adds some new ones, and its activities refer to them.
 """
 
 from __future__ import annotations
@@ -142,9 +142,9 @@ def generation(
 
     Args:
         seed: Picks the people, the texts and the events.
-        number: Place of the generation in its series, from 0; decides who is new and who is
+        number: Position of the generation in its series, from 0; determines who is new and who is
             updated.
-        generated_at: End of the four hours the activities lie in; UTC.
+        generated_at: End of the four hours that the activities are from; UTC.
         rows: Rows of one activities file; users are about a quarter as many, campaigns a twentieth.
         parts: Files per stream.
 
@@ -175,7 +175,7 @@ def generation(
 
 
 def _known(number: int, count: int) -> range:
-    """Which users or campaigns a generation holds: a quarter new, the others seen before."""
+    """The users or campaigns in a generation: a quarter new, the others from earlier ones."""
     first = number * max(1, count // 4)
     return range(first, first + count)
 
@@ -202,7 +202,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _dice(*about: object) -> bytes:
-    """Give 32 bytes that are always the same for the same thing."""
+    """32 bytes that are always the same for the same arguments."""
     return blake2b("/".join(map(str, about)).encode(), digest_size=32).digest()
 
 
@@ -216,7 +216,7 @@ def _flag(dice: int) -> str:
 
 def _user(seed: int, number: int, index: int, generated_at: datetime) -> list[str]:
     dice = _dice(seed, "user", index)
-    turn = dice[2] + number * 37  # what is news differs from one generation to the next
+    turn = dice[2] + number * 37  # what changes differs from one generation to the next
     city, state, country, region, postcode, language, locale, timezone = _pick(_PLACES, dice[0])
     blocked = dice[1] < 12
     seen_at = generated_at.replace(tzinfo=None) - timedelta(minutes=turn % 240, seconds=dice[3])
@@ -314,13 +314,13 @@ def _name(seed: int, index: int) -> str:
 
 
 def _content(campaign: Sequence[str]) -> tuple[str, str]:
-    """Give the first and the last cells of every activity on a campaign, as CSV."""
+    """The first and the last cells of every activity of a campaign, as CSV."""
     name, key, published_at = campaign[:3]
     return _line((key, name, published_at)), _line(campaign[-3:])
 
 
 def _event(counted: tuple[str, ...], platform: str) -> tuple[str, str]:
-    """Give an event's cells before and after its date, as CSV."""
+    """An event's cells before and after its date, as CSV."""
     cells = [str(int(column in counted)) for column in COLUMNS["activities"]]
     return ",".join((*cells[5:17], platform)), ",".join(cells[19:27])
 

@@ -1,4 +1,4 @@
-"""Firstup, as the engine needs to know it."""
+"""What the engine needs to know about Firstup."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _SETTINGS: Mapping[str, Any] = {
 
 
 def _source(config: Mapping[str, Any]) -> Folder | Connection:
-    """The folder that is set, or the API."""
+    """The folder if one is set, otherwise the API."""
     if folder := folder_of(config, "program"):
         return folder
     api_url, auth_url = REGIONS[config.get("region") or "us1"]
@@ -60,7 +60,7 @@ def _source(config: Mapping[str, Any]) -> Folder | Connection:
         api_url=(config.get("api_url") or api_url).rstrip("/").removesuffix("/v2"),
         auth_url=(config.get("auth_url") or auth_url).rstrip("/"),
         region=config.get("region") or "",
-        # Secrets out of files often end with a line end.
+        # Secrets read from files often end with a newline.
         client_id=(config.get("client_id") or "").rstrip("\r\n"),
         client_secret=(config.get("client_secret") or "").rstrip("\r\n"),
         scope=(config.get("scope") or "").strip(),
@@ -80,24 +80,24 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
     has_client = config.get("client_id") and config.get("client_secret")
     if not has_client and not config.get("access_token") and config.get("folder") is None:
         yield (
-            "no credentials: set client_id and client_secret (or access_token) as Firstup gave "
-            "them, or folder to read delivered files"
+            "no credentials: set client_id and client_secret (or access_token) from Firstup, or "
+            "folder to read delivered files"
         )
     if (token := config.get("access_token")) and not is_token(token.strip()):
-        yield "access_token holds blanks or characters that no token has"
+        yield "access_token contains spaces or characters that no token has"
     for name in ("api_url", "auth_url"):
         url = config.get(name)
         if url and not is_secure(url):
             yield f"{name} is not an https URL (http is for loopback hosts only)"
         if set(url or "") & set("@?#"):
             yield (
-                f"{name} may hold no login, query or fragment; the credentials have settings of "
-                "their own"
+                f"{name} must not contain a login, query or fragment; credentials have their own "
+                "settings"
             )
 
 
 def _shadowed(config: Mapping[str, Any]) -> dict[str, str]:
-    """Settings that are set and have no effect → the one that is used instead."""
+    """Settings that are set but have no effect → the one that is used instead."""
     found = {}
     if config.get("access_token"):
         found = dict.fromkeys(("client_id", "client_secret"), "access_token")
@@ -120,13 +120,13 @@ FIRSTUP = Vendor(
         gone=GONE_HINT,
         gap=(
             "a historical export in Creator Studio, which reaches 24 months back, fills such a "
-            "gap, and a run every few hours leaves none"
+            "gap; a run every few hours leaves none"
         ),
         empty=(
             "in Creator Studio, Configure > Insights > Recurring Data Connections must be set "
             "up; files appear after the first scheduled run that has data"
         ),
-        old="see in Creator Studio whether exports still run",
+        old="check in Creator Studio that exports still run",
         accounts="; folder.program_id reads one only",
     ),
     account="program",

@@ -382,7 +382,7 @@ def test_answer_of_another_file(emulator: Emulator, stated: dict[str, Any], righ
         assert transport.stored_size(file) == len(added.body)
         return
     with (
-        pytest.raises(FormatError, match=rf"^{file}: the answer is about another file; "),
+        pytest.raises(FormatError, match=rf"^{file}: the response is about another file; "),
         transport.fetch(file),
     ):
         pass

@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 
 class CutOffError(BaseException):
-    """A run is cut off: what it wrote before is all that its target received."""
+    """Cuts a run off: its target receives only what was written before."""
 
 
 class Collector(MsgSpecWriter):
@@ -39,10 +39,10 @@ class Collector(MsgSpecWriter):
         self._most = most
 
     def write_message(self, message: Message | bytes) -> None:
-        """Decode at once, since the SDK goes on changing the state it gave.
+        """Decode at once, since the SDK keeps changing the state that it passes.
 
         Raises:
-            CutOffError: The target has as many messages as it takes; of a block, perhaps a part.
+            CutOffError: The limit is reached; of a block, perhaps only a part is received.
         """
         lines = message if isinstance(message, bytes) else bytes(self.format_message(message))
         assert lines.endswith(b"\n") or not lines
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def state(self) -> Json:
-        """The last STATE; empty when there was none."""
+        """The last STATE; empty if there was none."""
         states = self.of("STATE")
         return states[-1]["value"] if states else {}
 
@@ -109,7 +109,7 @@ def run_tap(
     Args:
         tap: The tap's class.
         config: Its settings.
-        state: State of the run before.
+        state: State of an earlier run.
         catalog: Input catalog.
         collector: Receives the messages; perhaps one that cuts the run off.
 
@@ -145,9 +145,9 @@ def run_command(program: Iterable[str], *arguments: str, env: Mapping[str, str])
     """Run a tap's command line in a process of its own.
 
     Args:
-        program: What starts it.
-        arguments: Its arguments.
-        env: Its whole environment.
+        program: The command that starts it.
+        arguments: Further arguments.
+        env: Its complete environment.
     """
     done = subprocess.run(
         [*program, *arguments], capture_output=True, text=True, env=env, timeout=120, check=False
@@ -162,9 +162,9 @@ def run_killed(
 
     Args:
         lines: How many lines.
-        program: What starts it.
-        arguments: Its arguments.
-        env: Its whole environment; None for that of this process.
+        program: The command that starts it.
+        arguments: Further arguments.
+        env: Its complete environment; None for that of this process.
 
     Returns:
         The run with all that it wrote, which may be more than *lines* lines.

@@ -1,7 +1,7 @@
 """An HTTP server on a local port, for emulators of a vendor to build on.
 
 A test changes attributes at any time, and the next request sees the change. The requests so far
-are in ``requests``; ``fail()`` queues what is to go wrong.
+are in ``requests``; ``fail()`` queues faults.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that waits for its response.
+    """A request that needs a response.
 
     Attributes:
         method: HTTP method.
         route: Name of its route, or `UNKNOWN`.
         path: Path as sent, still percent-encoded, without the query.
         arguments: Decoded variable parts of the path.
-        query: Decoded fields of the query; of a repeated field the first.
+        query: Decoded fields of the query; the first value of a repeated field.
         headers: Headers, their names in lower case.
         body: Body as sent.
-        fault: Fault that strikes it; one without effect if none does.
+        fault: Fault that strikes it; a fault without effect if none does.
     """
 
     method: str
@@ -160,7 +160,7 @@ class LocalServer(ABC):
         """
         self._listener = listener = _Listener(self.port, self._reply)
         self.port = listener.server_port
-        # Polls often, since stop() waits for a poll.
+        # A short interval, since stop() waits for a poll.
         threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
@@ -183,7 +183,7 @@ class LocalServer(ABC):
         return len(self._listener.connections) if self._listener else 0
 
     def fail(self, route: str, **fault: Any) -> Fault:
-        """Let something go wrong with the next requests of a route; faults strike in order.
+        """Queue a fault for the next requests of a route; faults strike in order.
 
         Args:
             route: Name of the route.
@@ -232,7 +232,7 @@ class LocalServer(ABC):
                 response.headers.update(fault.headers_extra)
             whole = len(response.body)
             sent = whole if fault.drop_after is None else max(0, min(whole, fault.drop_after))
-            # Before a byte is sent, so that a client that has the response finds the request here.
+            # Logged before any byte is sent: a client that has the response finds its request here.
             self.requests.append(Request(method, route, path, headers, response.status, sent, body))
         return response, fault
 
@@ -288,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, *_: object) -> None:
-        """Write nothing: the requests are in ``LocalServer.requests``."""
+        """Log nothing: the requests are in ``LocalServer.requests``."""
 
     def do_GET(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -310,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
         stall(fault.stall)
         self.close_connection = True
 
-    do_POST = do_DELETE = do_GET  # noqa: N815  # names the base class looks for
+    do_POST = do_DELETE = do_GET  # noqa: N815  # names that the base class calls
 
 
 def json_response(status: int, body: object) -> Response:
@@ -319,5 +319,5 @@ def json_response(status: int, body: object) -> Response:
 
 
 def _first_values(text: str) -> dict[str, str]:
-    """The fields of an urlencoded text; of a repeated field the first value."""
+    """The fields of an urlencoded text; the first value of a repeated field."""
     return {name: values[0] for name, values in parse_qs(text).items()}

@@ -34,9 +34,9 @@ class StoredFile:
         key: Path in the storage.
         body: Bytes as stored.
         content_type: Content-Type of a download.
-        checksum_function: CRC64NVME sends that checksum along with the whole file; any other name
-            sends none.
-        gone: True if a download is answered with 404.
+        checksum_function: CRC64NVME sends that checksum with a complete file; any other name sends
+            none.
+        gone: True to answer a download with 404.
     """
 
     key: str
@@ -47,7 +47,7 @@ class StoredFile:
 
 
 class Storage:
-    """Signs URLs, and answers requests for them.
+    """Signs URLs, and serves requests for them.
 
     Ranges, ETags and conditions work as in S3, and so do its errors; a presigned URL is refused
     if it was changed or has expired, or if the request carries an Authorization header.
@@ -55,7 +55,7 @@ class Storage:
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
-        self._session = 0  # every presigned URL carries it: a new one expires them all
+        self._session = 0  # part of every presigned URL: a new one expires them all
 
     def expire_urls(self) -> None:
         """Expire every URL signed so far."""

@@ -1,6 +1,6 @@
 """The promises that every tap keeps, as tests: a tap's own tests subclass `TapSuite`.
 
-It needs pytest and the SDK's extra ``testing``; nothing that a tap imports to run does.
+Needs pytest and the SDK's extra ``testing``; a tap that runs imports neither.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ if TYPE_CHECKING:
     from filetap.singer.tap import FileTap
 
 _SDK_TESTS = (*tap_tests.tests, *tap_stream_tests.tests, *tap_stream_attribute_tests.tests)
-_LONG_AGO = 1_700_000_000  # a time of change at which nobody is still writing the file
-_FOREIGN = "Correct-Horse-Battery"  # a secret that no vendor gave
+_LONG_AGO = 1_700_000_000  # an old time of change: such a file is complete
+_FOREIGN = "Correct-Horse-Battery"  # a secret that no vendor issued
 
 
 @dataclass(frozen=True, slots=True)
 class Double:
-    """What stands in for a vendor in tests.
+    """A test double of a vendor.
 
     Attributes:
         settings: Settings with which the tap reads from it.
         deliver: Makes a file available: its stream, when it was generated, and its CSV text.
         sample: Makes files of every stream available, for the SDK's own suite; None if the stream
             that the tests are about is the only one.
-        secrets: What it has handed out and no output may show, beside the secret settings.
+        secrets: Secrets that it has issued, which no output may show, besides the secret settings.
     """
 
     settings: Mapping[str, Any]
@@ -111,7 +111,7 @@ class TapSuite(ABC):
                 cls.deliver(vendor, 0, range(10))
             yield _sdk_runner(cls.tap, dict(vendor.settings))
 
-    # What the tests have in common
+    # Shared by the tests
 
     @classmethod
     def deliver(cls, vendor: Double, number: int, ids: Iterable[int], rest: str = "") -> None:
@@ -153,7 +153,7 @@ class TapSuite(ABC):
     # The promises
 
     def test_once(self, vendor: Double) -> None:
-        """Each row comes once, oldest file first; a further run brings what is new, or nothing."""
+        """Each row is emitted once, oldest file first; a later run emits only what is new."""
         for number in range(3):
             self.deliver(vendor, number, range(10 * number, 10 * number + 10))
         first = self.run(vendor)
@@ -165,7 +165,7 @@ class TapSuite(ABC):
         assert self.ids(self.run(vendor, again.state)) == [30, 31]
 
     def test_late_file(self, vendor: Double) -> None:
-        """A file that comes after newer ones is read, once; the bookmark does not move back."""
+        """A file that appears after newer ones is read once; the bookmark does not move back."""
         self.deliver(vendor, 0, [0])
         self.deliver(vendor, 2, [2])
         first = self.run(vendor)
@@ -176,7 +176,7 @@ class TapSuite(ABC):
         assert self.ids(self.run(vendor, late.state)) == []
 
     def test_resumed(self, vendor: Double, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A run that is cut off at any message is resumed where its last STATE says."""
+        """A run that is cut off at any message is resumed from its last STATE."""
         tuning = replace(self.tap.tuning, slice=7, lines=3)
         monkeypatch.setattr(self.tap, "tuning", tuning)
         for number in range(3):
@@ -190,7 +190,7 @@ class TapSuite(ABC):
 
     @pytest.mark.parametrize("part", [0.2, 0.7])
     def test_killed(self, vendor: Double, tmp_path: Path, part: float) -> None:
-        """A program that is killed (SIGKILL) while it writes is resumed just so."""
+        """A program that is killed (SIGKILL) while it writes is resumed from its last STATE."""
         for number in range(4):
             self.deliver(vendor, number, range(2000 * number, 2000 * number + 2000))
         config = _write(tmp_path / "config.json", vendor.settings)
@@ -202,7 +202,7 @@ class TapSuite(ABC):
         self.check_resumed(cut, rest, range(8000))
 
     def test_drift(self, vendor: Double) -> None:
-        """Columns come and go; a column's type stays, and what does not fit is in its __text."""
+        """Columns come and go; a column's type never changes, and misfits are in its __text."""
         one, other = self.columns
         self.deliver(vendor, 0, [0, 1])
         first = self.run(vendor)
@@ -226,7 +226,7 @@ class TapSuite(ABC):
     def test_no_secret_printed(
         self, vendor: Double, tmp_path: Path, arguments: tuple[str, ...]
     ) -> None:
-        """Neither output nor log of a run that works shows a secret, at whatever level."""
+        """Neither output nor log of a successful run shows a secret, at any level."""
         self.deliver(vendor, 0, range(10))
         done = self._program(tmp_path, vendor.settings, *arguments)
         assert done.status == 0, done.log
@@ -238,7 +238,7 @@ class TapSuite(ABC):
     def test_no_foreign_secret_printed(
         self, vendor: Double, tmp_path: Path, misplaced: dict[str, str]
     ) -> None:
-        """Nor does one with wrong secrets, be they set under a wrong name as well."""
+        """Nor does a run with foreign secrets, even if one is set under a wrong name."""
         self.deliver(vendor, 0, range(10))
         done = self._program(tmp_path, self._foreign(vendor.settings) | misplaced)
         assert done.status == 1 or not misplaced
@@ -261,13 +261,13 @@ class TapSuite(ABC):
             found["folder"] = {**settings["folder"], "options": {"password": _FOREIGN}}
         return found
 
-    # In all files a column may be empty.
+    # A column may be empty in all files.
     @pytest.mark.filterwarnings("ignore:No records were available to test:UserWarning")
     @pytest.mark.parametrize("template", _SDK_TESTS, ids=lambda template: str(template.name))
     def test_sdk_suite(self, template: type[TestTemplate[Any]], sdk_runner: TapTestRunner) -> None:
         """The SDK's standard suite passes, over all records.
 
-        Its test of keys compares generators, and cannot fail.
+        Its test of keys compares generators, so it cannot fail.
         """
         for subject in _subjects(template, sdk_runner.new_tap()):
             template().run(sdk_runner.suite_config, None, sdk_runner, **subject)
@@ -281,8 +281,8 @@ def delivered(
 
     Args:
         folder: The folder.
-        path: The path below it of a stream's file that is generated at a time; of a name that
-            ends in ``.gz`` the content is compressed.
+        path: Stream and time of generation → path of the file below the folder; the content is
+            compressed if it ends in ``.gz``.
         sample: Delivers files of every stream, if there are several.
     """
 
@@ -312,7 +312,7 @@ def _sdk_runner(tap: type[FileTap], config: dict[str, Any]) -> TapTestRunner:
 
 
 def _subjects(template: type[TestTemplate[Any]], tap: Tap) -> Iterator[dict[str, Any]]:
-    """What a test of the SDK is about, as arguments: the tap, each stream, or fitting columns."""
+    """The arguments that a test of the SDK needs: none, each stream, or matching columns."""
     for stream in tap.streams.values():
         if issubclass(template, TapTestTemplate):
             yield {}

@@ -21,7 +21,7 @@ class Tokens:
         self._expiry: dict[str, datetime | None] = {}
 
     def issue(self, now: datetime, lifetime: int | None) -> str:
-        """Issue a token that is valid for *lifetime* seconds from *now*; None for ever."""
+        """Issue a token that is valid for *lifetime* seconds from *now*; None for always."""
         token = secrets.token_hex(16)
         self._expiry[token] = None if lifetime is None else now + timedelta(seconds=lifetime)
         return token

@@ -185,7 +185,7 @@ def test_error_table_of_the_list(emulator: Emulator, transport: FirstupTransport
         (400, TransportError, "400"),
         (401, AuthenticationError, "missing, invalid or expired"),
         (403, AuthenticationError, "data_exports.read"),
-        (302, TransportError, "leads to another host"),
+        (302, TransportError, "redirects to another host"),
         (409, TransportError, "answered 409"),
         (418, TransportError, "answered 418"),
     ],
@@ -602,10 +602,10 @@ URL = "https://storage.example/x"
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ([], "does not speak of one file"),
-        (None, "does not speak of one file"),
-        (["x"], "does not speak of one file"),
-        ([{"presigned_url": URL}, {"presigned_url": URL}], "does not speak of one file"),
+        ([], "does not describe one file"),
+        (None, "does not describe one file"),
+        (["x"], "does not describe one file"),
+        ([{"presigned_url": URL}, {"presigned_url": URL}], "does not describe one file"),
         ([{}], "no presigned_url"),
         ([{"presigned_url": ""}], "no presigned_url"),
         ([{"presigned_url": 5}], "no presigned_url"),

@@ -183,7 +183,7 @@ def test_wrong_files(
         ("COLUMN_TYPES", "{", "TAP_FIRSTUP_DDE_COLUMN_TYPES is not JSON"),
         ("REQUEST_TIMEOUT", "soon", "request_timeout"),
         ("REQUEST_TIMEOUT", "0", "request_timeout"),
-        ("ACCESS_TOKEN", "two words", "access_token holds blanks"),
+        ("ACCESS_TOKEN", "two words", "access_token contains spaces"),
         ("BATCH_CONFIG", '{"encoding": {"format": "jsonl"}}', "batch_config needs"),
         ("STREAM_MAPS", '{"users": {"x": "nope(("}}', "stream_maps:"),
         ("STREAM_MAPS", '{"users": {"x": "zzz"}}', "stream_maps:"),
