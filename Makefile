@@ -41,13 +41,13 @@ help: ## Show this list
 setup: $(VENV)/.stamp $(LOADERS) ## Install the tap and its tools (.venv), and the loaders for the tests (.targets)
 
 test: setup ## Run the tests on all processors; ARGS is passed to pytest, e.g. ARGS="-k state -x -n 0"
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --ignore tests/test_spark.py $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --ignore tests/spark $(ARGS)
 
 test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs Spark, and Java if there is none
-	$(VENV)/bin/python -m pytest --numprocesses 2 tests/test_spark.py $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses 2 tests/spark $(ARGS)
 
 soak: setup ## Test the model and mutated files at length (10,000 interleavings, 90 days; about an hour)
-	$(VENV)/bin/python -m pytest tests/test_model.py tests/test_fuzz.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
+	$(VENV)/bin/python -m pytest tests/test_exactly_once.py tests/test_fuzz.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
 
 audit: $(VENV)/.stamp ## Check dependencies for known vulnerabilities (needs network)
 	$(VENV)/bin/python -m pip install --quiet pip-audit

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 FETCH = """
 import json, resource, sys
-from filetap.settings import Folder
+from filetap.settings import Folder, Retries
 from tap_firstup_dde.delivered import folder_transport
 from filetap.download.spool import Spool
-transport = folder_transport(Folder(**json.loads(sys.argv[1])), 5)
+transport = folder_transport(Folder(**json.loads(sys.argv[1])), Retries())
 (file,) = transport.list_files("users")
 with Spool().download(transport, file).stored:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)

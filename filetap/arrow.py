@@ -7,7 +7,6 @@ each by itself.
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +14,10 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
-from upath import UPath
-from upath.implementations.cloud import CloudPath
 
 from filetap.allocation import keep_freed_memory
 from filetap.bookmark_checks import check_accounts
@@ -33,35 +29,38 @@ from filetap.columns.added import (
     MALFORMED,
     with_added,
 )
+from filetap.columns.fit import fit
+from filetap.columns.kept import keep, load_kept
 from filetap.columns.resolve import Columns, Known
 from filetap.columns.sample import Expected, Sample, sample
 from filetap.columns.types import MISFIT_SUFFIX, to_values
 from filetap.download.spool import Spool
-from filetap.errors import FileGoneError, FormatError, SettingsError
+from filetap.errors import FileGoneError, FormatError
 from filetap.plan import plan_columns
 from filetap.read.batch import ReadOptions
 from filetap.read.csv_fast import CSVReader
+from filetap.read.detect import open_file
 from filetap.redaction import SECRECY
 from filetap.scan import ScanOptions, scan
 from filetap.stats import FileStats
 from filetap.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 
-    from filetap.columns.types import Documented
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile, Transport
+    from filetap.read.detect import Reader
+    from filetap.scan import Rows
     from filetap.settings import Settings
-    from filetap.vendor import Vendor
+    from filetap.vendor import Documented, StreamSpec, Vendor
 
 ROWS = 25_000  # of a batch, at most
 SAMPLES_AT_ONCE = 8  # files that are sampled at a time
-_LOCATION_HINT = "give a folder that the driver can write to; it holds a file for each stream"
 _MISFIT_HINT = "set misfitColumns to all, and start the query again"
 _SCHEMA_HINT = (
-    "start the query again, so that the columns are found again, or give a schema: columns that "
-    "are not in it are left out"
+    "start the query again, which finds all columns, or give a schema: columns that it lacks are "
+    "left out"
 )
 
 logger = logging.getLogger(__name__)
@@ -89,6 +88,11 @@ class Source:
     every_misfit: bool = False
     types_at: str = ""
 
+    @property
+    def spec(self) -> StreamSpec:
+        """What the vendor documents about the stream."""
+        return self.vendor.streams[self.stream]
+
     def columns(self, files: Sequence[ExportFile], transport: Transport) -> Columns:
         """The columns as the tap would have them, the added ones included.
 
@@ -100,20 +104,19 @@ class Source:
             ExportError: A file cannot be sampled.
             SettingsError: The types that were kept cannot be read, or new ones not be kept.
         """
-        kept = self._kept() if self.types_at and not self.malformed else {}
-        known = Known.of(self.vendor.streams[self.stream], self.settings, kept)
+        if self.malformed:
+            return _with_added(Columns(MALFORMED, ()), ALWAYS_ADDED)
+        kept = load_kept(self.types_at, self.spec) if self.types_at else {}
+        known = Known.of(self.spec, self.settings, kept)
         keyed = ACCOUNT in {*known.own_key, *known.pinned_key}
         several = check_accounts(self.stream, transport, self.vendor, logger, keyed=keyed)
-        names = ADDED if keyed or several or ACCOUNT in kept.get("types", ()) else ALWAYS_ADDED
-        added = {name: ADDED_TYPES[name] for name in names}
-        if self.malformed:
-            return Columns({**MALFORMED, **added}, ())
+        has_accounts = keyed or several or ACCOUNT in kept.get("types", ())
         columns, has_seen = self._sampled(known, files, transport)
-        columns = replace(columns, types={**columns.types, **added})
+        columns = _with_added(columns, ADDED if has_accounts else ALWAYS_ADDED)
         # What no file has shown is not a reason for a type that lasts.
         if self.types_at and has_seen:
             own = {n: kind for n, kind in columns.types.items() if n not in ALWAYS_ADDED}
-            self._keep({"types": own, "key": list(columns.key)})
+            keep(self.types_at, self.stream, {"types": own, "key": list(columns.key)})
         return columns
 
     def _sampled(
@@ -134,63 +137,15 @@ class Source:
             types |= dict.fromkeys((name + MISFIT_SUFFIX for name in typed), "string")
         return replace(columns, types=types), bool(found.columns)
 
-    def _kept(self) -> dict[str, Any]:
-        """What was kept of the columns that were read before, as a stream's state has it.
-
-        Raises:
-            SettingsError: It cannot be read.
-        """
-        name = f"{self.stream}.json"
-        try:
-            kept = json.loads((UPath(self.types_at) / name).read_text(encoding="utf-8"))
-            Known.of(self.vendor.streams[self.stream], self.settings, kept)
-        except FileNotFoundError:
-            return {}
-        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
-            msg = f"schemaLocation: {name} cannot be read ({type(error).__name__})"
-            raise SettingsError(msg, _LOCATION_HINT) from None
-        return dict(kept)
-
-    def _keep(self, state: Mapping[str, Any]) -> None:
-        """Keep types and key for whoever reads later.
-
-        Raises:
-            SettingsError: They cannot be kept.
-        """
-        name, text = f"{self.stream}.json", json.dumps(state, indent=1)
-        try:
-            folder = UPath(self.types_at)
-            if isinstance(folder, CloudPath):  # an object is there whole or not at all
-                (folder / name).write_text(text, encoding="utf-8")
-            else:
-                folder.mkdir(parents=True, exist_ok=True)
-                fresh = folder / f".{name}.{uuid4().hex}"
-                fresh.write_text(text, encoding="utf-8")
-                fresh.rename(folder / name)
-        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
-            msg = f"schemaLocation: {name} cannot be written ({type(error).__name__})"
-            raise SettingsError(msg, _LOCATION_HINT) from None
-
     def _sample(
         self, files: Sequence[ExportFile], transport: Transport, expected: Expected
     ) -> list[tuple[Sample, bool]]:
         """Each file's sample, and True if it is of the whole file; expired files are left out."""
-        spool, tuning = Spool.of(self.settings), self.settings.tuning
-        options = ReadOptions(reserved=ADDED, known=expected.names, divert=True)
+        spool = Spool.of(self.settings)
 
         def one(file: ExportFile) -> tuple[Sample, bool] | None:
             try:
-                with closing(spool.download(transport, file, tuning.whole)) as spooled:
-                    found = sample(spooled, expected, tuning)
-                    if spooled.whole:
-                        return found, True
-                    reader = spooled.reader(options)
-                    if found.columns and isinstance(reader, CSVReader):
-                        return found, False
-                # The beginning of other files does not show all columns.
-                with closing(spool.download(transport, file)) as spooled:
-                    columns = spooled.reader(options).columns
-                    return Sample(tuple(columns)) | sample(spooled, expected, tuning), False
+                return self._sample_file(file, transport, spool, expected)
             except FileGoneError as error:  # an error for the task that needs it
                 logger.warning("%s", error)
                 return None
@@ -201,15 +156,48 @@ class Source:
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def _sample_file(
+        self, file: ExportFile, transport: Transport, spool: Spool, expected: Expected
+    ) -> tuple[Sample, bool]:
+        """One file's sample, and True if it is of the whole file."""
+        tuning = self.settings.tuning
+        with closing(spool.download(transport, file, tuning.whole)) as spooled:
+            found = sample(spooled, expected, tuning)
+            if spooled.whole:
+                return found, True
+            # The beginning of other files does not show all columns.
+            if found.columns and isinstance(_reader(spooled, expected), CSVReader):
+                return found, False
+        with closing(spool.download(transport, file)) as spooled:
+            columns = tuple(_reader(spooled, expected).columns)
+            return Sample(columns) | sample(spooled, expected, tuning), False
+
+
+def _with_added(columns: Columns, added: Collection[str]) -> Columns:
+    """The same with some of the added columns."""
+    return replace(columns, types={**columns.types, **{n: ADDED_TYPES[n] for n in added}})
+
+
+def _reader(spooled: Spooled, expected: Expected) -> Reader:
+    """A reader of a file whose columns are wanted, not its malformed rows."""
+    return open_file(spooled, ReadOptions(reserved=ADDED, known=expected.names, divert=True))
+
+
+class _Everything:
+    """Contains every name."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
 
 @dataclass(frozen=True)
 class FixedTable:
-    """Columns that cannot grow: those of a query that has begun, or that its user gave.
+    """Columns that cannot grow: those of a query that has started, or of a user's schema.
 
     Attributes:
         expected: What files are expected to hold.
         all_types: Column → type, the added columns included.
-        key: Columns of the key; empty if it is not among the columns.
+        key: Columns that a file with rows must have.
         strict: True if a column that has no place is an error; otherwise it is left out.
     """
 
@@ -229,9 +217,9 @@ class FixedTable:
         return {name: kind for name, kind in self.all_types.items() if name not in ADDED}
 
     @property
-    def names(self) -> Collection[str]:
-        """The file columns that have their place."""
-        return self.types
+    def names(self) -> Container[str]:
+        """The file columns that a file may have."""
+        return self.types if self.strict else _Everything()
 
     @property
     def added(self) -> Collection[str]:
@@ -239,14 +227,14 @@ class FixedTable:
         return self.all_types.keys() & {*ADDED}
 
     def extend(self, spooled: Spooled, columns: Sequence[str]) -> None:
-        """Refuse a file with a column that has no place; leave it out if not strict.
+        """Refuse a file with a column that has no place.
 
         Raises:
             FormatError: It has one.
         """
-        if self.strict and (new := sorted(set(columns) - set(self.types))):
-            msg = f"{spooled.file}: it has columns that the query lacks: {', '.join(new)}"
-            raise FormatError(msg, _SCHEMA_HINT)
+        new = sorted(set(columns) - set(self.types))
+        msg = f"{spooled.file}: it has columns that the query lacks: {', '.join(new)}"
+        raise FormatError(msg, _SCHEMA_HINT)
 
     def add_misfits(self, file: ExportFile, misfits: Mapping[str, int]) -> None:
         """Refuse values that do not fit where there is no place for them.
@@ -302,7 +290,7 @@ class Reading:
         """
         settings = self.source.settings
         keep_freed_memory()
-        transport = _transport(pickle.dumps((self.source.vendor, settings)))
+        transport = _transport(_Origin.of(self.source))
         spool = Spool.of(settings)
         for file in files:
             with closing(spool.download(transport, file)) as spooled:
@@ -312,26 +300,25 @@ class Reading:
     def _frames(self, spooled: Spooled) -> Iterator[pl.DataFrame]:
         """One file's rows, as text that fits the types."""
         source, file = self.source, spooled.file
+        diverts = source.malformed or source.settings.diverts
         own = {name: kind for name, kind in self.types.items() if name not in ADDED}
-        documented = source.vendor.streams[source.stream].documented
-        expected = Expected({} if source.malformed else own, documented)
-        table = FixedTable(expected, self.types, self.key, self.strict)
+        expected = Expected(own, source.spec.documented)
+        # Which key the rows' own query found is not known where malformed rows are read; so rows
+        # without it are not malformed, or they would be in neither.
+        key = () if diverts else self.key
+        table = scanned = FixedTable(expected, self.types, key, self.strict)
         if source.malformed:
-            table = FixedTable(expected, {}, (), strict=False)
+            expected = Known.of(source.spec, source.settings, {}).expected
+            scanned = FixedTable(expected, {}, (), strict=False)
         options = ScanOptions(
             block=2 * source.settings.tuning.block,
             most=ROWS,
             fill=True,
-            divert=source.malformed or source.settings.diverts,
+            divert=diverts,
         )
         stats = FileStats(file, self.key)
-        for rows in scan(spooled, table, options, stats):
-            frame = rows.frame
-            if source.malformed:
-                texts = {name: [getattr(row, name) for row in rows.malformed] for name in MALFORMED}
-                frame = pl.DataFrame(texts, dict.fromkeys(texts, pl.String))
-                numbers = pl.Series([row.number for row in rows.malformed], dtype=pl.Int64)
-                frame = with_added(frame, file, numbers, self.types)
+        for rows in scan(spooled, scanned, options, stats):
+            frame = _of_malformed(rows, file, table) if source.malformed else rows.frame
             if frame.height:
                 yield frame.select(*self.types)
         if not source.malformed:
@@ -358,10 +345,38 @@ class Reading:
             raise FormatError(msg, "use bigint") from None
 
 
+def _of_malformed(rows: Rows, file: ExportFile, table: FixedTable) -> pl.DataFrame:
+    """The malformed ones of some rows, as rows of a table.
+
+    Raises:
+        FormatError: The table has other types than text for them.
+    """
+    texts = {name: [getattr(row, name) for row in rows.malformed] for name in MALFORMED}
+    frame = pl.DataFrame(texts, dict.fromkeys(texts, pl.String))
+    fitted = fit(frame, table.types, table.documented)
+    table.add_misfits(file, fitted.misfits)
+    numbers = pl.Series([row.number for row in rows.malformed], dtype=pl.Int64)
+    return with_added(fitted.frame, file, numbers, table.added)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """A vendor with settings; equal to another one if they give the same transport."""
+
+    program: str
+    pickled: bytes
+    vendor: Vendor = field(compare=False)
+    settings: Settings = field(compare=False)
+
+    @classmethod
+    def of(cls, source: Source) -> _Origin:
+        """Where the files of *source* come from."""
+        vendor, settings = source.vendor, source.settings
+        return cls(vendor.program, pickle.dumps(settings), vendor, settings)
+
+
 @lru_cache(maxsize=1)
-def _transport(pickled: bytes) -> Transport:
-    """The transport of a vendor and settings: what one process reads shares its token."""
-    vendor, settings = pickle.loads(pickled)  # noqa: S301 - our own
-    SECRECY.guard(list(settings.secrets))
-    transport: Transport = vendor.connect(settings)
-    return transport
+def _transport(origin: _Origin) -> Transport:
+    """A transport that everything that one process reads shares, and so its token."""
+    SECRECY.guard(list(origin.settings.secrets))
+    return origin.vendor.connect(origin.settings)

@@ -65,7 +65,7 @@ def check_accounts(
     if len(accounts) <= 1:
         return False
     logger.warning(
-        "%s: the files belong to %d %ss (%s), which %s tells apart; ids may be the same in two "
+        "%s: the files belong to %d %ss (%s), which %s distinguishes; ids may be the same in two "
         "%ss, so name it in primary_keys%s",
         stream,
         len(accounts),
@@ -217,8 +217,8 @@ def warn_of_longer_lookback(
     forgotten = [f for f in plan.files if reached - f.generated_at > timedelta(before)]
     if forgotten:
         logger.warning(
-            "%s: lookback_days was %d and is %d; whether the %s older than it reached %s read "
-            "is not known, so %s read now, perhaps again: start_date leaves %s out",
+            "%s: lookback_days was %d and is %d; it is not known whether the %s older than that %s "
+            "read, so %s read now, perhaps again: start_date leaves %s out",
             plan.stream,
             before,
             days,

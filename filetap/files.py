@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from filetap.download.checksum import Checksum
+    from filetap.checksum import Checksum
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from filetap.bookmark import Bookmark
+from filetap.bookmark_listing import reconcile
+from filetap.bookmark_state import read_bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,18 +65,18 @@ def plan_files(  # noqa: PLR0913 - everything that the choice depends on
         StateError: The state cannot be read.
     """
     files = tuple(listed)
-    before = Bookmark.from_state(state, now)
-    settled = before.settle(files)
-    since = settled if incremental else Bookmark()
+    before = read_bookmark(state, now)
+    reconciled = reconcile(before, files)
+    since = reconciled if incremental else Bookmark()
     pending = since.pending(files, settings.lookback, settings.start)
     times = {file.generated_at for file in pending}
-    unfinished = times.intersection(settled.finished.values())
+    unfinished = times.intersection(reconciled.finished.values())
     bookmark = replace(
-        settled,
+        reconciled,
         from_scratch=before.from_scratch or not state,
         unfinished=frozenset(unfinished),
     )
-    counted = len(settled.counted - before.counted)
+    counted = len(reconciled.counted - before.counted)
     return Plan(stream, now, incremental, files, tuple(pending), bookmark, counted)
 
 

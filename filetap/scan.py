@@ -7,24 +7,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from filetap.columns.added import ADDED, with_added
+from filetap.columns.fit import fit
 from filetap.columns.sample import check_columns
-from filetap.columns.types import fit
-from filetap.download.prefetch import ahead
+from filetap.prefetch import ahead
 from filetap.read.batch import ReadOptions, rebatch
+from filetap.read.detect import open_file
 from filetap.read.names import clashes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 
     import polars as pl
 
     from filetap.columns.sample import Expected
-    from filetap.columns.types import Documented
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.read.batch import Malformed
     from filetap.read.detect import Reader
     from filetap.stats import FileStats
+    from filetap.vendor import Documented
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Table(Protocol):
         """Columns of the key."""
 
     @property
-    def names(self) -> Collection[str]:
+    def names(self) -> Container[str]:
         """The file columns that have their place, wanted or not."""
 
     @property
@@ -147,7 +148,7 @@ def _open(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
     reader = _reader(spooled, table, options)
     check_columns(spooled.file, reader.columns, table.expected)
     if words := clashes(reader.labels, reader.columns):
-        logger.warning("%s: only their order tells columns apart: %s", spooled.file, words)
+        logger.warning("%s: only their order distinguishes columns: %s", spooled.file, words)
     lacking = [name for name in table.key if name not in {*reader.columns, *ADDED}]
     new = [name for name in reader.columns if name not in table.names]
     if not lacking and not new:
@@ -163,14 +164,15 @@ def _open(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
 
 def _reader(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
     """A reader of a file from its beginning; the rows that are skipped may lack their values."""
-    return spooled.reader(
+    return open_file(
+        spooled,
         ReadOptions(
             reserved=ADDED,
             known=table.expected.names,
             block=options.block,
             divert=options.divert,
             skip=options.skip,
-        )
+        ),
     )
 
 

@@ -14,10 +14,9 @@ from filetap.errors import SettingsError
 from filetap.read.names import column_names
 from filetap.redaction import SECRECY
 from filetap.setting_schema import settings_schema
-from filetap.settings import Folder, Settings, Tuning
+from filetap.settings import Folder, Retries, Settings, Tuning
 from filetap.times import parse_generation
-from filetap.write.records import FILE_FORMATS
-from filetap.write.storage import root_fault
+from filetap.write.batch_files import FILE_FORMATS, root_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,6 +34,7 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         vendor: Whose settings they are.
         tuning: Sizes other than the usual ones.
     """
+    tuning = tuning or Tuning()
     hidden = secrets(config, vendor)
     SECRECY.guard(hidden)
     start, spool = config.get("start_date"), config.get("spool_dir")
@@ -52,11 +52,11 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         },
         diverts=config["malformed_rows"] == "divert",
         timeout=float(config["request_timeout"]),
-        retries=config["max_retries"],
+        retries=Retries(config["max_retries"], tuning.first_pause),
         spool=Path(spool) if spool else None,
         maps=config.get("stream_maps") or {},
         secrets=tuple(hidden),
-        tuning=tuning or Tuning(),
+        tuning=tuning,
     )
 
 

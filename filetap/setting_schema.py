@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.types import TYPES
-from filetap.write.records import FILE_FORMATS
+from filetap.write.batch_files import FILE_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,13 +54,18 @@ def folder_setting(account: str = "") -> dict[str, Any]:
     }
     description = (
         "Read delivered files instead of the API: `url` (a folder, or an fsspec URL such as "
-        "`sftp://user@host/path` or `s3://bucket/path`) and `options` of its file system"
+        "`sftp://user@host/path` or `s3://bucket/path`)"
     )
     if account:
-        title = account.capitalize()
-        text = f"Read this {account}'s files only."
-        members[f"{account}_id"] = setting("string", title, text)
-        description += f"; `{account}_id` reads the files of one {account} only"
+        name = f"{account}_id"
+        members[name] = setting(
+            "string", account.capitalize(), f"Read this {account}'s files only."
+        )
+        description += (
+            f", `options` of its file system, and `{name}`, to read one {account}'s files only"
+        )
+    else:
+        description += " and `options` of its file system"
     return object_setting("Delivered files", f"{description}.", members, **SECRET)
 
 

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
 BLOCK = 2 << 20  # bytes of CSV parsed at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a request is repeated, and the pauses in between.
+
+    Attributes:
+        count: Retries at most.
+        first_pause: Seconds before the first retry, less up to half of it at random; doubled for
+            each further one.
+        pause: Waits that many seconds.
+    """
+
+    count: int = 5
+    first_pause: float = 0.5
+    pause: Callable[[float], object] = time.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +43,7 @@ class Tuning:
         head: Bytes of a large file that are sampled.
         kept: Bytes as stored that sampling leaves on disk until the files are read.
         unpacked: Bytes of rows, as text in memory, that are sampled of a large archive.
+        first_pause: Seconds before the first retry of a request.
     """
 
     block: int = BLOCK
@@ -35,6 +53,7 @@ class Tuning:
     head: int = 1 << 20
     kept: int = 256 << 20
     unpacked: int = 16 << 20
+    first_pause: float = Retries().first_pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +97,7 @@ class Settings:
     types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     diverts: bool = False
     timeout: float = 60.0
-    retries: int = 5
+    retries: Retries = Retries()
     spool: Path | None = None
     maps: Mapping[str, Any] = field(default_factory=dict, repr=False)
     secrets: tuple[Any, ...] = field(default=(), repr=False)

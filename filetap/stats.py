@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from filetap.columns.added import ADDED, MALFORMED_SUFFIX, SOURCE_LINE
-from filetap.columns.types import MISFIT_SUFFIX, key_hashes
+from filetap.columns.fit import key_hashes
+from filetap.columns.types import MISFIT_SUFFIX
 from filetap.wording import counted
 
 if TYPE_CHECKING:

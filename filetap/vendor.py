@@ -9,9 +9,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
-    from filetap.columns.types import Documented
     from filetap.files import Transport
     from filetap.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """What a vendor documents about a stream's columns.
+
+    Attributes:
+        columns: Column → type, of the columns that are documented for the stream.
+        text: Columns that hold codes or free text: never inferred.
+        yes_no: Columns that are boolean also when spelled t/f, yes/no or 1/0.
+        assume: Any column's type while it has no values, by its name.
+    """
+
+    columns: Mapping[str, str]
+    text: frozenset[str]
+    yes_no: frozenset[str]
+    assume: Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import requests
 
     from filetap.files import Body, ExportFile
+    from filetap.settings import Retries
     from tap_firstup_dde.responses import Signed
 
 # Firstup's developer portal, "Servers" and "Authentication methods".
@@ -73,7 +74,7 @@ class Connection:
 class FirstupTransport:
     """Lists and fetches one program's export files through the API."""
 
-    def __init__(self, connection: Connection, timeout: float = 60.0, retries: int = 5) -> None:
+    def __init__(self, connection: Connection, timeout: float, retries: Retries) -> None:
         """Nothing is requested before the first listing.
 
         Args:

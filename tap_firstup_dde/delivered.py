@@ -15,7 +15,7 @@ from filetap.transports.folder import FolderTransport
 from filetap.transports.folder_files import Named
 
 if TYPE_CHECKING:
-    from filetap.settings import Folder
+    from filetap.settings import Folder, Retries
 
 STREAMS = {"campaign": "campaigns", "user": "users", "activity": "activities"}
 _NAME = re.compile(
@@ -25,7 +25,7 @@ _NAME = re.compile(
 )
 
 
-def folder_transport(folder: Folder, retries: int) -> FolderTransport:
+def folder_transport(folder: Folder, retries: Retries) -> FolderTransport:
     """The transport of a folder that Firstup delivers into."""
     return FolderTransport(folder, parse_path, resembles=resembles_export, retries=retries)
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filetap.columns.added import ROW_KEY
-from filetap.columns.types import Documented
-from filetap.vendor import StreamSpec
+from filetap.vendor import Documented, StreamSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from filetap.download.checksum import Checksum
+from filetap.checksum import Checksum
 from filetap.errors import FormatError, TransportError
 from filetap.files import ExportFile
 from filetap.times import parse_generation

@@ -1,5 +1,5 @@
-"""Tests of the engine and of its taps."""
+"""The project's tests, in the folders of what they test."""
 
-import pytest
+from pathlib import Path
 
-pytest.register_assert_rewrite("filetap.testing")
+ROOT = Path(__file__).parents[1]

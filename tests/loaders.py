@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
@@ -22,17 +21,18 @@ import yaml
 from psycopg.rows import dict_row
 
 from filetap.settings import Tuning
-from tests.singer import Run, settings, write
+from tests import ROOT
+from tests.runs import Run, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from tap_firstup_dde.emulator import Emulator
 
     Row = dict[str, str | None]
     Cells = dict[tuple[str, str, str], str]  # file, row number, column → text; nulls are left out
 
-ROOT = Path(__file__).parents[1]
 LOADERS = {
     loader["name"]: loader
     for loader in yaml.safe_load((ROOT / "meltano.yml").read_text())["plugins"]["loaders"]

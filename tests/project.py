@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.loaders import ROOT, program
+from tests import ROOT
+from tests.loaders import program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -31,10 +31,11 @@ from filetap.errors import (
     TransportError,
 )
 from filetap.people.to_folder import download, place
+from filetap.settings import Retries
 from filetap.transports import http
 from filetap.transports.connection import PATIENCE, bare_session
 from tap_firstup_dde.cli import main
-from tests.singer import connect, settings, write
+from tests.runs import connect, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,7 +134,7 @@ def test_large_answers(  # noqa: PLR0917 - columns of two tables
     body: bytes,
 ) -> None:
     """An answer is read up to a bound on its decompressed bytes; more is one error."""
-    monkeypatch.setattr(http, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(http, "LARGEST_RESPONSE", 1 << 20)
     emulator.add("users", "2026-05-14-16", CSV)
     headers = {"Content-Encoding": encoding}
     emulator.fail(route, status=status, body=body, headers=headers, times=None)
@@ -202,7 +203,7 @@ def test_slow_answer_in_words() -> None:
     with (
         serving(drops) as url,
         bare_session() as session,
-        pytest.raises(RetriableTransportError, match=r"the list: no answer in time \(127"),
+        pytest.raises(RetriableTransportError, match=r"the list: no response in time \(127"),
     ):
         http.send(session, "GET", url, "the list", timeout=0.2)
 
@@ -307,7 +308,7 @@ def test_more_than_promised(emulator: Emulator, tmp_path: Path, promised: int) -
     added = emulator.add("users", "2026-05-14-16", os.urandom(3_000_000), gzip=False)
     added.size_bytes = promised
     transport = connecting(emulator)
-    spool = Spool(tmp_path, 0, arrived=arrived.append)
+    spool = Spool(tmp_path, Retries(0), arrived=arrived.append)
     with pytest.raises(IntegrityError, match=f"more bytes than expected: .* of {promised}; "):
         spool.download(transport, only(transport))
     assert max(arrived) <= promised + http.CHUNK
@@ -324,7 +325,7 @@ def test_missing_page(emulator: Emulator, second: int) -> None:
         emulator.add("users", f"2026-05-14-{hour}", CSV)
     emulator.page_size = 1
     emulator.fail("list", status=second, body="{}" if second == 200 else "", skip=1)
-    with pytest.raises(ExportError, match=r"the list of users files: (its page 2|the answer)"):
+    with pytest.raises(ExportError, match=r"the list of users files: (its page 2|the response)"):
         connecting(emulator).list_files("users")
 
 
@@ -410,7 +411,7 @@ def test_full_spool(emulator: Emulator, tmp_path: Path, size: int) -> None:
         full_disk(100),
         pytest.raises(SpoolError, match=r"cannot be written to disk .*; free some space"),
     ):
-        Spool(tmp_path, 0).download(transport, file)
+        Spool(tmp_path, Retries(0)).download(transport, file)
 
 
 @pytest.mark.parametrize(("size", "unzip"), [(300, False), (20_000, False), (20_000, True)])
@@ -421,7 +422,7 @@ def test_full_folder(emulator: Emulator, tmp_path: Path, size: int, unzip: bool)
     transport = connecting(emulator)
     file = only(transport)
     with full_disk(200), pytest.raises(SpoolError, match=r"^users 2026.* \(File too large\); "):
-        download(transport, Spool(tmp_path, 0), file, tmp_path, unzip=unzip)
+        download(transport, Spool(tmp_path, Retries(0)), file, tmp_path, unzip=unzip)
     assert not place(file, tmp_path).exists()
 
 
@@ -437,7 +438,7 @@ def test_two_at_once(emulator: Emulator, tmp_path: Path, unzip: bool) -> None:  
     paths: list[Path] = []
 
     def get() -> None:
-        spool = Spool(None, 3, pause=lambda _: None)
+        spool = Spool(None, Retries(3, pause=lambda _: None))
         paths.append(download(connecting(emulator), spool, file, tmp_path, unzip=unzip))
 
     threads = [threading.Thread(target=get) for _ in range(4)]

@@ -22,11 +22,11 @@ from filetap.setting_checks import faults
 from tap_firstup_dde.cli import main
 from tap_firstup_dde.tap import TapFirstupDDE
 from tap_firstup_dde.vendor import FIRSTUP
+from tests import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[1]
 SDK_OWN = {"stream_maps", "stream_map_config", "faker_config", "batch_config"}
 TapFirstupDDE.append_builtin_config(TapFirstupDDE.config_jsonschema)
 PROPERTIES: dict[str, dict[str, Any]] = TapFirstupDDE.config_jsonschema["properties"]

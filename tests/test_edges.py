@@ -27,7 +27,8 @@ from filetap.singer.maps import unknown_columns, unknown_streams
 from filetap.wording import counted
 from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.emulator import Emulator
-from tests.singer import command, run, settings, write
+from tests import ROOT
+from tests.runs import command, run, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -151,7 +152,7 @@ print(ascii(environment.from_environment("X_", {"properties": kinds})))
 
 def test_text_files_name_their_encoding() -> None:
     """The package and the demo leave no text file to the locale's encoding."""
-    root = Path(__file__).parents[1]
+    root = ROOT
     modules = [path for part in ("tap_firstup_dde", "demo") for path in (root / part).rglob("*.py")]
     calls = [
         (path.name, node.lineno, {keyword.arg for keyword in node.keywords})
@@ -422,7 +423,9 @@ def test_unknown_streams(maps: dict[str, Any], says: str) -> None:
 )
 def test_unknown_columns(members: dict[str, Any], says: str) -> None:
     """A removal or a use of a column that does not exist is noticed; an addition is fine."""
-    found = unknown_columns({"users": members, "*": {"what": None}}, "users", ["email", "tenure"])
+    documented = STREAMS["users"].documented
+    maps = {"users": members, "*": {"what": None}}
+    found = unknown_columns(maps, "users", ["email", "tenure"], documented)
     assert bool(found) == bool(says)
     assert says in "".join(found)
 

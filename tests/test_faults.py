@@ -21,7 +21,7 @@ from awscrt.checksums import crc64nvme
 
 from filetap.errors import ExportError, FormatError, IntegrityError
 from filetap.redaction import Secrecy
-from tests.singer import command, run, settings, write
+from tests.runs import command, run, settings, write
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,13 +17,13 @@ from filetap.read.names import column_names
 from filetap.settings import Tuning
 from filetap.singer.stream import ExportStream
 from tap_firstup_dde.emulator import Emulator
-from tests import singer
-from tests.test_schema import instant
+from tests import runs
+from tests.columns.test_types import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.singer import Run
+    from tests.runs import Run
 
 FILES = 20  # of one example; with its 50 examples 1,000 of them
 STREAM = "activities"
@@ -103,7 +103,7 @@ def test_round_trip(firstup: Emulator, files: list[File], whole: int, most: int)
     firstup.files.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logging.root.manager, "disable", logging.WARNING)
-        singer.tune(patch, whole=whole, slice=most)
+        runs.tune(patch, whole=whole, slice=most)
         state: Mapping[str, Any] = {}
         kinds: dict[str, str] = {}
         for first in range(0, FILES, FILES // 2):
@@ -115,10 +115,10 @@ def test_round_trip(firstup: Emulator, files: list[File], whole: int, most: int)
                 names = column_names(header, ADDED)
                 for line, row in enumerate(rows, start=1):
                     expected[moment, line] = dict(zip(names, row, strict=True))
-            blocks = singer.run(singer.settings(firstup), state, CATALOG)
+            blocks = runs.run(runs.settings(firstup), state, CATALOG)
             with patch.context() as forced:
                 forced.setattr(ExportStream, "writes_lines", property(lambda _: False))
-                records = singer.run(singer.settings(firstup), state, CATALOG)
+                records = runs.run(runs.settings(firstup), state, CATALOG)
             for message in blocks.messages + records.messages:
                 message.pop("time_extracted", None)
             assert blocks.messages == records.messages

@@ -3,13 +3,12 @@
 import re
 from datetime import UTC, datetime
 
-from filetap.columns.types import Documented
 from filetap.setting_checks import folder_of
 from filetap.setting_schema import folder_setting
 from filetap.singer.tap import FileTap
 from filetap.transports.folder import FolderTransport
 from filetap.transports.folder_files import Named
-from filetap.vendor import StreamSpec, Vendor
+from filetap.vendor import Documented, StreamSpec, Vendor
 
 _TOYS = Documented({"id": "string"}, frozenset({"id"}), frozenset(), lambda _: "string")
 
@@ -33,5 +32,5 @@ class TapToys(FileTap):
         streams={"toys": StreamSpec("toys", ("id",), _TOYS)},
         settings={"folder": folder_setting()},
         source=folder_of,
-        connect=lambda settings: FolderTransport(settings.source, _parse),
+        connect=lambda settings: FolderTransport(settings.source, _parse, retries=settings.retries),
     )

@@ -34,7 +34,7 @@ for number in range(1 + int(sys.argv[2])):  # the first does not count
     stream = tap.streams["activities"]
     assert isinstance(stream, ExportStream)
     stream._plan()  # noqa: SLF001 - all before the batches
-    stream._kept.close()  # noqa: SLF001 - downloaded in the time that is taken
+    stream._files.close()  # noqa: SLF001 - downloaded in the time that is taken
     begun, rows = time.perf_counter(), 0
     for frame in stream._frames(tap.tuning.slice, fill=True):  # noqa: SLF001 - the batches
         rows += to_values(frame, stream._types).height  # noqa: SLF001

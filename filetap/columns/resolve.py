@@ -8,8 +8,9 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.added import ADDED, ROW_KEY
+from filetap.columns.infer import infer
 from filetap.columns.sample import Expected, Sample
-from filetap.columns.types import MISFIT_SUFFIX, TYPES, infer, type_of
+from filetap.columns.types import MISFIT_SUFFIX, TYPES, type_of
 from filetap.errors import STATE_HINT, StateError
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Known:
         return {**dict.fromkeys(self.assumed, ""), **self.catalog, **self.pinned}
 
     @property
-    def settled(self) -> dict[str, str]:
+    def fixed(self) -> dict[str, str]:
         """Column → type, as settings, state and catalog have it; the first wins.
 
         A key is text, unless it was emitted as something else.
@@ -125,7 +126,7 @@ class Known:
     @property
     def expected(self) -> Expected:
         """What files are expected to hold."""
-        return Expected(self.settled, self.spec.documented, self.before)
+        return Expected(self.fixed, self.spec.documented, self.before)
 
     def resolve(self, sample: Sample) -> Columns:
         """The columns that are known or were sampled, with their types and the key."""
@@ -135,7 +136,7 @@ class Known:
         types = {c: kind for c, kind in types.items() if not is_mapped_away(c, name, maps)}
         key, doubts = self._choose_key(types, sample.shared)
         types |= {column: "string" for column in key if column not in {*types, *ADDED}}
-        shown = {*self.settled, *self.spec.documented.text, *sample.evidence.valued}
+        shown = {*self.fixed, *self.spec.documented.text, *sample.evidence.valued}
         return Columns(types, key, frozenset(types.keys() - shown), (*warnings, *doubts))
 
     def certain(self, columns: Columns) -> Columns:
@@ -146,7 +147,7 @@ class Known:
 
     def _types(self, sample: Sample) -> tuple[dict[str, str], list[str]]:
         """Column → type, and what to warn about."""
-        documented, settled, base = self.spec.documented, self.settled, self.before
+        documented, fixed, base = self.spec.documented, self.fixed, self.before
         if not base and not sample.columns:
             base = dict(documented.columns)
         types: dict[str, str] = {}
@@ -157,7 +158,7 @@ class Known:
                 "was emitted before is kept, else it is inferred"
             )
         for name in dict.fromkeys([*base, *sample.columns]):
-            kind = types[name] = settled.get(name) or infer(name, sample.evidence, documented)
+            kind = types[name] = fixed.get(name) or infer(name, sample.evidence, documented)
             emitted = self.pinned.get(name, kind)
             if self.own_types.get(name, kind) != kind:
                 warnings.append(f"{name} is a key and stays a string")

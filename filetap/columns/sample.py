@@ -7,24 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from filetap.columns.added import ADDED
-from filetap.columns.types import (
-    MISFIT_SUFFIX,
-    NO_EVIDENCE,
-    Evidence,
-    misfitting,
-    observe,
-)
+from filetap.columns.fit import misfitting
+from filetap.columns.infer import NO_EVIDENCE, Evidence, observe
+from filetap.columns.types import MISFIT_SUFFIX
 from filetap.download.pack import Pack
 from filetap.errors import ExportError, FormatError, IntegrityError
 from filetap.read.batch import ReadOptions
+from filetap.read.detect import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from filetap.columns.types import Documented
     from filetap.download.spool import Spool, Spooled
     from filetap.files import ExportFile, Transport
     from filetap.settings import Tuning
+    from filetap.vendor import Documented
 
 _ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook, whose contents are listed at its end
 
@@ -63,19 +60,19 @@ class Expected:
     """What a stream's files are expected to hold.
 
     Attributes:
-        settled: Column → type, of those whose type is fixed.
+        fixed: Column → type, of those whose type is fixed.
         documented: What the vendor documents.
         before: Columns that earlier files, or a catalog, had.
     """
 
-    settled: Mapping[str, str]
+    fixed: Mapping[str, str]
     documented: Documented
     before: Collection[str] = ()
 
     @property
     def names(self) -> frozenset[str]:
         """The columns that the stream documents, or is known to have."""
-        return frozenset((*self.settled, *self.before, *self.documented.columns))
+        return frozenset((*self.fixed, *self.before, *self.documented.columns))
 
 
 def sample_files(  # noqa: PLR0913 - what is sampled, and how
@@ -155,11 +152,11 @@ def sample(spooled: Spooled, expected: Expected, tuning: Tuning) -> Sample:
     most = min(tuning.head, tuning.whole) if large and not archive else None
     # Malformed rows do not affect types; they are reported when the file is read.
     options = ReadOptions(reserved=ADDED, known=expected.names, divert=True, most=most)
-    reader = spooled.reader(options)
+    reader = open_file(spooled, options)
     check_columns(spooled.file, reader.columns, expected)
-    settled, documented = expected.settled, expected.documented
-    unknown = [c for c in reader.columns if c not in settled and c not in documented.text]
-    typed = {c: kind for c, kind in settled.items() if f"{c}{MISFIT_SUFFIX}" not in settled}
+    fixed, documented = expected.fixed, expected.documented
+    unknown = [c for c in reader.columns if c not in fixed and c not in documented.text]
+    typed = {c: kind for c, kind in fixed.items() if f"{c}{MISFIT_SUFFIX}" not in fixed}
     evidence, misfits = NO_EVIDENCE, frozenset[str]()
     rows = size = 0
     for batch in reader:

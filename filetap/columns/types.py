@@ -1,20 +1,18 @@
-"""Column types: inferred from every value seen, pinned for ever, fitted without loss.
+"""Column types: what each one accepts, and how its values are written.
 
-A type is a word of JSON Schema: ``integer``, ``number``, ``boolean``, ``date``,
-``date-time`` or ``string``. A value fits a type only when the type's text gives the value
-back; so fitted columns stay text here, and a value that is written out is the value read.
+A type is a word of JSON Schema: ``integer``, ``number``, ``boolean``, ``date``, ``date-time`` or
+``string``. A value fits a type only if the type's text gives the value back; so typed columns stay
+text, and a value that is written out is the value that was read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Mapping
 
 TYPES = ("string", "integer", "number", "boolean", "date", "date-time")
 MISFIT_SUFFIX = "__text"
@@ -76,30 +74,13 @@ _PATTERNS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Documented:
-    """What a vendor documents about a stream's columns.
-
-    Attributes:
-        columns: Column → type, of the columns that are documented for the stream.
-        text: Columns that hold codes or free text: never inferred.
-        yes_no: Columns that are boolean also when spelled t/f, yes/no or 1/0.
-        assume: Any column's type while it has no values, by its name.
-    """
-
-    columns: Mapping[str, str]
-    text: frozenset[str]
-    yes_no: frozenset[str]
-    assume: Callable[[str], str]
-
-
 def fits(kind: str, text: pl.Expr, *, yes_no: bool = False) -> pl.Expr:
-    """Whether each text is empty or fits a type, as a boolean expression; null for null.
+    """A boolean expression: true for text that is empty or fits a type, null for null.
 
     Args:
         kind: One of `TYPES`.
         text: Text expression.
-        yes_no: Whether t/f, yes/no and 1/0 are booleans too.
+        yes_no: True if t/f, yes/no and 1/0 are booleans too.
     """
     if kind == "string":
         return text.is_not_null()
@@ -107,7 +88,7 @@ def fits(kind: str, text: pl.Expr, *, yes_no: bool = False) -> pl.Expr:
     return text.str.contains(f"^(?:|{pattern})$")
 
 
-def _plain(kind: str) -> str:
+def fits_plainly(kind: str) -> str:
     """A pattern of a type's values that need least work; no empty one is among them."""
     return f"^(?:{_PLAIN_TIME if kind == 'date-time' else _PATTERNS[kind]})$"
 
@@ -120,7 +101,7 @@ def canonical(kind: str, text: pl.Expr, *, plain: bool = False) -> pl.Expr:
     Args:
         kind: One of `TYPES`.
         text: Text expression; its values fit, none is empty.
-        plain: Whether every time has seconds and no offset.
+        plain: True if every time has seconds and no offset.
     """
     if kind == "boolean":
         words = pl.when(text.str.contains(_TRUE)).then(pl.lit("true")).otherwise(pl.lit("false"))
@@ -149,174 +130,6 @@ def _in_utc(text: pl.Expr) -> pl.Expr:
     return pl.concat_str(moved.dt.strftime("%Y-%m-%d %H:%M"), rest)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What the values of some columns have shown so far.
-
-    Attributes:
-        candidates: Column → types that every value fits; all types while there is none.
-        valued: Columns with at least one value that is not empty.
-    """
-
-    candidates: Mapping[str, frozenset[str]]
-    valued: frozenset[str]
-
-    def __or__(self, other: Evidence) -> Evidence:
-        """The evidence of both together; columns keep the order of first sight."""
-        names = dict.fromkeys([*self.candidates, *other.candidates])
-        return Evidence(
-            {c: self.candidates.get(c, _ALL) & other.candidates.get(c, _ALL) for c in names},
-            self.valued | other.valued,
-        )
-
-
-_ALL = frozenset(TYPES)
-_CHECKS = 2_000  # at a time: of some hundred columns
-_FIRST_ROWS = 256  # enough to rule most types out before every value is looked at
-NO_EVIDENCE = Evidence({}, frozenset())
-
-
-def observe(
-    frame: pl.DataFrame, columns: Collection[str], documented: Documented, before: Evidence
-) -> Evidence:
-    """Look at every value of *columns*, and add it to what was seen *before*.
-
-    Args:
-        frame: Text columns.
-        columns: Those of its columns whose type is open.
-        documented: For the columns that are yes or no.
-        before: Types that it rules out are not looked for again.
-    """
-    if not columns:
-        return before
-    first = _narrow(frame.head(_FIRST_ROWS), columns, documented, before)
-    return _narrow(frame, columns, documented, first)
-
-
-def _narrow(
-    frame: pl.DataFrame, columns: Collection[str], documented: Documented, before: Evidence
-) -> Evidence:
-    """Rule out the types that a value of *frame* does not fit."""
-    checks = {}
-    for column in columns:
-        text = pl.col(column)
-        open_kinds = before.candidates.get(column, _ALL) - {"string"}
-        for kind in open_kinds:
-            checks[column, kind] = fits(kind, text, yes_no=column in documented.yes_no).all()
-        checks[column, "valued"] = (text != "").any()
-    held: set[tuple[str, str]] = set()
-    pairs = iter(checks)
-    # Each pattern takes memory of its own while it is looked for.
-    while some := list(islice(pairs, _CHECKS)):
-        row = frame.select(checks[pair].alias(str(n)) for n, pair in enumerate(some)).row(0)
-        held.update(pair for pair, holds in zip(some, row, strict=True) if holds)
-    return before | Evidence(
-        {c: frozenset({"string", *(k for k in TYPES if (c, k) in held)}) for c in columns},
-        frozenset(c for c in columns if (c, "valued") in held),
-    )
-
-
-def infer(column: str, evidence: Evidence, documented: Documented) -> str:
-    """The type of a column that nothing pins: the narrowest that every value fits.
-
-    A column without values takes the type that its name stands for, else ``string``.
-    """
-    if column in documented.text:
-        return "string"
-    if column not in evidence.valued:
-        return documented.assume(column)
-    candidates = evidence.candidates[column]
-    if column in documented.yes_no and "boolean" in candidates:
-        return "boolean"
-    order = ("integer", "number", "boolean", "date", "date-time", "string")
-    return next(kind for kind in order if kind in candidates)
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A batch whose columns have their types.
-
-    Attributes:
-        frame: Text columns in the order of the types asked for, in canonical text; a value
-            that does not fit its type is null there and whole in ``<column>__text``.
-        misfits: Column → how many of its values do not fit.
-    """
-
-    frame: pl.DataFrame
-    misfits: Mapping[str, int]
-
-
-def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -> Fitted:
-    """Give a batch's columns their types without losing or changing a value.
-
-    Args:
-        frame: Text columns as read.
-        types: Column → type of the columns that are wanted; one that the frame lacks is
-            null. ``<column>__text`` columns are filled from their column's misfits.
-        documented: For the columns that are yes or no.
-    """
-    there = frozenset(frame.columns)
-    wanted = {c: t for c, t in types.items() if c in there}
-    typed = {c: t for c, t in wanted.items() if t != "string"}
-    # Most columns have nothing but plain values: one look at each of these is all.
-    odd = _which(frame, {c: ~pl.col(c).str.contains(_plain(t)) for c, t in typed.items()})
-    checks = frame.select(
-        fits(typed[c], pl.col(c), yes_no=c in documented.yes_no).alias(c) for c in sorted(odd)
-    )
-    counts = checks.select((~pl.all()).sum()).row(0, named=True) if odd else {}
-    misfits = {c: counts[c] for c in typed if counts.get(c)}
-    empty = _which(frame, {c: pl.col(c) == "" for c in odd})
-    columns: list[pl.Expr] = []
-    for name in dict.fromkeys([*types, *(c + MISFIT_SUFFIX for c in misfits)]):
-        origin = name.removesuffix(MISFIT_SUFFIX)
-        if name in typed:
-            good = pl.col(name)
-            if name in misfits:
-                good = pl.when(checks[name]).then(good)
-            if name in empty:
-                good = pl.when(good != "").then(good)
-            good = canonical(typed[name], good, plain=name not in odd)
-            columns.append(good.alias(name))
-        elif name in wanted:
-            columns.append(pl.col(name))
-        elif name != origin and origin in misfits:
-            columns.append(pl.when(~checks[origin]).then(pl.col(origin)).alias(name))
-        else:
-            # As long as the frame, also where it gives no other column.
-            columns.append(pl.repeat(None, pl.len(), dtype=pl.String).alias(name))
-    return Fitted(frame.select(columns), misfits)
-
-
-def misfitting(
-    frame: pl.DataFrame, types: Mapping[str, str], documented: Documented
-) -> frozenset[str]:
-    """The columns of *frame* with a value that does not fit its type among *types*."""
-    return _which(
-        frame,
-        {
-            name: ~fits(types[name], pl.col(name), yes_no=name in documented.yes_no)
-            for name in frame.columns
-            if types.get(name, "string") != "string"
-        },
-    )
-
-
-def _which(frame: pl.DataFrame, tests: Mapping[str, pl.Expr]) -> frozenset[str]:
-    """The columns for which a test is true of any row."""
-    if not tests:
-        return frozenset()
-    found = frame.select(test.any().alias(name) for name, test in tests.items())
-    return frozenset(name for name in found.columns if found[name][0])
-
-
-def key_hashes(frame: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
-    """A number for each row's key, equal for equal keys; null where the key is not whole."""
-    if not keys:
-        return pl.zeros(frame.height, pl.UInt64, eager=True)
-    whole = pl.all_horizontal(pl.col(keys).is_not_null())
-    return frame.select(pl.when(whole).then(pl.struct(keys).hash())).to_series()
-
-
 def _value_of(kind: str, text: pl.Expr) -> pl.Expr:
     """Fitted texts of a type as JSON has them; dates and times stay text."""
     if kind == "boolean":
@@ -342,7 +155,7 @@ def json_schema(kind: str) -> dict[str, Any]:
 
 
 def type_of(schema: object) -> str:
-    """The type that a catalog's JSON Schema of a column stands for; ``string`` if in doubt.
+    """The type that a column's JSON Schema in a catalog describes; ``string`` if in doubt.
 
     Empty where it names no type but null: Meltano writes such a schema.
     """

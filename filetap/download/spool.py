@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from os import SEEK_END
 from typing import IO, TYPE_CHECKING
 
-from filetap.download.checksum import CRC64NVME
+from filetap.checksum import CRC64NVME
 from filetap.download.gunzip import PIECE, Gunzip, decompress
 from filetap.errors import (
     ExpiredURLError,
@@ -19,9 +18,7 @@ from filetap.errors import (
     RetriableTransportError,
     SpoolError,
 )
-from filetap.read.batch import DEFAULTS
-from filetap.read.detect import open_reader
-from filetap.settings import Tuning
+from filetap.settings import Retries, Tuning
 from filetap.transports.retry import delay
 from filetap.wording import counted
 
@@ -29,10 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from filetap.download.checksum import Checksum, Hasher
+    from filetap.checksum import Checksum, Hasher
     from filetap.files import Body, ExportFile, Transport
-    from filetap.read.batch import ReadOptions
-    from filetap.read.detect import Reader
     from filetap.settings import Settings
 
 _DAMAGED_HINT = "run again; if it stays, report the file to its vendor"
@@ -68,18 +63,6 @@ class Spooled:
         """Free the disk space."""
         self.stored.close()
 
-    def reader(self, options: ReadOptions = DEFAULTS) -> Reader:
-        """Open the file's rows, from its beginning.
-
-        Args:
-            options: How to read them; a file that is not whole is *cut* in any case.
-
-        Raises:
-            FormatError: The file, or its header row, cannot be read.
-        """
-        options = options if self.whole else replace(options, cut=True)
-        return open_reader(self.stored, str(self.file), options)
-
 
 @dataclass(frozen=True, slots=True)
 class Spool:
@@ -89,15 +72,13 @@ class Spool:
         folder: Existing folder; None for the system's temporary one.
         retries: Failures in a row after which a download is given up; new bytes reset the count.
         head: Bytes that are fetched of a file too large to be sampled whole.
-        pause: Called with the seconds to wait before a retry.
         arrived: Called with the bytes of a file received so far; fewer than before if the
             download starts over.
     """
 
     folder: Path | None = None
-    retries: int = 5
+    retries: Retries = field(default_factory=Retries)
     head: int = Tuning().head
-    pause: Callable[[float], object] = time.sleep
     arrived: Callable[[int], object] = lambda _: None
 
     @classmethod
@@ -177,12 +158,12 @@ class Spool:
                 furthest = max(furthest, download.size)
                 # A lapsed URL is not a failed request: it is renewed once even without retries.
                 lapsed = isinstance(error, ExpiredURLError)
-                if failures > (max(1, self.retries) if lapsed else self.retries):
+                if failures > (max(1, self.retries.count) if lapsed else self.retries.count):
                     raise
                 if isinstance(error, RangeRefusedError):
                     download.restart()
                 if isinstance(error, RetriableTransportError):
-                    self.pause(delay(error, failures, self.retries))
+                    self.retries.pause(delay(error, failures, self.retries))
         if download.whole:
             download.verify()
         return Spooled(file, download.stored, download.size, download.content, download.whole)

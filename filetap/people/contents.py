@@ -11,6 +11,7 @@ from filetap.columns.sample import Sample, sample
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.plan import plan_columns
 from filetap.read.batch import ReadOptions
+from filetap.read.detect import open_file
 from filetap.scan import ScanOptions, scan
 from filetap.stats import FileStats
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
     from filetap.columns.resolve import Columns
     from filetap.columns.sample import Expected
-    from filetap.columns.types import Documented
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.scan import Rows
     from filetap.settings import Settings, Tuning
     from filetap.singer.tap import FileTap
+    from filetap.vendor import Documented
 
 
 @dataclass
@@ -123,4 +124,4 @@ def read_rows(
 def header(spooled: Spooled, table: LocalTable) -> Sequence[str]:
     """The columns of a file, whether it has rows or not."""
     options = ReadOptions(reserved=ADDED, known=table.expected.names)
-    return spooled.reader(options).columns
+    return open_file(spooled, options).columns

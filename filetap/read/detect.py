@@ -42,6 +42,8 @@ from filetap.read.worksheet import WorkbookReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from filetap.download.spool import Spooled
+
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -71,6 +73,20 @@ class Reader(Protocol):
 
     def refuse(self, reason: str) -> None:
         """Treat every row as malformed for *reason*; call it before iterating."""
+
+
+def open_file(spooled: Spooled, options: ReadOptions = DEFAULTS) -> Reader:
+    """Open a downloaded file's rows, from its beginning.
+
+    Args:
+        spooled: The file.
+        options: How to read it; a file that is not whole is *cut* in any case.
+
+    Raises:
+        FormatError: The file, or its header row, cannot be read.
+    """
+    options = options if spooled.whole else replace(options, cut=True)
+    return open_reader(spooled.stored, str(spooled.file), options)
 
 
 def open_reader(stored: IO[bytes], what: str, options: ReadOptions = DEFAULTS) -> Reader:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from filetap.bookmark import MEMBERS, Bookmark
+from filetap.bookmark import Bookmark
+from filetap.bookmark_state import MEMBERS, write_bookmark
 from filetap.times import utc_now
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Checkpoint:
         state = self._stream.stream_state
         for name in MEMBERS:
             state.pop(name, None)
-        state.update(self.bookmark.to_state())
+        state.update(write_bookmark(self.bookmark))
         state["lookback_days"] = self._settings.lookback_days
 
 

@@ -26,7 +26,7 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from filetap.columns.types import Documented
+    from filetap.vendor import Documented
 
 _RECORD = frozenset({"record", "_"})  # what an expression calls the whole record
 _OPTIONS = "__"  # what the names of a map's options begin with

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -14,24 +12,19 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from filetap.bookmark_checks import check_account, check_accounts, log_listing
 from filetap.columns.added import ACCOUNT, ADDED_TYPES, GENERATED_AT
 from filetap.columns.resolve import Columns, Known
-from filetap.columns.sample import Sample, sample_files
+from filetap.columns.sample import Sample
 from filetap.columns.types import to_values
-from filetap.download.pack import Pack
-from filetap.download.prefetch import one_ahead
-from filetap.download.spool import Spooled
-from filetap.errors import ExportError
 from filetap.plan import plan_columns, plan_files
-from filetap.scan import ScanOptions, scan
 from filetap.singer.checkpoint import Checkpoint
+from filetap.singer.files import PendingFiles
 from filetap.singer.malformed import MalformedStream
 from filetap.singer.maps import unknown_columns
 from filetap.singer.private import BaseBatchFileEncoding, ExtractorStream, plain_logger
 from filetap.singer.progress import Tally
 from filetap.singer.table import StreamTable
-from filetap.stats import FileStats
 from filetap.times import utc_now
-from filetap.write.records import FILE_FORMATS, record_lines, write_file
-from filetap.write.storage import put
+from filetap.write.batch_files import FILE_FORMATS, put, write_file
+from filetap.write.records import record_lines
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -39,7 +32,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     import polars as pl
     from singer_sdk import Tap
@@ -47,31 +40,9 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog
 
-    from filetap.download.spool import Spool
-    from filetap.files import ExportFile, Transport
-    from filetap.settings import Settings
+    from filetap.singer.files import Run
     from filetap.singer.private import BatchConfig
-    from filetap.singer.progress import Progress
-    from filetap.vendor import StreamSpec, Vendor
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What all streams of a run share.
-
-    Attributes:
-        vendor: Whose files they are.
-        settings: What the run is set to do.
-        transport: Where files come from.
-        spool: Downloads them.
-        progress: How far the run has come.
-    """
-
-    vendor: Vendor
-    settings: Settings
-    transport: Transport
-    spool: Spool
-    progress: Progress
+    from filetap.vendor import StreamSpec
 
 
 class ExportStream(ExtractorStream):
@@ -89,9 +60,15 @@ class ExportStream(ExtractorStream):
         self._table = StreamTable(self, known, vendor.name, settings.tuning)
         self._checkpoint = Checkpoint(self, settings)
         self._tally = Tally(spec.name)
-        self._pending: Sequence[ExportFile] = ()
-        self._kept = Pack(run.spool.folder)
-        self._malformed = MalformedStream(tap, spec.name, vendor.name) if settings.diverts else None
+        malformed = MalformedStream(tap, spec.name, vendor.name) if settings.diverts else None
+        self._files = PendingFiles(
+            run,
+            self._table,
+            checkpoint=self._checkpoint,
+            tally=self._tally,
+            malformed=malformed,
+            logger=self.logger,
+        )
         self.primary_keys = known.key
         self.replication_key = GENERATED_AT
         # The SDK's line about any error would come before the one that says what to do.
@@ -173,6 +150,10 @@ class ExportStream(ExtractorStream):
             name = f"{stem}-{number}.{suffix}"
             yield encoding, [put(storage.root, storage.params or {}, name, write)]
 
+    def _frames(self, most: int, *, fill: bool = False) -> Iterator[pl.DataFrame]:
+        """Typed batches of the pending files."""
+        return self._files.frames(most, fill=fill, incremental=self._is_incremental)
+
     @property
     def _types(self) -> dict[str, str]:
         """Column → type, the added columns included."""
@@ -194,21 +175,21 @@ class ExportStream(ExtractorStream):
         files = list(self._run.transport.list_files(self.name))
         found = Sample()
         for newest in sorted({file.generated_at for file in files}, reverse=True):
-            self._pending = [file for file in files if file.generated_at == newest]
-            found = self._sample(whole_first=False)
-            self._kept.close()
+            self._files.files = [file for file in files if file.generated_at == newest]
+            found = self._files.sample(whole_first=False)
+            self._files.close()
             if found.columns:
                 break
-        self._table.settle(self._table.known.resolve(found), sampled=found.columns)
+        self._table.use(self._table.known.resolve(found), sampled=found.columns)
 
     @override
     def prepare(self) -> None:
         # The SDK calls this first of all: what is pending must be known before the first SCHEMA.
         try:
             self._plan()
-            self._table.write_schema(with_state=bool(self._pending))
+            self._table.write_schema(with_state=bool(self._files.files))
         except BaseException:
-            self._kept.close()
+            self._files.close()
             raise
 
     def _plan(self) -> None:
@@ -222,13 +203,13 @@ class ExportStream(ExtractorStream):
             self.name, listed, state, run.settings, now=now, incremental=self._is_incremental
         )
         self._check_accounts()
-        self._pending = plan.files
+        self._files.files = plan.files
         self._tally.files = len(plan.files)
         self._log_method()
         log_listing(plan, state, run.settings, run.vendor, self.logger)
         self._checkpoint.begin(plan)
-        found = self._sample()
-        table.settle(plan_columns(table.known, found), sampled=found.columns)
+        found = self._files.sample()
+        table.use(plan_columns(table.known, found), sampled=found.columns)
         for warning in unknown_columns(run.settings.maps, self.name, table.names, table.documented):
             self.logger.warning("%s", warning)
         table.announce(pin_key=bool(found.columns))
@@ -255,110 +236,3 @@ class ExportStream(ExtractorStream):
                 self.replication_method,
                 "INCREMENTAL" if self._is_incremental else "FULL_TABLE",
             )
-
-    def _sample(self, *, whole_first: bool = True) -> Sample:
-        """Sample the pending files, and keep the downloads of small ones."""
-        found, self._kept = sample_files(
-            self._pending,
-            self._run.transport,
-            self._run.spool,
-            self._table.expected,
-            self._run.settings.tuning,
-            whole_first=whole_first,
-        )
-        return found
-
-    # Files to batches
-
-    def _frames(self, most: int, *, fill: bool = False) -> Iterator[pl.DataFrame]:
-        """Typed batches of the pending files; STATE is written between them.
-
-        A batch counts as emitted when the next one is asked for: only then the bookmark moves.
-
-        Args:
-            most: Rows of a batch.
-            fill: True to give all batches of a file but the last that many.
-        """
-        files = one_ahead(self._pending, self._fetch, Spooled.close)
-        try:
-            for position, (_, spooled) in enumerate(files, start=1):
-                self._tally.open_file(spooled.size)
-                with closing(spooled):
-                    if not self._is_read(spooled):
-                        yield from self._file_frames(spooled, most, fill=fill)
-                following = next(iter(self._pending[position : position + 1]), None)
-                self._checkpoint.finish(spooled, following)
-                self._tally.close_file()
-        except ExportError:
-            self._checkpoint.flush()
-            raise
-        finally:
-            files.close()
-            self._kept.close()
-
-    def _fetch(self, file: ExportFile) -> Spooled:
-        """The verified bytes of *file*: kept by sampling, or downloaded now."""
-        return self._kept.take(file) or self._run.spool.download(self._run.transport, file)
-
-    def _is_read(self, spooled: Spooled) -> bool:
-        """True if a file was moved or touched, and holds what it held when it was read."""
-        file, bookmark = spooled.file, self._checkpoint.bookmark
-        if not self._is_incremental or not bookmark.has_changed(file):
-            return False
-        same = bookmark.has_same_content(file, spooled.content)
-        if same:
-            self.logger.info("%s: it was copied or moved, with the content that was read", file)
-        else:
-            self.logger.warning(
-                "%s: the file was replaced since it was last read; reading it again from the start",
-                file,
-            )
-        return same
-
-    def _rows_read(self, spooled: Spooled) -> int:
-        """Rows of a file that an earlier run emitted before it was cut off."""
-        file, bookmark = spooled.file, self._checkpoint.bookmark
-        if not self._is_incremental:
-            return 0
-        rows = bookmark.rows_read(file, spooled.content)
-        if rows and bookmark.is_replaced(file, spooled.content):
-            self.logger.warning(
-                "%s: the file was replaced since it was partly read; reading it again from the "
-                "start",
-                file,
-            )
-            return 0
-        return rows
-
-    def _file_frames(self, spooled: Spooled, most: int, *, fill: bool) -> Iterator[pl.DataFrame]:
-        """One file's typed batches, from where an earlier run was cut off."""
-        file, table, tuning = spooled.file, self._table, self._run.settings.tuning
-        stats = FileStats(file, table.key)
-        options = ScanOptions(
-            # Larger blocks are a tenth faster; RECORD lines would take too much memory.
-            block=2 * tuning.block if fill else tuning.block,
-            most=most,
-            fill=fill,
-            divert=self._malformed is not None,
-            skip=self._rows_read(spooled),
-        )
-        before = since_state = 0
-        last = options.skip
-        for rows in scan(spooled, table, options, stats):
-            if rows.malformed and self._malformed:
-                self._malformed.write(file, rows.malformed)
-            self._tally.diverted += len(rows.malformed)
-            self._tally.misfits += stats.misfits.total() - before
-            before = stats.misfits.total()
-            since_state, last = since_state + rows.last - last, rows.last
-            frame = rows.frame
-            del rows
-            if frame.height:
-                yield frame
-            self._tally.rows += frame.height
-            self._tally.unread = spooled.unread
-            if self._is_incremental and since_state >= tuning.slice:
-                self._checkpoint.reach(spooled, last)
-                since_state = 0
-        self._checkpoint.count(since_state)
-        stats.log(self.logger, table.columns.types, table.types)

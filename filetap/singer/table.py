@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from filetap.columns.resolve import Known
     from filetap.columns.sample import Expected
-    from filetap.columns.types import Documented
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.settings import Tuning
     from filetap.singer.private import ExtractorStream
+    from filetap.vendor import Documented
 
 
 class StreamTable:
@@ -101,7 +101,7 @@ class StreamTable:
         needed = {*self.columns.key, self._stream.replication_key}
         return added in needed or self._stream.mask["properties", added]
 
-    def settle(self, columns: Columns, *, sampled: Collection[str] = ()) -> None:
+    def use(self, columns: Columns, *, sampled: Collection[str] = ()) -> None:
         """Take these columns from now on, and log what is odd about them, each thing once.
 
         Args:
@@ -166,7 +166,7 @@ class StreamTable:
         """Add the columns of a file that has rows."""
         found = Sample((*self.columns.types, *columns))
         found |= sample(spooled, self.expected, self._tuning)
-        self.settle(self.known.resolve(found), sampled=found.columns)
+        self.use(self.known.resolve(found), sampled=found.columns)
         self.announce(pin_key=True)
         self.write_schema(with_state=True)
 

@@ -20,11 +20,12 @@ from filetap.setting_checks import faults, parse, secrets, settings_warnings, wi
 from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
 from filetap.singer.command import tap_command
+from filetap.singer.files import Run
 from filetap.singer.inputs import read_json, settings_file, usable_catalog, usable_state
 from filetap.singer.maps import Mapper, unknown_streams
 from filetap.singer.private import ConfiguredTap, plain_logger
 from filetap.singer.progress import Progress
-from filetap.singer.stream import ExportStream, Run
+from filetap.singer.stream import ExportStream
 from filetap.singer.writer import LinesWriter
 
 if sys.version_info >= (3, 12):

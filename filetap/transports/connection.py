@@ -1,4 +1,4 @@
-"""Connections that end: no retries, credentials or redirects of their own, and a time limit."""
+"""HTTP sessions with a time limit, and without retries, credentials or redirects of their own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PATIENCE = 5  # times the time-out of one socket operation that an answer's head, or body, may take
+# How many times the timeout of one socket operation a response's headers, or body, may take.
+PATIENCE = 5
 
 
 class _NoAuth(AuthBase):
@@ -37,7 +38,7 @@ class _NoAuth(AuthBase):
 
 
 class _Connection(HTTPConnection):
-    """A connection whose answers begin in time, however slowly their headers arrive."""
+    """Limits the time until a response's headers are complete, however slowly they arrive."""
 
     @override
     def getresponse(self) -> Any:
@@ -58,7 +59,7 @@ _TIMED: dict[Any, Any] = {HTTPConnection: _Connection, HTTPSConnection: _SecureC
 
 
 class _Adapter(HTTPAdapter):
-    """Connects by the classes above, through a proxy as well."""
+    """Connects with the classes above, through a proxy too."""
 
     @override
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
@@ -68,7 +69,7 @@ class _Adapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
-    """Follows no redirect by itself: requests would read the whole of its body before."""
+    """Leaves redirects to the caller: requests would first read the whole body of each."""
 
     @override
     def get_redirect_target(self, resp: requests.Response) -> None:
@@ -82,10 +83,10 @@ def _cut(connected: socket.socket) -> None:
 
 @contextmanager
 def in_time(timeout: object, cut: Callable[[], object]) -> Iterator[None]:
-    """Call *cut* when the block takes longer than `PATIENCE` times *timeout* seconds.
+    """Call *cut* if the block takes longer than `PATIENCE` times *timeout* seconds.
 
     Raises:
-        TimeoutError: It did.
+        TimeoutError: The block took longer.
     """
     late = Event()
 
@@ -109,7 +110,7 @@ def in_time(timeout: object, cut: Callable[[], object]) -> Iterator[None]:
 
 
 def bare_session() -> requests.Session:
-    """A session that never retries by itself and sends no credentials by itself."""
+    """A session that neither retries nor sends credentials by itself."""
     for name in ("connection", "connectionpool", "response", "util.retry"):
         logging.getLogger(f"urllib3.{name}").addFilter(SECRECY)
     session = _Session()

@@ -1,4 +1,4 @@
-"""The file system that a folder is in: how it is opened, and its errors as the package's own."""
+"""Opens a folder's file system, and translates its errors into the package's own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _SFTP = ("sftp", "ssh")
-# Scheme → the option for the user's name, where fsspec takes a login from the URL as it is written.
+# Scheme → the option for the user name, where fsspec does not decode the login in a URL.
 _USER = {**dict.fromkeys((*_SFTP, "ftp", "smb"), "username"), "webhdfs": "user"}
-# At DEBUG they log errors with tracebacks, which are logged in words here; at INFO each connection.
+# They log tracebacks of errors at DEBUG, which become messages here, and each connection at INFO.
 _LOGGERS = ("asyncssh", "botocore", "aiobotocore", "fsspec", "s3fs")
 
 
@@ -31,12 +31,12 @@ def open_folder(
     """Open the file system of a folder; a new one each time.
 
     Args:
-        url: The folder: a path, or a URL of fsspec's.
-        options: Options of its file system; they win over a login in the URL.
+        url: The folder: a path or an fsspec URL.
+        options: Options of its file system; they override a login in the URL.
         refused: Receives the error about a host key that is not accepted.
 
     Returns:
-        The file system, and the path of the folder in it.
+        The file system, and the folder's path in it.
 
     Raises:
         Exception: Whatever the file system raises; `translated` makes it one of the package's.
@@ -59,10 +59,13 @@ def open_folder(
 
 
 def _apart(url: str) -> tuple[str, dict[str, str]]:
-    """A URL without its login, and the login as options, decoded; both are secret from then on.
+    """Split the login off a URL, and guard its password from then on.
 
-    RFC 3986 has ``@``, ``:`` and ``/`` in a name or a password percent-encoded. In a path a
-    percent sign is itself.
+    RFC 3986 requires ``@``, ``:`` and ``/`` in a user name or a password to be percent-encoded. In
+    a path a percent sign is literal.
+
+    Returns:
+        The URL without its login, and the login, decoded, as options.
     """
     scheme, sign, rest = url.partition("://")
     host, slash, path = rest.partition("/")
@@ -77,7 +80,7 @@ def _apart(url: str) -> tuple[str, dict[str, str]]:
 
 
 def translated(error: Exception, what: str) -> ExportError:
-    """An error of a file system as one of the package's."""
+    """The package's error for one that a file system raised."""
     kind = type(error).__name__
     if _code(error) == "InvalidObjectState":
         msg = f"{what}: the object is in an archive tier of its bucket"
@@ -85,7 +88,7 @@ def translated(error: Exception, what: str) -> ExportError:
     if isinstance(error, PermissionError) or "Permission" in kind or "Credential" in kind:
         msg = f"{what}: access was denied"
         return TransportError(
-            msg, "check folder.options: user name, password or key, and its rights"
+            msg, "check folder.options: user name, password or key, and permissions"
         )
     if "KeyImport" in kind or "KeyEncryption" in kind:
         msg = f"{what}: the private key cannot be used ({kind})"
@@ -100,9 +103,9 @@ def translated(error: Exception, what: str) -> ExportError:
 
 
 def _code(error: BaseException | None) -> str:
-    """The error code of a bucket's answer, which s3fs keeps as an error's cause; else empty."""
+    """The error code of a bucket's response, which s3fs keeps as a cause; empty if none."""
     while error is not None:
-        if isinstance(answer := getattr(error, "response", None), dict):
-            return str(answer.get("Error", {}).get("Code", ""))
+        if isinstance(response := getattr(error, "response", None), dict):
+            return str(response.get("Error", {}).get("Code", ""))
         error = error.__cause__
     return ""

@@ -1,4 +1,4 @@
-"""Which of the files in a folder are export files, and what stands beside them."""
+"""Sorts the files in a folder: export files, the checksum files beside them, and others."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload",
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a delivered file's path says.
+    """What a delivered file's path states.
 
     Attributes:
         id: What identifies the file, wherever it is: its name, or its path below the root.
         stream: The stream its rows belong to.
         generation: When it was generated, as written.
         generated_at: The same as an aware time in UTC.
-        historical: Whether it holds the past.
-        account: Whose file it is.
+        historical: True for a backfill export.
+        account: The account it belongs to.
     """
 
     id: str
@@ -43,8 +43,8 @@ class Delivered:
     """An export file in a folder.
 
     Attributes:
-        found: Where it is, and in which version.
-        named: What its name says.
+        found: Its path, size and version.
+        named: What its path states.
         beside: Paths of files beside it that may hold its checksum.
     """
 
@@ -55,13 +55,13 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The files in a folder by what they are.
+    """The files in a folder, by kind.
 
     Attributes:
-        files: Id → export file; the newest, where several have one id.
-        twice: The names of those.
-        unfinished: Names that say that a file is still being written.
-        foreign: What is added to "file" in messages → number of files that are ignored.
+        files: Id → export file; the newest of several with one id.
+        twice: Names of files whose id another file has too.
+        unfinished: Names that mark a file as still being written.
+        foreign: Words after "file" in messages → number of such files, which are ignored.
         alike: Names of ignored files that resemble those of export files.
     """
 
@@ -79,14 +79,14 @@ def sort_out(
     resembles: Callable[[str], bool],
     account: str,
 ) -> Contents:
-    """Tell export files from others.
+    """Separate export files from others.
 
     Args:
         everything: The files in the folder and below.
         root: The folder's path.
-        parse: What a file's path below the root says; None for a foreign file.
-        resembles: True if a foreign file's path might be meant for an export file's.
-        account: Whose files are read; empty for all.
+        parse: Parses a file's path below the root; returns None for a foreign file.
+        resembles: Returns True if a foreign file's path may be a misspelt export file's.
+        account: The account whose files are read; empty for all.
     """
     ordered = sorted(everything, key=lambda one: (one.changed or 0, one.path))
     named_by = {one.path: parse(relative(one.path, root)) for one in ordered}
@@ -113,17 +113,21 @@ def sort_out(
 
 
 def relative(path: str, root: str) -> str:
-    """A path below *root*, without it."""
+    """A path relative to *root*."""
     return path.removeprefix(root.rstrip("/")).lstrip("/")
 
 
 def _sidecars(named_by: Mapping[str, Named | None]) -> tuple[dict[str, list[str]], int]:
-    """Path of an export file → those of checksum files beside it; the number of other such files.
+    """Assign checksum files to the export files beside them.
 
-    A checksum file has the other file's name, or it without its ending, before its own ending.
+    A checksum file is named like its export file, with or without that file's ending, plus its own.
 
     Args:
-        named_by: Path of every file → what it says.
+        named_by: Path of every file → what it states.
+
+    Returns:
+        Path of an export file → paths of its checksum files, and the number of checksum files that
+        belong to no export file.
     """
     plain = [path for path in named_by if _ending(path) not in _CHECKSUMS]
     owners = {path.rpartition(".")[0]: path for path in plain} | {path: path for path in plain}

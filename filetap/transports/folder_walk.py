@@ -1,4 +1,4 @@
-"""The files in a folder and below it, with what tells one version of a file from another."""
+"""The files in a folder and below it, with what distinguishes versions of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
-_DEEPEST = 64  # folders within each other
+_DEEPEST = 64  # levels of nested folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Found:
     Attributes:
         path: Where it is in the file system.
         size: Bytes; None if not stated.
-        version: Changes when the file is delivered again: its ETag, or size and whole seconds of
-            its last change, which every way to the file states alike. States keep it.
+        version: Changes when the file is delivered again: its ETag, or its size and the
+            whole seconds of its last change, which every protocol states alike. Stored in states.
         stamp: Changes with any change that the file system notices: finer than *version*, and
             comparable only with a stamp from the same file system.
         changed: When it was last changed, in whole seconds since the epoch; None if not stated.
@@ -42,13 +42,13 @@ class Found:
 
 
 def walk(fs: AbstractFileSystem, root: str) -> tuple[list[Found], list[str]]:
-    """Find every file below *root*; links are followed, also where they form a circle.
+    """Find every file below *root*; links are followed, even if they form a circle.
 
-    A folder that cannot be read is an error, which fsspec's own functions would skip.
+    A folder that cannot be read is an error; fsspec's own functions would skip it.
 
     Returns:
-        The files, and the paths of what is neither a file nor a folder that can be opened: links
-        to nothing, sockets, names that are not UTF-8.
+        The files, and the paths of anything that cannot be opened as a file or a folder: dangling
+        links, sockets, names that are not UTF-8.
     """
     protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
     if not protocols & {"file", "local", "sftp", "ssh"}:
@@ -78,7 +78,7 @@ def walk(fs: AbstractFileSystem, root: str) -> tuple[list[Found], list[str]]:
 
 
 def followed(fs: AbstractFileSystem, info: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a file system states of a file or a folder, or of the target of a link."""
+    """What a file system states about a file, a folder, or the target of a link."""
     path = info["name"]
     if not info.get("islink") and info["type"] in {"file", "directory", "other"}:
         return info
@@ -90,11 +90,11 @@ def followed(fs: AbstractFileSystem, info: Mapping[str, Any]) -> Mapping[str, An
 
 
 def found(path: str, info: Mapping[str, Any]) -> Found:
-    """A file from what its file system states of it."""
+    """The file that a file system describes by *info*."""
     exact = info.get("mtime") or info.get("LastModified") or info.get("last_modified")
     if isinstance(exact, datetime):
         exact = exact.timestamp()
-    # Whole seconds: not every way to a file states more.
+    # Whole seconds: not every protocol states more.
     seconds = float(int(exact)) if isinstance(exact, int | float) else None
     tag = str(info.get("ETag") or info.get("etag") or "").strip('"')
     size = None if info.get("size") is None else int(info["size"])
@@ -103,13 +103,8 @@ def found(path: str, info: Mapping[str, Any]) -> Found:
     return Found(path, size, tag or f"{size or 0}-{seconds or 0:.0f}", stamp, seconds)
 
 
-def shown(path: str) -> str:
-    """A path on one line, without characters that a terminal obeys or that are not text."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path)
-
-
 def _is_text(path: str) -> bool:
-    """Whether a path can be written down."""
+    """True if a path can be encoded as UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:

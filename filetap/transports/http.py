@@ -30,11 +30,11 @@ from filetap.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from filetap.download.checksum import Checksum
+    from filetap.checksum import Checksum
 
 CHUNK = 1 << 18  # bytes
 # Bytes, decompressed. A list of 100,000 files is about 30 MB.
-LARGEST_ANSWER = 64 << 20
+LARGEST_RESPONSE = 64 << 20
 _REDIRECTS = 5  # followed for one request, at most
 
 
@@ -69,14 +69,14 @@ def send(
     Args:
         session: Session to send with.
         method: HTTP method.
-        url: Whole URL.
+        url: Complete URL.
         what: What the request is for, as messages name it.
         follow: Returns True if a redirect to that URL may be followed, with all that the request
             carries.
         options: Those of `requests.Session.request`.
 
     Returns:
-        The response, with any status below 500 but 429. A redirect is returned only if it is not
+        The response, with any status below 500 except 429. A redirect is returned only if it is not
         followed, and without its body; any other body is complete, unless the options have
         ``stream``.
 
@@ -86,20 +86,20 @@ def send(
             large.
     """
     for _ in range(_REDIRECTS):
-        answer = _send_once(session, method, url, what, **options)
-        if not answer.is_redirect:
-            return answer
-        answer.close()
-        target = target_of(url, answer.headers["Location"])
+        response = _send_once(session, method, url, what, **options)
+        if not response.is_redirect:
+            return response
+        response.close()
+        target = target_of(url, response.headers["Location"])
         if not target or not follow(target):
-            return answer
+            return response
         url = target
-    msg = f"{what}: {urlsplit(url).hostname} leads round in a circle"
+    msg = f"{what}: {urlsplit(url).hostname} redirects in a circle"
     raise TransportError(msg, "check region, api_url and auth_url")
 
 
 def target_of(url: str, location: str) -> str:
-    """The URL that *url* redirects to; empty if it is not one, or would give up encryption."""
+    """The URL that *location* leads to from *url*; empty if invalid or no longer encrypted."""
     try:
         target = urljoin(url, location)
         schemes = urlsplit(url).scheme, urlsplit(target).scheme
@@ -114,7 +114,7 @@ def _send_once(
     """Send a request without following a redirect; raises as `send` does."""
     host = urlsplit(url).hostname
     try:
-        answer = session.request(
+        response = session.request(
             method,
             url,
             allow_redirects=False,
@@ -132,50 +132,50 @@ def _send_once(
         raise RetriableTransportError(
             msg, "check region, api_url, auth_url and the network"
         ) from None
-    except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:  # requests' are the last
+    except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:  # as RequestException is
         msg = f"{what}: {type(error).__name__} ({host})"
         raise TransportError(msg, "check region, api_url and auth_url") from None
-    if answer.status_code == 429 or answer.status_code >= 500:
-        answer.close()
-        msg = f"{what}: {host} answered {answer.status_code}"
+    if response.status_code == 429 or response.status_code >= 500:
+        response.close()
+        msg = f"{what}: {host} answered {response.status_code}"
         raise RetriableTransportError(
-            msg, "run again later: the state is kept", retry_after=_retry_after(answer)
+            msg, "run again later: the state is kept", retry_after=_retry_after(response)
         )
-    if not options.get("stream") and not answer.is_redirect:
+    if not options.get("stream") and not response.is_redirect:
         try:
-            body = _body(answer, what, options.get("timeout"))
+            body = _body(response, what, options.get("timeout"))
         finally:
-            answer.close()
-        answer.raw = BytesIO(body)
-    return answer
+            response.close()
+        response.raw = BytesIO(body)
+    return response
 
 
-def _body(answer: requests.Response, what: str, timeout: object) -> bytes:
+def _body(response: requests.Response, what: str, timeout: object) -> bytes:
     """The whole body of a response, decompressed; raises as `send` does."""
     body = bytearray()
-    host = urlsplit(answer.url).hostname
+    host = urlsplit(response.url).hostname
     try:
-        with in_time(timeout, answer.raw.shutdown):
-            for piece in answer.raw.stream(CHUNK, decode_content=True):
+        with in_time(timeout, response.raw.shutdown):
+            for piece in response.raw.stream(CHUNK, decode_content=True):
                 body += piece
-                if len(body) > LARGEST_ANSWER:
+                if len(body) > LARGEST_RESPONSE:
                     break
     except urllib3.exceptions.DecodeError:
-        msg = f"{what}: the answer of {host} cannot be decompressed"
+        msg = f"{what}: the response from {host} cannot be decompressed"
         raise TransportError(msg, "check api_url, auth_url and any proxy in between") from None
     except (urllib3.exceptions.HTTPError, OSError) as error:
         msg = f"{what}: {describe(error)} ({host})"
         raise RetriableTransportError(
             msg, "check region, api_url, auth_url and the network"
         ) from None
-    if len(body) > LARGEST_ANSWER:
-        msg = f"{what}: the answer of {host} is larger than {LARGEST_ANSWER >> 20} MiB"
+    if len(body) > LARGEST_RESPONSE:
+        msg = f"{what}: the response from {host} is larger than {LARGEST_RESPONSE >> 20} MiB"
         raise TransportError(msg, "check api_url, auth_url and any proxy in between")
     return bytes(body)
 
 
 @contextmanager
-def open_range(  # noqa: PLR0913 - each says something about the one download
+def open_range(  # noqa: PLR0913 - each describes the one download
     session: requests.Session,
     url: str,
     what: str,
@@ -190,7 +190,7 @@ def open_range(  # noqa: PLR0913 - each says something about the one download
 
     Args:
         session: A session that sends no credentials.
-        url: Presigned URL; its query is shown nowhere.
+        url: Presigned URL; its query is never shown.
         what: The file, as messages name it.
         offset: First byte to request, from 0.
         version: ETag that the bytes before *offset* belong to; empty if not known.
@@ -223,38 +223,38 @@ def open_range(  # noqa: PLR0913 - each says something about the one download
         headers=headers,
         stream=True,
         timeout=timeout,
-    ) as answer:
-        status = answer.status_code
+    ) as response:
+        status = response.status_code
         # S3 answers 400 if the token that signed the URL expired before the URL did.
         if status in {400, 401, 403}:
             msg = f"{what}: the download URL was refused ({status})"
             raise ExpiredURLError(msg, "check that the clock and the network path are right")
         if status == 404:
-            msg = f"{what}: the stored file is no longer there"
+            msg = f"{what}: the stored file no longer exists"
             raise FileGoneError(msg)
         if status == 416:
             msg = f"{what}: the stored file is shorter than the part already read"
             raise RangeRefusedError(msg)
         if status not in {200, 206}:
             msg = f"{what}: {urlsplit(url).hostname} answered {status} to a download"
-            raise TransportError(msg, "report the status: it is not a documented one")
-        start = _start_of(answer.headers.get("Content-Range", "")) if status == 206 else 0
+            raise TransportError(msg, "report the status: it is not documented")
+        start = _start_of(response.headers.get("Content-Range", "")) if status == 206 else 0
         if start not in {0, offset}:
-            msg = f"{what}: the server sent another range than asked for"
+            msg = f"{what}: the server sent a range that was not requested"
             raise RangeRefusedError(msg)
-        etag = answer.headers.get("ETag", "")
+        etag = response.headers.get("ETag", "")
         if start and version and etag and etag != version:
             msg = f"{what}: the stored file changed during the download"
             raise RangeRefusedError(msg)
-        yield Body(_chunks(answer, what), start, size, checksum, etag)
+        yield Body(_chunks(response, what), start, size, checksum, etag)
 
 
-def _chunks(answer: requests.Response, what: str) -> Iterator[bytes]:
-    """The body as sent, in pieces of at most `CHUNK` bytes."""
+def _chunks(response: requests.Response, what: str) -> Iterator[bytes]:
+    """The body as sent, in chunks of at most `CHUNK` bytes."""
     try:
-        yield from answer.raw.stream(CHUNK, decode_content=False)
+        yield from response.raw.stream(CHUNK, decode_content=False)
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        msg = f"{what}: the download broke off ({type(error).__name__})"
+        msg = f"{what}: the download was interrupted ({type(error).__name__})"
         raise RetriableTransportError(msg, "run again: the state is kept") from None
 
 
@@ -265,17 +265,17 @@ def _start_of(content_range: str) -> int:
     return int(first) if unit == "bytes" and first.isdecimal() else -1
 
 
-def _retry_after(answer: requests.Response) -> float | None:
+def _retry_after(response: requests.Response) -> float | None:
     """Seconds of a ``Retry-After``, stated as seconds or as a date; None if there is none.
 
-    A date is compared with the answer's own ``Date``: either clock may be wrong.
+    A date is compared with the response's own ``Date``: either clock may be wrong.
     """
-    value = answer.headers.get("Retry-After", "").strip()
+    value = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value):
         return float(value)
     if (moment := http_date(value)) is None:
         return None
-    now = http_date(answer.headers.get("Date", "")) or datetime.now(UTC)
+    now = http_date(response.headers.get("Date", "")) or datetime.now(UTC)
     return max(0.0, (moment - now).total_seconds())
 
 
@@ -289,39 +289,39 @@ def http_date(text: str) -> datetime | None:
 
 
 def describe(error: Exception) -> str:
-    """What went wrong with a connection, without its URL."""
+    """Describe what went wrong with a connection, without its URL."""
     text = str(error)
     for sign, words in (
         ("NameResolutionError", "the host name cannot be resolved"),
         ("refused", "the connection was refused"),
-        ("timed out", "no answer in time"),
+        ("timed out", "no response in time"),
         ("reset by peer", "the connection was reset"),
     ):
         if sign in text:
             return words
-    return "the connection broke off"
+    return "the connection was lost"
 
 
-def json_object(answer: requests.Response, what: str) -> dict[str, object]:
+def json_object(response: requests.Response, what: str) -> dict[str, object]:
     """The JSON object in the body of a response.
 
     Raises:
         FormatError: The body is not a JSON object.
     """
     try:
-        content = answer.json()
-    except (ValueError, RecursionError):  # also for long numbers and deep values
+        content = response.json()
+    except (ValueError, RecursionError):  # also raised for long numbers and deep nesting
         content = None
     if not isinstance(content, dict):
-        kind = content_type(answer) or "no content type"
-        size = counted(len(answer.content), "byte")
-        msg = f"{what}: the answer is not a JSON object ({kind}, {size})"
+        kind = content_type(response) or "no content type"
+        size = counted(len(response.content), "byte")
+        msg = f"{what}: the response is not a JSON object ({kind}, {size})"
         raise FormatError(msg, "check api_url, auth_url and any proxy in between")
     return content
 
 
-def content_type(answer: requests.Response) -> str:
+def content_type(response: requests.Response) -> str:
     """The content type of a response, short enough for a message; empty if it has none."""
     # Redacted before it is shortened: the beginning of a secret would not be recognised.
-    kind = SECRECY.scrub(answer.headers.get("Content-Type", ""))
+    kind = SECRECY.scrub(response.headers.get("Content-Type", ""))
     return kind.partition(";")[0].strip()[:40]

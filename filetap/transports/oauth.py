@@ -1,4 +1,4 @@
-"""Bearer tokens: a ready one, or those an OAuth client gets for its credentials."""
+"""Bearer tokens: a ready-made one, or those an OAuth client requests with its credentials."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Client:
         scope: Sent with the request unless empty.
         lifetime: Seconds that a token is used if the server does not say how long it is valid.
         timeout: Seconds that one socket operation may take.
-        hint: What to check if there is no token, for error messages.
+        hint: What to check if no token is issued, for error messages.
     """
 
     url: str
@@ -68,8 +68,8 @@ class Tokens:
 
         Args:
             session: Session to request tokens with.
-            client: Whose tokens they are.
-            ready: A token to use instead, which is never renewed; empty for none.
+            client: The client to request them for.
+            ready: A ready-made token to use instead, which is never renewed; empty for none.
         """
         self._session = session
         self._client = client
@@ -104,7 +104,7 @@ class Tokens:
         return True
 
     def _request(self) -> tuple[str, float]:
-        """A new token, and the seconds it is valid; raises as `current` does."""
+        """Request a token; returns it and the seconds it is valid. Raises as `current` does."""
         client = self._client
         form = {
             "grant_type": "client_credentials",
@@ -128,7 +128,7 @@ class Tokens:
         content = json_object(response, _WHAT)
         token = content.get("access_token")
         if not isinstance(token, str) or not is_token(token.strip()):
-            msg = f"{_WHAT}: the answer holds no usable access_token"
+            msg = f"{_WHAT}: the response holds no usable access_token"
             raise FormatError(msg, client.hint)
         token = token.strip()
         SECRECY.guard(token)

@@ -1,10 +1,9 @@
-"""Retries of what failed for a reason that passes, with pauses in between."""
+"""Retries after transient errors, with pauses in between."""
 
 from __future__ import annotations
 
 import logging
 import random
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from filetap.errors import RetriableTransportError, TransportError
@@ -12,26 +11,24 @@ from filetap.errors import RetriableTransportError, TransportError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from filetap.settings import Retries
+
 T = TypeVar("T")
 
 LONGEST_WAIT = 900.0  # seconds; a server that asks for more is left to the next run
-_FIRST_PAUSE = 0.5  # seconds
 _LONGEST_PAUSE = 60.0  # seconds
 _YEAR = 365 * 86_400  # seconds
 
 logger = logging.getLogger(__name__)
 
 
-def with_retries(
-    action: Callable[[], T], retries: int, pause: Callable[[float], object] = time.sleep
-) -> T:
+def with_retries(action: Callable[[], T], retries: Retries) -> T:
     """Call *action*, retrying on transient errors.
 
     Args:
-        action: Called at most ``retries + 1`` times.
-        retries: How many times to try again.
-        pause: Waits that many seconds: half a second, doubled each time up to a minute, less up
-            to half of it at random; longer where the server asks for it.
+        action: Called at most ``retries.count + 1`` times.
+        retries: How often to try again, and the pauses; they are at most a minute, or longer if
+            the server asks for it.
 
     Returns:
         The result of the call that succeeded.
@@ -45,19 +42,19 @@ def with_retries(
         try:
             return action()
         except RetriableTransportError as error:
-            if attempt >= retries:
+            if attempt >= retries.count:
                 raise
             attempt += 1
-            pause(delay(error, attempt, retries))
+            retries.pause(delay(error, attempt, retries))
 
 
-def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
+def delay(error: RetriableTransportError, attempt: int, retries: Retries) -> float:
     """Log the retry, and compute the pause before it.
 
     Args:
         error: Why the last try failed.
         attempt: Number of the retry, from 1.
-        retries: How many there may be, for the log.
+        retries: How many there may be, and the first pause.
 
     Returns:
         Seconds to wait.
@@ -71,8 +68,8 @@ def delay(error: RetriableTransportError, attempt: int, retries: int) -> float:
         most = f"{LONGEST_WAIT / 60:.0f}"
         msg = f"{error.message}, and asks to wait longer than {most} minutes ({span})"
         raise TransportError(msg, "run again later: the state is kept")
-    ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt - 1, 30))
+    ceiling = min(_LONGEST_PAUSE, retries.first_pause * 2 ** min(attempt - 1, 30))
     seconds: float = max(asked, ceiling * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
     message = "%s; trying again in %.1f s (%d of %d)"
-    logger.warning(message, error.message, seconds, attempt, retries)
+    logger.warning(message, error.message, seconds, attempt, retries.count)
     return seconds

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
-_AT_ONCE = 32  # entries that are opened at the same time to find out what they are
+_AT_ONCE = 32  # entries that are probed at the same time
 _KINDS = {
     constants.FILEXFER_TYPE_REGULAR: "file",
     constants.FILEXFER_TYPE_DIRECTORY: "directory",
@@ -33,10 +33,10 @@ _KINDS = {
 
 
 class SFTPFileSystem(SSHFileSystem):
-    """The SFTP file system of sshfs, for servers that do not state what is a file, too.
+    """The SFTP file system of sshfs, also for servers that do not state the type of an entry.
 
-    The protocol lets a server leave out permissions, and with them the type of an entry. Such an
-    entry is a folder if it can be listed, a file if it can be opened, and ``other`` if neither.
+    The protocol lets a server omit permissions, and with them the type. Such an entry is a
+    folder if it can be listed, a file if it can be opened, and ``other`` if neither.
     """
 
     protocol = ("sftp", "ssh")
@@ -53,7 +53,7 @@ class SFTPFileSystem(SSHFileSystem):
 
     @override
     def _decode_attributes(self, attributes: asyncssh.SFTPAttrs) -> dict[str, Any]:
-        attributes.permissions = attributes.permissions or 0  # it fails on None
+        attributes.permissions = attributes.permissions or 0  # sshfs fails on None
         stated = super()._decode_attributes(attributes)
         return {**stated, "type": _KINDS.get(attributes.type, "other")}
 
@@ -85,7 +85,7 @@ class SFTPFileSystem(SSHFileSystem):
 
     @wrap_exceptions  # type: ignore[untyped-decorator]
     async def _identified(self, info: dict[str, Any]) -> dict[str, Any]:
-        """*info* with the type that the server did not state."""
+        """Add the type that the server did not state to *info*."""
         if info["type"] != "unknown":
             return info
         path = info["name"].encode(errors="surrogateescape")
@@ -101,7 +101,7 @@ class SFTPFileSystem(SSHFileSystem):
                 return {**info, "type": "directory"}
             try:
                 async with channel.open(path, "rb"):
-                    # A folder states the size and time of a link, not of the file behind it.
+                    # A listing states the size and time of a link, not of the file behind it.
                     attributes = await channel.stat(path)
             except (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost):
                 raise
@@ -123,11 +123,11 @@ def verifying(options: Mapping[str, Any], refused: list[TransportError]) -> dict
     options = dict(options)
     pinned = options.pop("fingerprint", None)
     if not options.get("known_hosts"):
-        # Not None, which would accept any; with a pinned key the user's own file does not count.
+        # Not None, which would accept any key; a pinned key overrides the user's known_hosts file.
         options["known_hosts"] = ([], [], []) if pinned else ()
 
     class Client(asyncssh.SSHClient):
-        """Accepts the pinned key, and else names the key that was offered."""
+        """Accepts the pinned key; an error names any other key that is offered."""
 
         def validate_host_public_key(
             self, host: str, addr: str, port: int, key: asyncssh.SSHKey
@@ -137,16 +137,16 @@ def verifying(options: Mapping[str, Any], refused: list[TransportError]) -> dict
             if pinned and seen in {pinned, f"SHA256:{pinned}"}:
                 return True
             place = host if port == 22 else f"[{host}]:{port}"
-            why = "is not folder.options.fingerprint" if pinned else "is not the known one"
-            msg = f"{host}: its host key, {key.get_algorithm()} {seen}, {why}"
+            why = "does not match folder.options.fingerprint" if pinned else "is not in known_hosts"
+            msg = f"{host}: the host key {key.get_algorithm()} {seen} {why}"
             hint = (
-                "if whoever runs the server confirms that fingerprint, set it as "
+                "if the server's operator confirms this fingerprint, set it as "
                 f"folder.options.fingerprint or add the key of {place} to known_hosts"
             )
             refused.append(TransportError(msg, hint))
             return False
 
     options["client_factory"] = Client
-    # Of the usual ciphers the one that machines are fastest at; the server may want another.
+    # The fastest of the usual ciphers comes first; the server may require another.
     options.setdefault("encryption_algs", "^aes128-gcm@openssh.com")
     return options

@@ -1,29 +1,15 @@
-"""Fitted batches as what leaves: blocks of RECORD lines, and batch files."""
+"""From typed batches to RECORD lines, a block at a time."""
 
 from __future__ import annotations
 
 import json
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import polars as pl
-from isal import isal_zlib
-
-from filetap.columns.types import to_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-# How batch files are made: format → its compressions, the one that is taken unasked first.
-# Zstandard is not among them: no target reads it.
-FILE_FORMATS: Mapping[str, Sequence[str]] = {
-    "jsonl": ("gzip", "none"),
-    "parquet": ("none", "gzip"),
-    "arrow": ("none",),
-}
-_GZIP_LEVEL = (
-    1  # 0 to 3; as fast as 0, whose files are a quarter larger; 3 takes four times as long
-)
-_BLOCK_ROWS = 4000  # rows made into lines at a time
 _TO_ESCAPE = r'["\\\x00-\x1f]'
 _BARE = frozenset({"integer", "number", "boolean"})
 _TIMES = frozenset({"date", "date-time"})  # have nothing to escape
@@ -47,48 +33,11 @@ def record_lines(
     """
     before = f'{{"type":"RECORD","stream":{json.dumps(stream)},"record":'
     after = f',"time_extracted":{json.dumps(time_extracted)}}}'
-    return _lines(frame, types, before, after)
+    return json_lines(frame, types, before, after)
 
 
-def write_file(
-    frame: pl.DataFrame,
-    types: Mapping[str, str],
-    file_format: str,
-    compression: str,
-    file: IO[bytes],
-) -> None:
-    """Write a batch as the content of a batch file.
-
-    Every format has the same values as RECORD: dates and times are text, as JSON has them.
-
-    Args:
-        frame: Text columns in canonical text.
-        types: Column → type; a column without one is ``string``.
-        file_format: One of `FILE_FORMATS`.
-        compression: One that the format has.
-        file: Where the content goes.
-    """
-    if file_format == "jsonl":
-        blocks = (_lines(part, types, "", "") for part in frame.iter_slices(_BLOCK_ROWS))
-        file.writelines(_gzip(blocks) if compression == "gzip" else blocks)
-    elif file_format == "parquet":
-        values = to_values(frame, types)
-        values.write_parquet(file, compression="gzip" if compression == "gzip" else "snappy")
-    else:
-        # Not string views, which many readers do not know.
-        to_values(frame, types).write_ipc(file, compat_level=pl.CompatLevel.oldest())
-
-
-def _gzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Blocks as one gzip member."""
-    member = isal_zlib.compressobj(_GZIP_LEVEL, wbits=31)
-    for block in blocks:
-        yield member.compress(block)
-    yield member.flush()
-
-
-def _lines(frame: pl.DataFrame, types: Mapping[str, str], before: str, after: str) -> bytes:
-    """Rows as JSON objects, one a line, each between the same words."""
+def json_lines(frame: pl.DataFrame, types: Mapping[str, str], before: str, after: str) -> bytes:
+    """Rows as JSON objects, one per line, each between *before* and *after*."""
     # By position: polars takes a name like "*" for a pattern.
     names = frame.columns
     texts = {i for i, name in enumerate(names) if types.get(name) not in _BARE}
@@ -104,7 +53,7 @@ def _lines(frame: pl.DataFrame, types: Mapping[str, str], before: str, after: st
         if nulls == frame.height:
             literal += "null"
         elif position in escaped:
-            # A one-member object, {"v":…}, less what stands around the value.
+            # A one-member object, {"v":…}, without what surrounds the value.
             member = pl.struct(value.alias("v")).struct.json_encode()
             parts += (pl.lit(literal), member.str.slice(len('{"v":')).str.strip_suffix("}"))
             literal = ""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filetap.download.checksum import CRC64NVME, Checksum, parse_sidecar
+from filetap.checksum import CRC64NVME, Checksum, parse_sidecar
 
 REFLECTED = 0x9A6C9329AC4BC9B5  # the polynomial, lowest bit first
 ONES = (1 << 64) - 1

@@ -18,6 +18,7 @@ from filetap.download.pack import Pack
 from filetap.download.spool import Spooled
 from filetap.errors import IntegrityError, SpoolError
 from filetap.files import ExportFile
+from filetap.read.detect import open_file
 
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)
 
@@ -61,7 +62,7 @@ def test_a_packed_download_is_read_as_rows() -> None:
             found = pack.take(export(number))
             assert found
             for _ in range(2):
-                rows = [row for batch in found.reader() for row in batch.frame.rows()]
+                rows = [row for batch in open_file(found) for row in batch.frame.rows()]
                 assert rows == [(str(number),)]
 
 

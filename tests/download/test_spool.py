@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from filetap.download.checksum import CRC64NVME, Checksum
+from filetap.checksum import CRC64NVME, Checksum
 from filetap.download.gunzip import decompress
 from filetap.download.spool import Spool, Spooled
 from filetap.errors import (
@@ -29,7 +29,9 @@ from filetap.errors import (
     TransportError,
 )
 from filetap.files import Body, ExportFile
-from tests.singer import connect
+from filetap.read.detect import open_file
+from filetap.settings import Retries
+from tests.runs import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +59,7 @@ class Desk:
         self.transport: FirstupTransport = connect({**emulator.settings, "max_retries": 0})
         self.pauses: list[float] = []
         self.at_pause: Callable[[], object] = lambda: None
-        self.spool = Spool(folder, 3, pause=self.pause)
+        self.spool = Spool(folder, Retries(3, pause=self.pause))
 
     def pause(self, seconds: float) -> None:
         """Run at once what the test wants to happen while the tap waits."""
@@ -446,7 +448,7 @@ def test_full_disk(desk: Desk) -> None:
 @pytest.mark.usefixtures("noise")
 def test_lapsed_url_without_retries(desk: Desk) -> None:
     """A lapsed presigned URL is renewed once, even if requests are not retried."""
-    desk.spool = Spool(desk.folder, retries=0)
+    desk.spool = Spool(desk.folder, Retries(0))
     desk.emulator.fail("download", status=403)
     assert desk.download() == (NOISE, True)
     desk.emulator.fail("download", status=403, times=2)
@@ -492,7 +494,7 @@ def test_any_breaks(content: bytes, breaks: list[int]) -> None:
     assume(content[:2] != b"\x1f\x8b")
     transport: Any = Memory(content, breaks)
     arrived: list[int] = []
-    spool = Spool(None, 1, pause=lambda _: None, arrived=arrived.append)
+    spool = Spool(None, Retries(1, pause=lambda _: None), arrived=arrived.append)
     with closing(spool.download(transport, FILE)) as spooled:
         spooled.stored.seek(0)
         assert spooled.stored.read() == content
@@ -514,7 +516,7 @@ def test_any_beginning(
     begin = content[:size] if right else other
     transport: Any = Memory(content)
     stored = io.BytesIO(begin)
-    Spool(None, 0).download_to(transport, FILE, stored)
+    Spool(None, Retries(0)).download_to(transport, FILE, stored)
     assert stored.getvalue() == content
     if content.startswith(begin):
         assert transport.sent == len(content) - len(begin)
@@ -537,7 +539,7 @@ def test_a_beginning_is_read_as_cut() -> None:
     """If only the beginning of a file was downloaded, the row that it ends in is not an error."""
     content = b"user_id,name\n1,a\n2,b\n3,cdefghi\n"
     with closing(Spooled(FILE, io.BytesIO(content[:-6]), len(content) - 6, "", whole=False)) as cut:
-        assert [row for batch in cut.reader() for row in batch.frame.rows()] == [
+        assert [row for batch in open_file(cut) for row in batch.frame.rows()] == [
             ("1", "a"),
             ("2", "b"),
         ]

@@ -24,13 +24,13 @@ from filetap.errors import FormatError
 from filetap.read.batch import ReadOptions
 from filetap.read.csv_fast import CSVReader
 from filetap.settings import BLOCK
-from tests.singer import run, settings
+from tests.runs import run, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tap_firstup_dde.emulator import Emulator
-    from tests.singer import Run
+    from tests.runs import Run
 
 Cells = tuple[str | None, ...]
 BOM = "\ufeff"

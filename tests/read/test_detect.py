@@ -21,7 +21,7 @@ from tests.read.contents import (
     workbook,
     zipped,
 )
-from tests.singer import run
+from tests.runs import run
 
 if TYPE_CHECKING:
     from pathlib import Path

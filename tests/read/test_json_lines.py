@@ -18,7 +18,7 @@ from filetap.read.detect import open_reader
 from filetap.read.json_lines import JSONReader
 from filetap.read.json_text import JSONText
 from tests.folders import deliver, reading
-from tests.singer import run
+from tests.runs import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

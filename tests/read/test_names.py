@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from filetap.columns.added import ADDED
 from filetap.read.names import clashes, column_names, normal_form, shown
 from tests.folders import deliver, reading
-from tests.singer import run
+from tests.runs import run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from filetap.errors import FormatError
 from filetap.read.batch import ReadOptions
 from filetap.read.csv_fast import CSVReader
 from tests.folders import deliver, reading
-from tests.singer import run, settings
+from tests.runs import run, settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ from filetap.read.cells import kind_of, plain, unescaped
 from filetap.read.cells import moment as moment_of
 from filetap.read.detect import open_reader
 from tests.folders import deliver, reading
-from tests.singer import command, run
+from tests.runs import command, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,0 +1,100 @@
+"""Fitting: a batch's columns get their types without losing or changing a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from filetap.columns.types import MISFIT_SUFFIX, canonical, fits, fits_plainly
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from filetap.vendor import Documented
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A batch whose columns have their types.
+
+    Attributes:
+        frame: Text columns in the order of the types asked for, in canonical text; a value
+            that does not fit its type is null there and whole in ``<column>__text``.
+        misfits: Column → how many of its values do not fit.
+    """
+
+    frame: pl.DataFrame
+    misfits: Mapping[str, int]
+
+
+def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -> Fitted:
+    """Fit a batch's columns to their types, without losing or changing a value.
+
+    Args:
+        frame: Text columns as read.
+        types: Column → type of the columns that are wanted; one that the frame lacks is
+            null. ``<column>__text`` columns are filled from their column's misfits.
+        documented: For the columns that are yes or no.
+    """
+    there = frozenset(frame.columns)
+    wanted = {c: t for c, t in types.items() if c in there}
+    typed = {c: t for c, t in wanted.items() if t != "string"}
+    # Most columns have nothing but plain values: for these, one pattern is all that is matched.
+    odd = _which(frame, {c: ~pl.col(c).str.contains(fits_plainly(t)) for c, t in typed.items()})
+    checks = frame.select(
+        fits(typed[c], pl.col(c), yes_no=c in documented.yes_no).alias(c) for c in sorted(odd)
+    )
+    counts = checks.select((~pl.all()).sum()).row(0, named=True) if odd else {}
+    misfits = {c: counts[c] for c in typed if counts.get(c)}
+    empty = _which(frame, {c: pl.col(c) == "" for c in odd})
+    columns: list[pl.Expr] = []
+    for name in dict.fromkeys([*types, *(c + MISFIT_SUFFIX for c in misfits)]):
+        origin = name.removesuffix(MISFIT_SUFFIX)
+        if name in typed:
+            good = pl.col(name)
+            if name in misfits:
+                good = pl.when(checks[name]).then(good)
+            if name in empty:
+                good = pl.when(good != "").then(good)
+            good = canonical(typed[name], good, plain=name not in odd)
+            columns.append(good.alias(name))
+        elif name in wanted:
+            columns.append(pl.col(name))
+        elif name != origin and origin in misfits:
+            columns.append(pl.when(~checks[origin]).then(pl.col(origin)).alias(name))
+        else:
+            # As long as the frame, also where it gives no other column.
+            columns.append(pl.repeat(None, pl.len(), dtype=pl.String).alias(name))
+    return Fitted(frame.select(columns), misfits)
+
+
+def misfitting(
+    frame: pl.DataFrame, types: Mapping[str, str], documented: Documented
+) -> frozenset[str]:
+    """The columns of *frame* with a value that does not fit its type among *types*."""
+    return _which(
+        frame,
+        {
+            name: ~fits(types[name], pl.col(name), yes_no=name in documented.yes_no)
+            for name in frame.columns
+            if types.get(name, "string") != "string"
+        },
+    )
+
+
+def _which(frame: pl.DataFrame, tests: Mapping[str, pl.Expr]) -> frozenset[str]:
+    """The columns for which a test is true of any row."""
+    if not tests:
+        return frozenset()
+    found = frame.select(test.any().alias(name) for name, test in tests.items())
+    return frozenset(name for name in found.columns if found[name][0])
+
+
+def key_hashes(frame: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
+    """A number for each row's key, equal for equal keys; null where the key is not whole."""
+    if not keys:
+        return pl.zeros(frame.height, pl.UInt64, eager=True)
+    whole = pl.all_horizontal(pl.col(keys).is_not_null())
+    return frame.select(pl.when(whole).then(pl.struct(keys).hash())).to_series()

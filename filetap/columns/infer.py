@@ -1,0 +1,99 @@
+"""Inference: the narrowest type that every value of a column fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from filetap.columns.types import TYPES, fits
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from filetap.vendor import Documented
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the values of some columns have shown so far.
+
+    Attributes:
+        candidates: Column → types that every value fits; all types before the first value.
+        valued: Columns with at least one value that is not empty.
+    """
+
+    candidates: Mapping[str, frozenset[str]]
+    valued: frozenset[str]
+
+    def __or__(self, other: Evidence) -> Evidence:
+        """The evidence of both together; columns keep the order of first sight."""
+        names = dict.fromkeys([*self.candidates, *other.candidates])
+        return Evidence(
+            {c: self.candidates.get(c, _ALL) & other.candidates.get(c, _ALL) for c in names},
+            self.valued | other.valued,
+        )
+
+
+_ALL = frozenset(TYPES)
+_CHECKS = 2_000  # at a time: of some hundred columns
+_FIRST_ROWS = 256  # enough to rule most types out before every value is checked
+NO_EVIDENCE = Evidence({}, frozenset())
+
+
+def observe(
+    frame: pl.DataFrame, columns: Collection[str], documented: Documented, before: Evidence
+) -> Evidence:
+    """Look at every value of *columns*, and add it to what was seen *before*.
+
+    Args:
+        frame: Text columns.
+        columns: Those of its columns whose type is open.
+        documented: For the columns that are yes or no.
+        before: Evidence so far: types that it rules out are not checked again.
+    """
+    if not columns:
+        return before
+    first = _narrow(frame.head(_FIRST_ROWS), columns, documented, before)
+    return _narrow(frame, columns, documented, first)
+
+
+def _narrow(
+    frame: pl.DataFrame, columns: Collection[str], documented: Documented, before: Evidence
+) -> Evidence:
+    """Rule out the types that a value of *frame* does not fit."""
+    checks = {}
+    for column in columns:
+        text = pl.col(column)
+        open_kinds = before.candidates.get(column, _ALL) - {"string"}
+        for kind in open_kinds:
+            checks[column, kind] = fits(kind, text, yes_no=column in documented.yes_no).all()
+        checks[column, "valued"] = (text != "").any()
+    fitting: set[tuple[str, str]] = set()
+    pairs = iter(checks)
+    # Each pattern takes memory of its own while it is matched.
+    while some := list(islice(pairs, _CHECKS)):
+        row = frame.select(checks[pair].alias(str(n)) for n, pair in enumerate(some)).row(0)
+        fitting.update(pair for pair, holds in zip(some, row, strict=True) if holds)
+    return before | Evidence(
+        {c: frozenset({"string", *(k for k in TYPES if (c, k) in fitting)}) for c in columns},
+        frozenset(c for c in columns if (c, "valued") in fitting),
+    )
+
+
+def infer(column: str, evidence: Evidence, documented: Documented) -> str:
+    """The type of a column that nothing pins: the narrowest that every value fits.
+
+    A column without values takes the type that its name suggests, else ``string``.
+    """
+    if column in documented.text:
+        return "string"
+    if column not in evidence.valued:
+        return documented.assume(column)
+    candidates = evidence.candidates[column]
+    if column in documented.yes_no and "boolean" in candidates:
+        return "boolean"
+    order = ("integer", "number", "boolean", "date", "date-time", "string")
+    return next(kind for kind in order if kind in candidates)

@@ -1,0 +1,196 @@
+"""The pending files of a Singer stream: sampled, then read in order."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filetap.columns.sample import Sample, sample_files
+from filetap.download.pack import Pack
+from filetap.download.spool import Spooled
+from filetap.errors import ExportError
+from filetap.prefetch import one_ahead
+from filetap.scan import ScanOptions, scan
+from filetap.stats import FileStats
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator, Sequence
+
+    import polars as pl
+
+    from filetap.download.spool import Spool
+    from filetap.files import ExportFile, Transport
+    from filetap.settings import Settings
+    from filetap.singer.checkpoint import Checkpoint
+    from filetap.singer.malformed import MalformedStream
+    from filetap.singer.progress import Progress, Tally
+    from filetap.singer.table import StreamTable
+    from filetap.vendor import Vendor
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What all streams of a run share.
+
+    Attributes:
+        vendor: Whose files they are.
+        settings: What the run is set to do.
+        transport: Where files come from.
+        spool: Downloads them.
+        progress: How far the run has come.
+    """
+
+    vendor: Vendor
+    settings: Settings
+    transport: Transport
+    spool: Spool
+    progress: Progress
+
+
+class PendingFiles:
+    """The files of a stream that a run reads; the bookmark follows them.
+
+    Args:
+        run: What all streams share.
+        table: The stream's columns.
+        checkpoint: Moves the bookmark.
+        tally: Counts what is read.
+        malformed: Receives malformed rows; None to fail on them.
+        logger: The stream's.
+
+    Attributes:
+        files: Those to read, in order.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a stream
+        self,
+        run: Run,
+        table: StreamTable,
+        *,
+        checkpoint: Checkpoint,
+        tally: Tally,
+        malformed: MalformedStream | None,
+        logger: logging.Logger,
+    ) -> None:
+        self.files: Sequence[ExportFile] = ()
+        self._run = run
+        self._table = table
+        self._checkpoint = checkpoint
+        self._tally = tally
+        self._malformed = malformed
+        self._logger = logger
+        self._incremental = True
+        self._kept = Pack(run.spool.folder)
+
+    def close(self) -> None:
+        """Free the downloads that sampling has kept."""
+        self._kept.close()
+
+    def sample(self, *, whole_first: bool = True) -> Sample:
+        """Sample the pending files, and keep the downloads of small ones."""
+        found, self._kept = sample_files(
+            self.files,
+            self._run.transport,
+            self._run.spool,
+            self._table.expected,
+            self._run.settings.tuning,
+            whole_first=whole_first,
+        )
+        return found
+
+    def frames(self, most: int, *, fill: bool, incremental: bool) -> Iterator[pl.DataFrame]:
+        """Typed batches of the pending files; STATE is written between them.
+
+        A batch counts as emitted when the next one is asked for: only then the bookmark moves.
+
+        Args:
+            most: Rows of a batch.
+            fill: True to give all batches of a file but the last that many.
+            incremental: False to read everything, whatever the bookmark says.
+        """
+        self._incremental = incremental
+        files = one_ahead(self.files, self._fetch, Spooled.close)
+        try:
+            for position, (_, spooled) in enumerate(files, start=1):
+                self._tally.open_file(spooled.size)
+                with closing(spooled):
+                    if not self._is_read(spooled):
+                        yield from self._file_frames(spooled, most, fill=fill)
+                following = next(iter(self.files[position : position + 1]), None)
+                self._checkpoint.finish(spooled, following)
+                self._tally.close_file()
+        except ExportError:
+            self._checkpoint.flush()
+            raise
+        finally:
+            files.close()
+            self.close()
+
+    def _fetch(self, file: ExportFile) -> Spooled:
+        """The verified bytes of *file*: kept by sampling, or downloaded now."""
+        return self._kept.take(file) or self._run.spool.download(self._run.transport, file)
+
+    def _is_read(self, spooled: Spooled) -> bool:
+        """True if a file was moved or touched, and holds what it held when it was read."""
+        file, bookmark = spooled.file, self._checkpoint.bookmark
+        if not self._incremental or not bookmark.has_changed(file):
+            return False
+        same = bookmark.has_same_content(file, spooled.content)
+        if same:
+            self._logger.info("%s: it was copied or moved, with the content that was read", file)
+        else:
+            self._logger.warning(
+                "%s: the file was replaced since it was last read; reading it again from the start",
+                file,
+            )
+        return same
+
+    def _rows_read(self, spooled: Spooled) -> int:
+        """Rows of a file that an earlier run emitted before it was cut off."""
+        file, bookmark = spooled.file, self._checkpoint.bookmark
+        if not self._incremental:
+            return 0
+        rows = bookmark.rows_read(file, spooled.content)
+        if rows and bookmark.is_replaced(file, spooled.content):
+            self._logger.warning(
+                "%s: the file was replaced since it was partly read; reading it again from the "
+                "start",
+                file,
+            )
+            return 0
+        return rows
+
+    def _file_frames(self, spooled: Spooled, most: int, *, fill: bool) -> Iterator[pl.DataFrame]:
+        """One file's typed batches, from where an earlier run was cut off."""
+        file, table, tuning = spooled.file, self._table, self._run.settings.tuning
+        stats = FileStats(file, table.key)
+        options = ScanOptions(
+            # Larger blocks are a tenth faster; RECORD lines would take too much memory.
+            block=2 * tuning.block if fill else tuning.block,
+            most=most,
+            fill=fill,
+            divert=self._malformed is not None,
+            skip=self._rows_read(spooled),
+        )
+        before = since_state = 0
+        last = options.skip
+        for rows in scan(spooled, table, options, stats):
+            if rows.malformed and self._malformed:
+                self._malformed.write(file, rows.malformed)
+            self._tally.diverted += len(rows.malformed)
+            self._tally.misfits += stats.misfits.total() - before
+            before = stats.misfits.total()
+            since_state, last = since_state + rows.last - last, rows.last
+            frame = rows.frame
+            del rows
+            if frame.height:
+                yield frame
+            self._tally.rows += frame.height
+            self._tally.unread = spooled.unread
+            if self._incremental and since_state >= tuning.slice:
+                self._checkpoint.reach(spooled, last)
+                since_state = 0
+        self._checkpoint.count(since_state)
+        stats.log(self._logger, table.columns.types, table.types)

@@ -1,0 +1,1 @@
+"""Tests of Firstup's own tap."""

@@ -1,0 +1,149 @@
+"""The example queries say what the export files hold."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests import ROOT
+from tests.loaders import PIPE
+from tests.runs import settings, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import LiteralString
+
+    from tap_firstup_dde.emulator import Emulator
+
+QUERIES = sorted((ROOT / "examples" / "sql").glob("*.sql"))
+
+
+@pytest.fixture(scope="module")
+def exported() -> Iterator[Emulator]:
+    """Three generations of sample data."""
+    from tap_firstup_dde.emulator import Emulator  # noqa: PLC0415 - a type elsewhere here
+
+    with Emulator(seed=3) as emulator:
+        for _ in range(3):
+            emulator.add_generation(rows=400)
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def loaded(
+    exported: Emulator, database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[psycopg.Connection]:
+    """A database into which they were loaded by the real loader."""
+    folder = tmp_path_factory.mktemp("pipe")
+    write(folder, "tap.json", settings(exported))
+    write(folder, "state.json", {"bookmarks": {}})
+    url = database.replace("postgresql://", "postgresql+psycopg://", 1)
+    target = {"sqlalchemy_url": url, "default_target_schema": "firstup", "use_copy": True}
+    write(folder, "target.json", {**target, "validate_records": False})
+    loader = ROOT / ".targets" / "target-postgres" / "bin" / "target-postgres"
+    subprocess.run(
+        ["/bin/sh", "-c", PIPE, sys.executable, str(loader)], cwd=folder, check=True, timeout=180
+    )
+    with psycopg.connect(database, options="-c search_path=firstup") as connection:
+        yield connection
+
+
+def _rows(emulator: Emulator, stream: str) -> list[dict[str, str]]:
+    """Every row of a stream, oldest first."""
+    files = sorted(
+        (f for f in emulator.files if f.stream == stream), key=lambda f: (f.generated_at, f.id)
+    )
+    texts = [gzip.decompress(file.body).decode() for file in files]
+    found = [row for text in texts for row in csv.DictReader(io.StringIO(text, newline=""))]
+    return [{name.lower().replace(" ", "_"): v for name, v in row.items()} for row in found]
+
+
+def _asked(connection: psycopg.Connection, name: str) -> list[tuple[Any, ...]]:
+    """The answer to an example query."""
+    text: LiteralString = (ROOT / "examples" / "sql" / f"{name}.sql").read_text()
+    return connection.execute(sql.SQL(text)).fetchall()
+
+
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: Path(path).stem)
+def test_every_query_answers(loaded: psycopg.Connection, path: Path) -> None:
+    """Each query runs on what was loaded, and has an answer."""
+    assert _asked(loaded, path.stem)
+
+
+def test_reach(exported: Emulator, loaded: psycopg.Connection) -> None:
+    """Reach and engagement are those of the files."""
+    names = {row["campaign_id"]: row["campaign_name"] for row in _rows(exported, "campaigns")}
+    reached: dict[str, set[str]] = defaultdict(set)
+    engaged: dict[str, set[str]] = defaultdict(set)
+    seen = set()
+    for row in _rows(exported, "activities"):
+        key, person = row["content_id"], row["user_id"]
+        if key not in names:
+            continue
+        seen.add(key)
+        if row["impressions"] != "0":
+            reached[key].add(person)
+        if any(row[n] != "0" for n in ("likes", "shares", "bookmarks", "clicks", "link_clicks")):
+            engaged[key].add(person)
+    both = {key: reached[key] & engaged[key] for key in seen}
+    expected = {key: (names[key], len(reached[key]), len(both[key])) for key in seen}
+    assert {key: tuple(rest) for key, *rest in _asked(loaded, "reach")} == expected
+
+
+def test_opens_and_clicks(exported: Emulator, loaded: psycopg.Connection) -> None:
+    """Sums are those of the files."""
+    names = {row["campaign_id"] for row in _rows(exported, "campaigns")}
+    opens: Counter[str] = Counter()
+    clicks: Counter[str] = Counter()
+    for row in _rows(exported, "activities"):
+        if row["content_id"] in names:
+            opens[row["content_id"]] += int(row["opens"])
+            clicks[row["content_id"]] += int(row["clicks"])
+    found = {key: (o, c) for key, _, o, c, _ in _asked(loaded, "opens_and_clicks")}
+    assert found == {key: (opens[key], clicks[key]) for key in opens}
+
+
+def test_daily_active_users(exported: Emulator, loaded: psycopg.Connection) -> None:
+    """Days are UTC's, whatever the database's time zone."""
+    people: dict[str, set[str]] = defaultdict(set)
+    for row in _rows(exported, "activities"):
+        people[row["date"][:10]].add(row["user_id"])
+    found = {str(day): count for day, count in _asked(loaded, "daily_active_users")}
+    assert found == {day: len(who) for day, who in people.items()}
+
+
+def test_acknowledgement_rate(exported: Emulator, loaded: psycopg.Connection) -> None:
+    """Only campaigns that ask for it, by their newest version; nobody counts who did not see it."""
+    newest = {row["campaign_id"]: row["acknowledgeable"] for row in _rows(exported, "campaigns")}
+    reached: dict[str, set[str]] = defaultdict(set)
+    acknowledged: dict[str, set[str]] = defaultdict(set)
+    seen = set()
+    for row in _rows(exported, "activities"):
+        if newest.get(row["content_id"]) == "t":
+            seen.add(row["content_id"])
+            if row["impressions"] != "0":
+                reached[row["content_id"]].add(row["user_id"])
+            if row["acknowledge_counts"] != "0":
+                acknowledged[row["content_id"]].add(row["user_id"])
+    found = {key: counts for key, _, *counts, _ in _asked(loaded, "acknowledgement_rate")}
+    both = {key: reached[key] & acknowledged[key] for key in seen}
+    assert found == {key: [len(reached[key]), len(both[key])] for key in seen}
+    rates = [rate for *_, rate in _asked(loaded, "acknowledgement_rate") if rate is not None]
+    assert all(0 <= rate <= 1 for rate in rates)
+
+
+def test_channel_mix(exported: Emulator, loaded: psycopg.Connection) -> None:
+    """Every event counts once."""
+    events = Counter(row["platform"] or "unknown" for row in _rows(exported, "activities"))
+    found = {platform: count for platform, count, *_ in _asked(loaded, "channel_mix")}
+    assert found == events

@@ -1,0 +1,407 @@
+"""Pipelines as people run them: `meltano run`, again and again, into real databases."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
+
+from tap_firstup_dde.emulator import Emulator
+from tests import ROOT
+from tests.loaders import (
+    JSONL,
+    DuckDB,
+    Export,
+    Loader,
+    Misfit,
+    Postgres,
+    add,
+    expected,
+    found,
+    in_meltano,
+    program,
+)
+from tests.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+TYPES = {
+    "campaigns": {
+        "campaign_id": "string",
+        "campaign_name": "string",
+        "is_featured": "boolean",
+        "priority": "integer",
+        "published_at": "date-time",
+    },
+    "users": {
+        "user_id": "string",
+        "first_name": "string",
+        "tenure": "integer",
+        "blocked_at": "date-time",
+        "score": "number",
+        "team": "string",
+    },
+    "activities": {
+        "user_id": "string",
+        "content_id": "integer",
+        "date": "date-time",
+        "day": "date",
+        "opens": "integer",
+        "rating": "number",
+        "seen": "boolean",
+        "note": "string",
+        "device": "string",
+        "rank": "integer",
+    },
+}
+NOTES = ["", "a, b", 'say "hi"', "two\nlines", "Zoë 😀", "NULL", "\\N", "0012", None]
+LONG = 12_000  # rows of the file in the middle of which a run is cut off
+OPTIONS = ("--force", "--no-install")
+BATCH = 2000  # rows that are loaded at a time
+
+
+@dataclass
+class Firstup:
+    """What Firstup has exported so far.
+
+    Attributes:
+        emulator: Where it is served.
+        seed: Picks the data.
+        sent: What records call a file → the file, in the order in which they are to be loaded.
+    """
+
+    emulator: Emulator
+    seed: int
+    sent: dict[str, Export] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Seed the data."""
+        self.random = random.Random(self.seed)
+
+    def generate(
+        self,
+        hour: int,
+        *,
+        rows: int = 500,
+        people: range = range(1, 300),
+        drop: Sequence[str] = (),
+        drift: bool = False,
+        streams: Sequence[str] = tuple(TYPES),
+        file_name: str = "000.csv",
+    ) -> None:
+        """Export a generation.
+
+        Args:
+            hour: When, in hours after the beginning.
+            rows: Rows of the activities.
+            people: Whose data are updated, about half of them.
+            drop: Columns that are not there.
+            drift: Whether some values do not fit what was there before.
+            streams: What is exported.
+            file_name: The files' name.
+        """
+        day, hour = divmod(hour, 24)
+        generated_at = f"2026-05-{14 + day:02}-{hour:02}"
+        users = self.random.sample(people, len(people) // 2)
+        keys = {
+            "campaigns": [str(n) for n in self.random.sample(range(100, 140), 15)],
+            "users": [f"{n:06}" for n in users],
+            "activities": [f"{self.random.choice(people):06}" for _ in range(rows)],
+        }
+        for stream in streams:
+            columns: dict[str, list[str | None]] = {
+                name: [self._value(kind, drift=drift) for _ in keys[stream]]
+                for name, kind in TYPES[stream].items()
+                if name not in drop
+            }
+            columns[next(iter(TYPES[stream]))] = [*keys[stream]]
+            export = Export(stream, generated_at, columns)
+            self.sent[add(self.emulator, export, file_name)] = export
+
+    def _value(self, kind: str, *, drift: bool) -> str | None:
+        """A value of a type, or one that only drift brings."""
+        pick = self.random
+        if drift and kind != "string" and pick.random() < 0.02:
+            return Misfit(pick.choice(["A123", "0012", "n/a", "1.10", "2026-02-30", " "]))
+        if pick.random() < 0.1:
+            return None
+        minute = f"{pick.randrange(24):02}:{pick.randrange(60):02}"
+        values: dict[str, Callable[[], str | None]] = {
+            "string": lambda: pick.choice(NOTES),
+            "integer": lambda: str(pick.randrange(-9, 10**6)),
+            "number": lambda: f"{pick.randrange(999)}.{pick.randrange(9)}{pick.randrange(1, 9)}",
+            "boolean": lambda: pick.choice(["true", "false"]),
+            "date": lambda: f"20{pick.randrange(10, 60)}-0{pick.randrange(1, 9)}-11",
+            "date-time": lambda: f"2026-05-1{pick.randrange(9)} {minute}:00",
+        }
+        return values[kind]()
+
+
+@pytest.fixture(params=["postgres", "postgres BATCH", "duckdb", "jsonl"])
+def loader(request: pytest.FixtureRequest, tmp_path: Path) -> Loader:
+    """Each loader, with nothing loaded."""
+    if request.param == "duckdb":
+        return DuckDB(tmp_path)
+    if request.param == "jsonl":
+        return JSONL(tmp_path)
+    return Postgres(tmp_path, request.getfixturevalue("database"), in_meltano(Postgres.NAME))
+
+
+@pytest.fixture
+def project(
+    request: pytest.FixtureRequest, loader: Loader, emulator: Emulator, tmp_path: Path
+) -> Project:
+    """A project that loads from the emulator with that loader."""
+    tap: dict[str, Any] = {**emulator.settings, "max_retries": 0}
+    if "BATCH" in request.node.callspec.id:
+        storage = {"root": str(tmp_path / "batches")}
+        tap["batch_config"] = {
+            "encoding": {"format": "jsonl", "compression": "gzip"},
+            "storage": storage,
+            "batch_size": BATCH,
+        }
+    load = {**loader.config, "batch_size_rows": BATCH}
+    made = Project(tmp_path, {"tap-firstup-dde": tap, loader.NAME: load})
+    if not isinstance(loader, Postgres):  # the other way than in meltano.yml
+        (extractor,) = made.description["plugins"]["extractors"]
+        # Meltano caches the catalogs only of plugins that it could install.
+        extractor |= {"use_cached_catalog": True, "pip_url": "tap-firstup-dde"}
+        made.write()
+    return made
+
+
+def _wait(until: Callable[[], object], meltano: subprocess.Popen[str], project: Project) -> None:
+    """Wait for something that is to happen before the run is over."""
+    deadline = time.monotonic() + 60
+    while not until():
+        assert meltano.poll() is None, project.log
+        assert time.monotonic() < deadline, project.log
+        time.sleep(0.02)
+
+
+def _cut_off(loader: Loader, emulator: Emulator, project: Project, who: str) -> None:
+    """Run Meltano, and kill everything or the loader alone once it has begun with a long file."""
+    before = len(emulator.requests)
+    loaded = loader.size("activities")
+    with project.start("run", *OPTIONS, "tap-firstup-dde", loader.NAME) as meltano:
+        _wait(lambda: loader.size("activities") != loaded, meltano, project)
+        if who == "all":
+            os.killpg(meltano.pid, signal.SIGKILL)
+        else:
+            rows = subprocess.check_output(
+                ["/bin/ps", "-A", "-ww", "-o", "pid=,pgid=,args="], text=True
+            )
+            (victim,) = (
+                int(row.split()[0])
+                for row in rows.splitlines()
+                if int(row.split()[1]) == meltano.pid and str(loader.program) in row
+            )
+            os.kill(victim, signal.SIGKILL)
+        assert meltano.wait(timeout=60) != 0, project.log
+    assert any(request.route == "download" for request in emulator.requests[before:])
+
+
+def test_ten_runs(emulator: Emulator, loader: Loader, project: Project) -> None:
+    """Whatever happens in ten runs, at last each row is there as exported, keys in their newest.
+
+    Where rows are only ever added, those of a run that was cut off may be there again, the same.
+    ``--force`` because for five minutes Meltano takes a run that was killed for one that goes on.
+    New columns come with a cached catalog and without.
+    """
+    firstup = Firstup(emulator, seed=7)
+
+    def run() -> None:
+        status = project.run("run", *OPTIONS, "tap-firstup-dde", loader.NAME)
+        assert status == 0, project.log[-6000:]
+        for stream, types in TYPES.items():
+            there = found(stream, types, loader, again=isinstance(loader, JSONL))
+            wanted = expected(firstup.sent, stream, types, loader)
+            assert dict(wanted.items() - there.items()) == {}
+            assert dict(there.items() - wanted.items()) == {}
+
+    firstup.generate(0, drop=["team", "device"])
+    firstup.generate(4, drop=["team", "device"])
+    run()  # 1
+    firstup.generate(8, drop=["note"], drift=True)
+    run()  # 2: new columns, one is gone, and values that do not fit
+    run()  # 3: nothing new
+    firstup.generate(12, rows=LONG)
+    _cut_off(loader, emulator, project, "all")  # 4
+    firstup.generate(16)
+    run()  # 5
+    firstup.generate(20, rows=LONG, drop=["device"])
+    _cut_off(loader, emulator, project, "loader")  # 6
+    run()  # 7
+    # Late, of a generation that was there before, with people who are nowhere else.
+    firstup.generate(10, people=range(500, 520), streams=["users", "activities"])
+    firstup.generate(24, drift=True)
+    firstup.generate(24, drift=True, file_name="001.csv", people=range(700, 800))
+    run()  # 8
+    del emulator.files[:9]  # what Firstup no longer keeps stays where it was loaded
+    run()  # 9
+    firstup.generate(28)
+    run()  # 10
+    cached = project.folder / ".meltano" / "run" / "tap-firstup-dde" / "tap.properties.cache_key"
+    assert cached.exists() != isinstance(loader, Postgres)
+    assert ("Running catalog discovery" in project.log) == isinstance(loader, Postgres)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An S3 of our own with the bucket `states`; the URL of its server."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-bucket")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-bucket")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    store = s3fs.S3FileSystem(endpoint_url=url, skip_instance_cache=True)
+    store.mkdir("states")
+    yield url
+    server.stop()
+
+
+def _checkout(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Project:
+    """What a CI job begins with: the repository's files, and nothing of an earlier job."""
+    (folder / "examples").mkdir(parents=True)
+    shutil.copytree(ROOT / "examples" / "ci", folder / "examples" / "ci")
+    return Project(folder, settings)
+
+
+def _elt(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the script of the example, with Meltano on the PATH as the job has it."""
+    return subprocess.run(
+        [project.folder / "examples" / "ci" / "elt.sh", *arguments],
+        cwd=project.folder,
+        env=project.env | {"PATH": f"{program('meltano').parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_ci_job(emulator: Emulator, database: str, bucket: str, tmp_path: Path) -> None:
+    """A job that keeps nothing but its state, in a bucket, loads each file once, failures or not.
+
+    Without a bucket it does not begin; while another one runs, it does not either.
+    """
+    loader = Postgres(tmp_path, database, in_meltano(Postgres.NAME))
+    firstup = Firstup(emulator, seed=11)
+    tap = {**emulator.settings, "max_retries": 0}
+    settings = {"tap-firstup-dde": tap, "target-postgres": loader.config}
+
+    def job(number: int) -> tuple[Project, subprocess.CompletedProcess[str]]:
+        project = _checkout(tmp_path / f"job-{number}", settings)
+        project.env |= {
+            "MELTANO_STATE_BACKEND_URI": "s3://states/firstup",
+            "AWS_ENDPOINT_URL_S3": bucket,
+        }
+        return project, _elt(project)
+
+    firstup.generate(0)
+    project, done = job(1)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    firstup.generate(4)
+    damage = emulator.fail("download", corrupt_at=50, times=None)
+    project, done = job(2)
+    assert done.returncode == 1
+    assert "CRC64NVME" in done.stderr
+    log = (project.folder / "elt.log").read_text()
+    for secret in (emulator.client_secret, "secret-of-the-bucket", "X-Amz-"):
+        assert secret not in log + done.stderr
+
+    damage.times = 0
+    project, done = job(3)
+    assert (done.returncode, done.stderr) == (0, "")
+    log = (project.folder / "elt.log").read_text()
+    for stream, types in TYPES.items():
+        assert f"{stream}: 1 of 2 files to read" in log
+        assert found(stream, types, loader) == expected(firstup.sent, stream, types, loader)
+
+    with (project.folder / ".elt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert _elt(project).returncode == 75
+    del project.env["MELTANO_STATE_BACKEND_URI"]
+    done = _elt(project)
+    assert done.returncode not in {0, 75}
+    assert "MELTANO_STATE_BACKEND_URI" in done.stderr
+
+
+def test_several_programs(emulator: Emulator, database: str, tmp_path: Path) -> None:
+    """Two programs in one project have each its schema and its state; a token mix-up is refused."""
+    loader = Postgres(tmp_path, database, in_meltano(Postgres.NAME))
+    with Emulator(program_id="777", client_id="emea", client_secret="of-emea") as other:  # noqa: S106
+        programs = {"emea": other, "us": emulator}
+        project = Project(tmp_path, {"target-postgres": {"sqlalchemy_url": loader.url}})
+        for name, firstup in programs.items():
+            firstup.add("users", "2026-05-14-00", f"user_id,first_name\n1,{name}\n")
+            project.description["plugins"]["extractors"].append(
+                {
+                    "name": f"tap-firstup-dde--{name}",
+                    "inherit_from": "tap-firstup-dde",
+                    "load_schema": f"{loader.schema}_{name}",
+                }
+            )
+            project.set(f"tap-firstup-dde--{name}", firstup.settings)
+        project.write()
+
+        def run(name: str) -> int:
+            return project.run("run", f"tap-firstup-dde--{name}", "target-postgres")
+
+        def names(name: str) -> list[Any]:
+            query = f"select first_name from {loader.schema}_{name}.users order by 1"  # noqa: S608
+            return [row["first_name"] for row in loader.query(query)]
+
+        for name, firstup in programs.items():
+            assert run(name) == 0, project.log
+            assert names(name) == [name]
+            firstup.add("users", "2026-05-14-04", f"user_id,first_name\n2,{name} again\n")
+            assert run(name) == 0, project.log
+            assert names(name) == [name, f"{name} again"]
+            assert "users: 1 of 2 files to read" in project.log
+        project.set("tap-firstup-dde--us", other.settings)
+        assert run("us") == 1
+        assert "program" in project.log
+        assert names("us") == ["us", "us again"]
+
+
+def test_full_refresh(emulator: Emulator, database: str, tmp_path: Path) -> None:
+    """A full refresh keeps what Firstup no longer has; types that it infers otherwise are refused.
+
+    It begins without a state, and so without the types that had gone out: the loader says no and
+    leaves the table alone, until `column_types` names them.
+    """
+    loader = Postgres(tmp_path, database, in_meltano(Postgres.NAME))
+    tap = emulator.settings
+    project = Project(tmp_path, {"tap-firstup-dde": tap, "target-postgres": loader.config})
+    types = {"user_id": "string", "tenure": "integer"}
+    sent = {}
+    for export in (
+        Export("users", "2026-05-14-00", {"user_id": ["1"], "tenure": ["5"]}),
+        Export("users", "2026-05-14-04", {"user_id": ["2"], "tenure": [Misfit("A123")]}),
+    ):
+        sent[add(emulator, export)] = export
+        assert project.run("run", "tap-firstup-dde", "target-postgres") == 0, project.log
+    before = found("users", types, loader)
+    assert before == expected(sent, "users", types, loader)
+    del emulator.files[0]
+    assert project.run("run", "--full-refresh", "tap-firstup-dde", "target-postgres") == 1
+    assert found("users", types, loader) == before
+    project.set("tap-firstup-dde", {"column_types": {"users": {"tenure": "integer"}}})
+    assert project.run("run", "--full-refresh", "tap-firstup-dde", "target-postgres") == 0
+    assert found("users", types, loader) == before

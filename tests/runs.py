@@ -1,0 +1,96 @@
+"""Runs the tap in this process or in one of its own, and reads what it writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from filetap.settings import Retries
+from filetap.testing.runs import Collector, Run, environment_without, run_command, run_tap
+from tap_firstup_dde.api import FirstupTransport
+from tap_firstup_dde.tap import TapFirstupDDE
+from tap_firstup_dde.vendor import FIRSTUP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    import pytest
+
+__all__ = [
+    "Collector",
+    "Run",
+    "command",
+    "connect",
+    "discover",
+    "merged",
+    "run",
+    "settings",
+    "tune",
+    "write",
+]
+
+
+def settings(emulator: Any, **more: Any) -> dict[str, Any]:
+    """Settings of the tap that reach *emulator*."""
+    return {**emulator.settings, **more}
+
+
+def connect(config: Mapping[str, Any]) -> FirstupTransport:
+    """The API that settings name; those that are not given have their defaults."""
+    timeout, retries = config.get("request_timeout", 60.0), config.get("max_retries", 5)
+    pause = TapFirstupDDE.tuning.first_pause
+    return FirstupTransport(FIRSTUP.source(config), timeout, Retries(retries, pause))
+
+
+def tune(monkeypatch: pytest.MonkeyPatch, **sizes: Any) -> None:
+    """Make sizes of the tap small, or large."""
+    monkeypatch.setattr(TapFirstupDDE, "tuning", replace(TapFirstupDDE.tuning, **sizes))
+
+
+def run(
+    config: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    catalog: Mapping[str, Any] | None = None,
+) -> Run:
+    """Run the tap in this process.
+
+    Raises:
+        ExportError: What the command line would end with.
+    """
+    return run_tap(TapFirstupDDE, config, state, catalog, Collector())
+
+
+def discover(config: Mapping[str, Any], capture: Any) -> dict[str, Any]:
+    """The catalog that discovery prints; *capture* is pytest's ``capsys``."""
+    TapFirstupDDE(config=dict(config), setup_mapper=False).run_discovery()
+    return dict(json.loads(capture.readouterr().out))
+
+
+def command(
+    *arguments: str, env: Mapping[str, str] | None = None, program: Iterable[str] = ()
+) -> Run:
+    """Run the tap's command line in a process of its own, with a clean environment."""
+    program = program or (sys.executable, "-m", "tap_firstup_dde")
+    env = {**environment_without(FIRSTUP.prefix), **(env or {})}
+    return run_command(program, *arguments, env=env)
+
+
+def write(folder: Path, name: str, content: Any) -> str:
+    """Write *content* as JSON; returns the path."""
+    path = folder / name
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """A state as Meltano 4.4 merges *new* into *old*: objects at depth, all else replaced."""
+    result = dict(old)
+    for name, value in new.items():
+        if isinstance(value, dict):
+            before = result.get(name)
+            value = merged(before if isinstance(before, dict) else {}, value)  # noqa: PLW2901
+        result[name] = value
+    return result

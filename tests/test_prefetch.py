@@ -1,0 +1,132 @@
+"""The next item is worked on while the current one is used, and no further."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from filetap.errors import ExportError
+from filetap.prefetch import ahead, one_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def test_one_ahead_order() -> None:
+    """Items are yielded in order, each with its own result."""
+    assert list(one_ahead(range(5), str, print)) == [(n, str(n)) for n in range(5)]
+    assert list(one_ahead([], str, print)) == []
+
+
+def test_one_ahead_works_ahead() -> None:
+    """While an item is used the next one is worked on, and no further."""
+    started = [threading.Event() for _ in range(4)]
+
+    def work(item: int) -> int:
+        started[item].set()
+        return item
+
+    with closing(one_ahead(range(4), work, print)) as results:
+        assert not started[0].is_set()
+        for item, _ in results:
+            if item < 3:
+                assert started[item + 1].wait(10)
+            assert not any(event.is_set() for event in started[item + 2 :])
+
+
+def test_one_ahead_one_at_a_time() -> None:
+    """Never are two items worked on at once."""
+    busy, most = 0, 0
+    lock = threading.Lock()
+
+    def work(_: int) -> None:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        threading.Event().wait(0.002)
+        with lock:
+            busy -= 1
+
+    assert len(list(one_ahead(range(20), work, print))) == 20
+    assert most == 1
+
+
+def test_one_ahead_error() -> None:
+    """An error is raised when its item's turn comes, not before, and the rest is not started."""
+    failed, done = threading.Event(), []
+
+    def work(item: int) -> int:
+        done.append(item)
+        if item == 1:
+            failed.set()
+            msg = "damaged"
+            raise ExportError(msg)
+        return item
+
+    with closing(one_ahead(range(4), work, print)) as results:
+        assert next(results) == (0, 0)
+        assert failed.wait(10)
+        with pytest.raises(ExportError, match="damaged"):
+            next(results)
+    assert done == [0, 1]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_one_ahead_discards(fails: bool) -> None:  # noqa: FBT001 - a table of one column
+    """A result that is no longer wanted is discarded as soon as it is ready."""
+    go, discarded = threading.Event(), threading.Event()
+    results: list[int] = []
+
+    def work(item: int) -> int:
+        if item:
+            go.wait(10)
+            if fails:
+                msg = "damaged"
+                raise ExportError(msg)
+        return item
+
+    def discard(result: int) -> None:
+        results.append(result)
+        discarded.set()
+
+    steps = one_ahead(range(3), work, discard)
+    assert next(steps) == (0, 0)
+    steps.close()
+    assert not discarded.is_set()
+    go.set()
+    assert discarded.wait(0.2 if fails else 10) is not fails
+    assert results == [1] * (not fails)
+
+
+def test_ahead() -> None:
+    """All items are yielded, even None; while one is used only the next one is made."""
+    made = [threading.Event() for _ in range(4)]
+
+    def items() -> Iterator[int | None]:
+        for number, event in enumerate(made):
+            event.set()
+            yield number or None
+
+    steps = ahead(items())
+    assert next(steps) is None
+    assert made[1].wait(10)
+    assert not made[2].is_set()
+    assert list(steps) == [1, 2, 3]
+
+
+def test_ahead_error() -> None:
+    """An error comes after the items before it."""
+
+    def items() -> Iterator[int]:
+        yield 1
+        msg = "damaged"
+        raise ExportError(msg)
+
+    steps = ahead(items())
+    assert next(steps) == 1
+    with pytest.raises(ExportError, match="damaged"):
+        next(steps)

@@ -1,0 +1,1 @@
+"""Tests of RECORD lines and batch files."""
