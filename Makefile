@@ -31,7 +31,7 @@ sling := sling==1.6.5
 CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-spark soak lint audit demo picture bench bench-spark growth sftp clean python
+.PHONY: help setup test test-spark soak lint audit demo picture bench bench-spark growth sftp equality clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -75,6 +75,9 @@ sftp: $(VENV)/.stamp ## Measure an SFTP download against `sftp get`
 
 bench-spark: $(VENV)/.spark ## Measure a Spark task against the tap's own columnar path
 	$(VENV)/bin/python benchmarks/spark.py $(ARGS)
+
+equality: $(VENV)/.stamp ## Compare all output with that of an earlier revision; ARGS="--before REV" names it
+	$(VENV)/bin/python benchmarks/equality.py $(ARGS)
 
 clean: ## Remove what the other targets created, but keep .meltano, which has the pipelines' state
 	rm -rf $(VENV) $(TARGETS) $(DEMO) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

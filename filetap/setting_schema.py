@@ -125,11 +125,13 @@ _BATCH = object_setting(
 
 def settings_schema(vendor: Vendor) -> dict[str, Any]:
     """The JSON Schema of a vendor's tap; the SDK adds its own settings."""
-    streams = list(vendor.streams)
+    # Credentials first, then what is common to all taps, then where else rows can come from and go.
+    own = dict(vendor.settings)
+    folder = {"folder": own.pop("folder")} if "folder" in own else {}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
-        "properties": {**vendor.settings, **_common(streams), "batch_config": _BATCH},
+        "properties": {**own, **_common(vendor.streams), **folder, "batch_config": _BATCH},
     }
 
 

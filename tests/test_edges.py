@@ -439,7 +439,7 @@ def test_unknown_columns(members: dict[str, Any], says: str) -> None:
         ("int(first_name)", "cannot be converted", True),
         ("nope(first_name)", "no function nope", False),
         ("frist_name", "there is no column frist_name; did you mean first_name?", False),
-        ("record['nope']", "a member that is not there", False),
+        ("record['nope']", "a member that does not exist", False),
         ("first_name.nope", "AttributeDoesNotExist", False),
     ],
 )

@@ -1,4 +1,4 @@
-"""How far a Singer stream is read, and when STATE says so."""
+"""How far a Singer stream has been read, and when STATE records it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Checkpoint:
         settings: The lookback.
 
     Attributes:
-        bookmark: How far the stream is read.
+        bookmark: How far the stream has been read.
         now: The run's clock.
     """
 
@@ -46,18 +46,18 @@ class Checkpoint:
             self._store()
 
     def count(self, rows: int) -> None:
-        """Add rows that were emitted since the last STATE."""
+        """Count rows that were emitted since the last STATE."""
         self._rows += rows
 
     def reach(self, spooled: Spooled, rows: int) -> None:
-        """Write STATE inside a file, of which so many *rows* were emitted."""
+        """Write STATE within a file, after its first *rows* rows."""
         self.bookmark = self.bookmark.reach(spooled.file, rows, spooled.content)
         self.write()
 
     def finish(self, spooled: Spooled, following: ExportFile | None) -> None:
         """Move the bookmark past a file, and write STATE.
 
-        Files of few rows share one, so that all STATE messages together grow with the files.
+        Files of few rows share a STATE, so that the total size of STATE grows with the records.
 
         Args:
             spooled: The file.
@@ -88,7 +88,7 @@ class Checkpoint:
         self._stream.write_state()
 
     def _complete(self) -> None:
-        """Note that everything that was listed is read."""
+        """Record that everything listed has been read."""
         self.bookmark = replace(self.bookmark, from_scratch=False)
         self._stream.stream_state["listed_on"] = self.now.date().isoformat()
 
@@ -102,10 +102,10 @@ class Checkpoint:
 
 
 def is_state_due(rows: int, files: int) -> bool:
-    """True if STATE, which lists *files* finished files, follows a file.
+    """True if STATE, listing *files* finished files, is due after a file.
 
-    Each listed file takes some sixty bytes: over rows and files STATE stays a fraction of the
-    records, whereas one after each file would grow with the square of the files.
+    Each listed file takes about sixty bytes. This rule keeps the total size of STATE to a fraction
+    of the records; a STATE after every file would grow with the square of the number of files.
 
     Args:
         rows: Rows emitted since the last STATE.

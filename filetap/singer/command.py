@@ -1,4 +1,4 @@
-"""A tap's command line: a foreseen error is one line, and signals do not cut messages."""
+"""A tap's command line: expected errors take one line, and signals do not cut messages off."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ else:
 
 
 class TapCommand(SingerCommand):
-    """The tap's command line; a foreseen error ends it with one line and status 1."""
+    """The tap's command line; an expected error ends it with one line and status 1."""
 
     @override
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -47,7 +47,7 @@ class TapCommand(SingerCommand):
 
     @override
     def invoke(self, ctx: click.Context) -> Any:
-        # The SDK's own way tells of wrong settings in several lines; main needs one.
+        # The SDK's own logs wrong settings in several lines; main logs one.
         logging.captureWarnings(capture=True)
         keep_freed_memory()
         sys.excepthook = self.excepthook
@@ -61,16 +61,16 @@ def quiet(_context: click.Context, _option: click.Parameter, value: bool) -> Non
 
 
 def tap_command(command: click.Command, logger: logging.Logger) -> TapCommand:
-    """The SDK's command with ``--quiet``, and with errors of one line."""
+    """The SDK's command with ``--quiet``, and with one-line errors."""
     for parameter in command.params:
         if isinstance(parameter.type, click.File):
-            # Opened when it is read: an error before that must not leave it open.
+            # Opened when it is first read: an earlier error must not leave it open.
             parameter.type = click.File("rb", lazy=True)
     command.params.append(
         click.Option(
             ["--quiet"],
             is_flag=True,
-            is_eager=True,  # before a discovery, which is a callback as well
+            is_eager=True,  # before --discover, which is a callback too
             expose_value=False,
             callback=quiet,
             help="Log warnings and errors only: no progress and no summary.",

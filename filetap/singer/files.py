@@ -36,7 +36,7 @@ class Run:
 
     Attributes:
         vendor: Whose files they are.
-        settings: What the run is set to do.
+        settings: The settings of the tap.
         transport: Where files come from.
         spool: Downloads them.
         progress: How far the run has come.
@@ -103,11 +103,11 @@ class PendingFiles:
     def frames(self, most: int, *, fill: bool, incremental: bool) -> Iterator[pl.DataFrame]:
         """Typed batches of the pending files; STATE is written between them.
 
-        A batch counts as emitted when the next one is asked for: only then the bookmark moves.
+        A batch counts as emitted when the next one is requested; only then does the bookmark move.
 
         Args:
             most: Rows of a batch.
-            fill: True to give all batches of a file but the last that many.
+            fill: True to fill every batch of a file but the last.
             incremental: False to read everything, whatever the bookmark says.
         """
         self._incremental = incremental
@@ -133,13 +133,13 @@ class PendingFiles:
         return self._kept.take(file) or self._run.spool.download(self._run.transport, file)
 
     def _is_read(self, spooled: Spooled) -> bool:
-        """True if a file was moved or touched, and holds what it held when it was read."""
+        """True if a file was moved or touched, but still has the content that was read."""
         file, bookmark = spooled.file, self._checkpoint.bookmark
         if not self._incremental or not bookmark.has_changed(file):
             return False
         same = bookmark.has_same_content(file, spooled.content)
         if same:
-            self._log.info("%s: it was copied or moved, with the content that was read", file)
+            self._log.info("%s: the file was copied or moved; its content is read already", file)
         else:
             self._log.warning(
                 "%s: the file was replaced since it was last read; reading it again from the start",
@@ -148,7 +148,7 @@ class PendingFiles:
         return same
 
     def _rows_read(self, spooled: Spooled) -> int:
-        """Rows of a file that an earlier run emitted before it was cut off."""
+        """Rows of a file that an earlier run emitted before it stopped."""
         file, bookmark = spooled.file, self._checkpoint.bookmark
         if not self._incremental:
             return 0
@@ -163,7 +163,7 @@ class PendingFiles:
         return rows
 
     def _file_frames(self, spooled: Spooled, most: int, *, fill: bool) -> Iterator[pl.DataFrame]:
-        """One file's typed batches, from where an earlier run was cut off."""
+        """One file's typed batches, from where an earlier run stopped."""
         file, table, tuning = spooled.file, self._table, self._run.settings.tuning
         stats = FileStats(file, table.key)
         options = ScanOptions(

@@ -1,4 +1,4 @@
-"""The JSON files that a run is given: settings, state and catalog."""
+"""The JSON files that a run reads: settings, state and catalog."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-CATALOG_HINT = "make one with --discover"
+CATALOG_HINT = "create one with --discover"
 
 _TEXT = {"type": ["string", "null"]}
 _TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
 _FLAG = {"type": ["boolean", "null"]}
-# What the SDK takes for granted, and fails on in a traceback. A member that it never looks at,
-# or that is null where the SDK means "not given", does no harm.
+# What the SDK assumes, and otherwise fails on with a traceback. Members that it never reads, and
+# nulls that it treats as "not given", do no harm.
 _CATALOG: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -114,7 +114,7 @@ def read_json(option: str, data: bytes) -> Any:
     """
     try:
         value = load_json(data.decode("utf-8-sig"))
-        # A surrogate without its pair can be written in JSON, and in no output.
+        # JSON can escape a lone surrogate, which no output can encode.
         json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeError:
         msg = f"{option}: the file cannot be read as JSON: it is not UTF-8 text"
@@ -123,14 +123,14 @@ def read_json(option: str, data: bytes) -> Any:
         msg = f"{option}: the file cannot be read as JSON: it is nested too deeply"
         raise ExportError(msg) from None
     except ValueError as error:
-        why = str(error).replace("\n", " ") if data.strip() else "it is empty; leave it out"
+        why = str(error).replace("\n", " ") if data.strip() else "it is empty; omit it"
         msg = f"{option}: the file is not JSON: {why}"
         raise ExportError(msg) from None
     return value
 
 
 def read_file(option: str, path: Path) -> Any:
-    """The value of the JSON file at *path*, as `read_json` has it.
+    """The value of the JSON file at *path*, as `read_json` returns it.
 
     Raises:
         ExportError: It cannot be read, or is not JSON in UTF-8.
@@ -147,20 +147,20 @@ def settings_file(path: Path) -> dict[str, Any]:
     """The settings in a file.
 
     Raises:
-        ExportError: It is not there, or holds no object.
+        ExportError: It does not exist, or is not a JSON object.
     """
     if not path.exists():
-        msg = f"no settings file {path}"
+        msg = f"the settings file {path} does not exist"
         raise SettingsError(msg, "check --config")
     settings = read_file("--config", path)
     if not isinstance(settings, dict):
-        msg = f"the settings file {path} holds no JSON object"
+        msg = f"the settings file {path} is not a JSON object"
         raise SettingsError(msg, "check --config")
     return settings
 
 
 def usable_state(state: Any) -> Any:
-    """A state, out of the message that it was written in where that is given.
+    """The state in *state*, which may also be a whole STATE message.
 
     Raises:
         StateError: It is not a state.
@@ -176,13 +176,13 @@ def usable_state(state: Any) -> Any:
         msg = "the state cannot be read: it has no bookmarks"
         raise StateError(msg, STATE_HINT)
     if fault := _fault(state or {}, _STATE):
-        msg = f"the state cannot be read: it holds no bookmarks by stream ({fault})"
+        msg = f"the state cannot be read: its bookmarks are malformed ({fault})"
         raise StateError(msg, STATE_HINT)
     return state
 
 
 def usable_catalog(catalog: Any) -> Any:
-    """A catalog, with the replication method from its metadata, where the SDK drops it.
+    """A usable catalog, with the replication method from its metadata, which the SDK ignores.
 
     Raises:
         ExportError: It is not a catalog.

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class MalformedStream(ExtractorStream):
     """A stream's malformed rows, verbatim.
 
-    It is in no catalog and no state: its stream writes it beside its own records, one by
-    one, so that stream maps apply as to any other.
+    It is in no catalog and no state. The stream whose rows they are writes it beside its own
+    records, one by one, so that stream maps apply to it too.
     """
 
     def __init__(self, tap: Tap, origin: str, vendor: str) -> None:

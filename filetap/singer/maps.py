@@ -1,4 +1,4 @@
-"""Stream maps: the SDK's, whose errors here are one line, and whose misspelt names are noticed."""
+"""The SDK's stream maps, with one-line errors, and with warnings about misspelt names."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from filetap.vendor import Documented
 
-_RECORD = frozenset({"record", "_"})  # what an expression calls the whole record
-_OPTIONS = "__"  # what the names of a map's options begin with
+_RECORD = frozenset({"record", "_"})  # names of the whole record in expressions
+_OPTIONS = "__"  # prefix of a map's options
 _NAMES = frozenset(
     {"self", "config", "fake", "md5", "sha256", "datetime", "bool", "json"}
     | {"__stream_name__", "__original_stream_name__"}
@@ -41,7 +41,7 @@ _REASONS: Mapping[type[BaseException], str] = {
     ZeroDivisionError: "it divides by zero",
     TypeError: "a value in it is null or has the wrong type",
     ValueError: "a value in it cannot be converted",
-    KeyError: "it asks for a member that is not there",
+    KeyError: "it uses a member that does not exist",
 }
 
 
@@ -50,7 +50,7 @@ class MapError(ExportError):
 
 
 class Mapper(PluginMapper):
-    """The SDK's mapper with errors of one line, and with keys that follow flattened names."""
+    """The SDK's mapper with one-line errors, and with keys that follow flattened names."""
 
     @override
     def register_raw_stream_schema(
@@ -84,7 +84,7 @@ class Mapper(PluginMapper):
         return flatten_key(name, [], options.separator, max_key_length=options.max_key_length)
 
     def _check_flattened(self, stream: str, names: Collection[str]) -> None:
-        """Refuse a length at which two columns get one name."""
+        """Refuse a length at which two columns get the same name."""
         if not self.flattening_options.enabled or self.flattening_options.max_level <= 0:
             return
         taken: dict[str, str] = {}
@@ -94,13 +94,13 @@ class Mapper(PluginMapper):
                 length = self.flattening_options.max_key_length
                 msg = (
                     f"flattening_max_key_length {length} gives the columns {other} and {name} "
-                    f"of {stream} one name"
+                    f"of {stream} the same name"
                 )
                 raise SettingsError(msg, "set it higher, or unset it")
 
 
 class GuardedMap(StreamMap):
-    """A stream's map whose expressions fail with one line, which shows no value.
+    """A stream's map whose expressions fail with a one-line error that shows no value.
 
     Args:
         inner: The SDK's map.
@@ -129,10 +129,10 @@ class GuardedMap(StreamMap):
 
     @contextmanager
     def _errors(self, record: Mapping[str, Any]) -> Iterator[None]:
-        """Turn what an expression raises into one line.
+        """Turn what an expression raises into a one-line error.
 
         Raises:
-            SettingsError: The map is not one.
+            SettingsError: The map is invalid.
             MapError: An expression fails on the record.
         """
         try:
@@ -144,9 +144,9 @@ class GuardedMap(StreamMap):
             raise self._error(record, error) from error
 
     def _error(self, record: Mapping[str, Any], error: Exception) -> MapError:
-        """What to say of *error*, which may itself hold values of the record."""
+        """The error to raise for *error*, whose own text may hold values of the record."""
         cause = error.__cause__ if isinstance(error, MapExpressionError) else error
-        hint = "let it allow for such a value, or leave the row out by __filter__"
+        hint = "handle such values in it, or exclude the row with __filter__"
         reason = next(
             (words for kind, words in _REASONS.items() if isinstance(cause, kind)),
             type(cause).__name__,
@@ -167,7 +167,7 @@ class GuardedMap(StreamMap):
 
 
 def unknown_streams(maps: Mapping[str, Any], streams: Iterable[str]) -> list[str]:
-    """Warnings about streams that stream maps name and that are not among *streams*."""
+    """Warnings about streams that stream maps name but that are not among *streams*."""
     names = [name + suffix for suffix in ("", MALFORMED_SUFFIX) for name in streams]
     sources = [_source(pattern, members) for pattern, members in maps.items()]
     return [
@@ -183,10 +183,10 @@ def unknown_columns(
     columns: Collection[str],
     documented: Documented | None = None,
 ) -> list[str]:
-    """Warnings about columns that the maps of a stream remove or use, and that it does not have.
+    """Warnings about columns that the maps of a stream remove or use, but that it does not have.
 
-    A member with a new name is an addition. Removals for several streams at once, by a pattern,
-    are not checked: each stream has other columns.
+    A member with a new name is an addition. Maps of several streams at once, by a pattern, are not
+    checked: streams differ in their columns.
 
     Args:
         maps: The setting ``stream_maps``.
@@ -207,7 +207,7 @@ def unknown_columns(
 
 
 def _source(pattern: str, members: Any) -> str:
-    """The stream, or pattern of streams, that a map starts from."""
+    """The stream, or pattern of streams, that a map applies to."""
     source = members.get("__source__") if isinstance(members, dict) else None
     return source or pattern
 
@@ -231,7 +231,7 @@ def _used(expression: str) -> Iterator[str]:
     try:
         tree = ast.parse(expression)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return  # an error, once the map is registered
+        return  # reported as an error when the map is registered
     own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     for node in ast.walk(tree):
         match node:
@@ -247,6 +247,6 @@ def _used(expression: str) -> Iterator[str]:
 
 
 def _unknown(kind: str, name: str, known: Collection[str]) -> str:
-    """Words for a name that does not exist, with the nearest one that does."""
+    """The message about a name that does not exist, with the nearest one that does."""
     near = get_close_matches(name.lower(), known, n=1)
     return f"there is no {kind} {name}" + (f"; did you mean {near[0]}?" if near else "")

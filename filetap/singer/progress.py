@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 INTERVAL = 30.0  # seconds between two log lines about a stream
-REFRESH = 0.25  # seconds between two pictures on a terminal
-_PATIENCE = 1.0  # seconds; a signal may have interrupted whom the other thread waits for
+REFRESH = 0.25  # seconds between two frames on a terminal
+# Seconds to wait for the display thread: it may need a lock that the interrupted main thread holds.
+_PATIENCE = 1.0
 
 
 @dataclass(eq=False)
@@ -41,15 +42,15 @@ class Tally:
         stream: Its name.
         files: Files to read.
         files_begun: Files whose reading has begun.
-        files_done: Files that are read.
-        rows: Rows that have gone out.
+        files_done: Files that have been read.
+        rows: Rows emitted.
         misfits: Values that did not fit their column's type.
-        diverted: Rows that cannot be read and went to a stream of their own.
-        bytes: Of the files whose reading has begun, as stored.
-        unread: Of these, the bytes that are still to be read.
-        warnings: Warnings told.
-        begun: When the stream's turn came, by the monotonic clock; None before that.
-        ended: When it was over; None until then.
+        diverted: Malformed rows, emitted to a stream of their own.
+        bytes: Stored bytes of the files whose reading has begun.
+        unread: Those of them that are still to be read.
+        warnings: Warnings logged.
+        begun: When the stream was started, by the monotonic clock; None before that.
+        ended: When it ended; None until then.
     """
 
     stream: str
@@ -72,7 +73,7 @@ class Tally:
         self.unread = size
 
     def close_file(self) -> None:
-        """Count a file that is read."""
+        """Count a file that has been read."""
         self.files_done += 1
         self.unread = 0
 
@@ -90,14 +91,14 @@ class Tally:
 
     @property
     def share(self) -> float:
-        """How much of all is read, from 0 to 1, taking files to come for as large as the others."""
+        """Share of the bytes read, from 0 to 1, assuming that later files are as large as these."""
         if not self.bytes:
             return 0.0
         return (self.bytes - self.unread) / self.bytes * self.files_begun / self.files
 
     @property
     def remaining(self) -> str:
-        """The time that the rest will take, in words; empty while nothing is known."""
+        """The estimated time left, in words; empty while it is not known."""
         share = self.share
         if not 0 < share < 1:
             return ""
@@ -111,7 +112,7 @@ class Tally:
         return f"{self.files_done} of {files}, {rows}, {_size(self.bytes)}, {pace}/s"
 
     def figures(self) -> dict[str, str]:
-        """What a table of the summary shows: heading → figure."""
+        """The figures of the summary: heading → figure."""
         return {
             "files": f"{self.files_done} of {self.files}",
             "rows": f"{self.rows:,}",
@@ -139,7 +140,7 @@ class Tally:
 
 
 def _size(count: int) -> str:
-    """Bytes in words, to three digits or so."""
+    """A number of bytes in words, to about three digits."""
     for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
         if count >= 10**power:
             return f"{count / 10**power:.{int(count < 10 ** (power + 1))}f} {unit}"
@@ -150,23 +151,23 @@ class Display(Protocol):
     """Where a run's tallies are shown."""
 
     def start(self) -> None:
-        """Show how they stand, from now on."""
+        """Start to show them."""
 
     def stop(self) -> None:
-        """Show the summary, and nothing after it; may be called by the handler of a signal."""
+        """Show the summary, and nothing after it; a signal handler may call it."""
 
 
 class LogDisplay:
-    """Shows tallies in the log: now and then, and at the end."""
+    """Shows tallies in the log, at intervals and at the end."""
 
     def __init__(self, tallies: Sequence[Tally], logger: logging.Logger) -> None:
         self._tallies = tallies
-        self._log = logger
+        self._logger = logger
         self._ended: SimpleQueue[None] = SimpleQueue()
         self._thread = Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin to wait."""
+        """Start the thread."""
         self._thread.start()
 
     def _run(self) -> None:
@@ -175,24 +176,24 @@ class LogDisplay:
                 return self._ended.get(timeout=INTERVAL)
             except Empty:
                 for tally in self._tallies[-1:]:
-                    self._tell(tally, f"{tally.stream}: {tally.standing()}")
+                    self._log(tally, f"{tally.stream}: {tally.standing()}")
 
     def stop(self) -> None:
         """Log a line for each stream."""
         self._ended.put(None)
         self._thread.join(_PATIENCE)
         for tally in self._tallies:
-            self._tell(tally, tally.summary())
+            self._log(tally, tally.summary())
 
-    def _tell(self, tally: Tally, line: str) -> None:
-        self._log.getChild(tally.stream).info("%s", line, extra={"stream_name": tally.stream})
+    def _log(self, tally: Tally, line: str) -> None:
+        self._logger.getChild(tally.stream).info("%s", line, extra={"stream_name": tally.stream})
 
 
 class TerminalDisplay:
     """Draws tallies on a terminal, below the log.
 
-    One thread draws, and writes what is logged above its drawing. So none that logs ever holds
-    a lock of the drawing, which the handler of a signal might then wait for in vain.
+    One thread both draws and writes log lines above its drawing. A thread that logs therefore never
+    holds a lock of the drawing, for which a signal handler could wait forever.
     """
 
     def __init__(self, tallies: Sequence[Tally], terminal: TextIO) -> None:
@@ -203,7 +204,7 @@ class TerminalDisplay:
         self._thread = Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin to draw; log lines for the terminal come here."""
+        """Start drawing; log lines for the terminal are written by this class from now on."""
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler) and handler.stream is self._terminal:
                 handler.setStream(self)
@@ -211,7 +212,7 @@ class TerminalDisplay:
         self._thread.start()
 
     def stop(self) -> None:
-        """Replace the drawing by a table, and let the log go its own way again."""
+        """Replace the drawing by a table, and let the log write to the terminal itself again."""
         self._logged.put(None)
         self._thread.join()
         for handler in self._routed:
@@ -220,11 +221,11 @@ class TerminalDisplay:
             self._terminal.write(self._logged.get() or "")
 
     def write(self, text: str) -> None:
-        """Take what a handler of the log writes."""
+        """Queue what a log handler writes."""
         self._logged.put(text)
 
     def flush(self) -> None:
-        """Nothing: what is logged is written as soon as it is taken."""
+        """Do nothing: queued text is written at once."""
 
     def _run(self) -> None:
         from rich.console import Console  # noqa: PLC0415 - a tenth of a second, terminals only
@@ -254,7 +255,7 @@ class TerminalDisplay:
         self._summarize(console)
 
     def _summarize(self, console: Console) -> None:
-        """A table, or lines where that would be too wide."""
+        """Print a table, or lines if the table would be too wide."""
         unbounded = console.options.update(width=1000)
         for padding in (1, 0) if self._tallies else ():
             table = self._table(padding)
@@ -273,12 +274,12 @@ class TerminalDisplay:
         for _ in range(3):
             drawing.add_column(no_wrap=True)
         for tally in self._tallies:
-            told = ", ".join(filter(None, (tally.standing(), tally.remaining)))
-            drawing.add_row(tally.stream, ProgressBar(1, tally.share, width=10), told)
+            text = ", ".join(filter(None, (tally.standing(), tally.remaining)))
+            drawing.add_row(tally.stream, ProgressBar(1, tally.share, width=10), text)
         return drawing
 
     def _table(self, padding: int) -> Table:
-        """The summary, with so many blanks around each figure."""
+        """The summary with *padding* blanks around each figure."""
         from rich import box  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
 
@@ -293,9 +294,9 @@ class TerminalDisplay:
 
 
 class Progress:
-    """A run's tallies, and their display while the run is on.
+    """A run's tallies, and their display.
 
-    As a context manager it shows them; without, it only counts.
+    As a context manager it shows them; otherwise it only counts.
 
     Args:
         logger: The tap's.
@@ -303,30 +304,30 @@ class Progress:
     """
 
     def __init__(self, logger: logging.Logger, packages: Iterable[str]) -> None:
-        self._log = logger
+        self._logger = logger
         self._watched = (logger, *map(logging.getLogger, packages))
         self._tallies: list[Tally] = []
         self._display: Display | None = None
         self._warnings = _Warnings(self._tallies)
 
     def begin(self, tally: Tally) -> None:
-        """Turn to the next stream."""
+        """Start the next stream."""
         now = time.monotonic()
-        self._over(now)
+        self._stop_clock(now)
         tally.begun = now
         self._tallies.append(tally)
 
-    def _over(self, now: float) -> None:
-        """Stop the clock of the stream whose turn it was."""
+    def _stop_clock(self, now: float) -> None:
+        """Stop the clock of the current stream."""
         for tally in self._tallies[-1:]:
             tally.ended = tally.ended or now
 
     def __enter__(self) -> Self:
-        """Show how the tallies stand, from now on."""
+        """Start to show the tallies."""
         for logger in self._watched:
             logger.addHandler(self._warnings)
-        # Without INFO, which --quiet turns off, none of it is wanted.
-        if self._log.isEnabledFor(logging.INFO):
+        # --quiet, which turns INFO off, turns the display off too.
+        if self._logger.isEnabledFor(logging.INFO):
             self._display = self._choose()
             self._display.start()
         return self
@@ -338,22 +339,22 @@ class Progress:
             logger.removeHandler(self._warnings)
 
     def end(self) -> None:
-        """Show the summary, once: what is logged after it stands below."""
+        """Show the summary, once; whatever is logged later is below it."""
         display, self._display = self._display, None
         if display:
-            self._over(time.monotonic())
+            self._stop_clock(time.monotonic())
             display.stop()
 
     def _choose(self) -> Display:
-        """The display that stderr is good for."""
+        """The display that suits stderr."""
         plain = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
         if sys.stderr is None or plain or not sys.stderr.isatty():
-            return LogDisplay(self._tallies, self._log)
+            return LogDisplay(self._tallies, self._logger)
         return TerminalDisplay(self._tallies, sys.stderr)
 
 
 class _Warnings(logging.Handler):
-    """Counts warnings for the stream whose turn it is."""
+    """Counts warnings for the current stream."""
 
     def __init__(self, tallies: Sequence[Tally]) -> None:
         super().__init__(logging.WARNING)

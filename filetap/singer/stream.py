@@ -71,10 +71,10 @@ class ExportStream(ExtractorStream):
         )
         self.primary_keys = known.key
         self.replication_key = GENERATED_AT
-        # The SDK's line about any error would come before the one that says what to do.
+        # The SDK logs each error too, before the line that says what to do.
         plain_logger(self.logger).addFilter(lambda line: "unhandled error" not in str(line.msg))
 
-    # What the SDK asks of a stream
+    # The interface that the SDK calls
 
     @property
     @override
@@ -84,18 +84,19 @@ class ExportStream(ExtractorStream):
     @property
     @override
     def effective_schema(self) -> dict[str, Any]:
-        # The input catalog's columns are among the types; others join them in the run.
+        # The input catalog's columns are among the types; a run adds others.
         return self.schema
 
     @property
     @override
     def emit_activate_version_messages(self) -> bool:
-        # Files are kept for days: a new version would delete a warehouse's history.
+        # Vendors keep files for days: a new version would delete a warehouse's history.
         return False
 
     @property
     @override
     def partitions(self) -> None:
+        # The SDK would sync a stream once for each partition that it finds in a state.
         return None
 
     @property
@@ -118,6 +119,7 @@ class ExportStream(ExtractorStream):
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        # The SDK would write a signpost into STATE, where the bookmark has no use for it.
         return None
 
     @override
@@ -161,7 +163,7 @@ class ExportStream(ExtractorStream):
 
     @property
     def _is_incremental(self) -> bool:
-        """True to go on from the bookmark, as always unless the catalog asks for the full table."""
+        """True to resume from the bookmark: always, unless the catalog says FULL_TABLE."""
         return str(self.replication_method).upper() != "FULL_TABLE"
 
     # Before the first SCHEMA
@@ -184,7 +186,7 @@ class ExportStream(ExtractorStream):
 
     @override
     def prepare(self) -> None:
-        # The SDK calls this first of all: what is pending must be known before the first SCHEMA.
+        # The SDK calls this first: the pending files must be known before the first SCHEMA.
         try:
             self._plan()
             self._table.write_schema(with_state=bool(self._files.files))
@@ -193,7 +195,7 @@ class ExportStream(ExtractorStream):
             raise
 
     def _plan(self) -> None:
-        """List files, choose those to read, sample them, and settle columns, types and key."""
+        """List files, choose those to read, sample them, and resolve columns, types and key."""
         run, table, state = self._run, self._table, self.stream_state
         run.progress.begin(self._tally)
         now = utc_now()
@@ -215,7 +217,7 @@ class ExportStream(ExtractorStream):
         table.announce(pin_key=bool(found.columns))
 
     def _check_accounts(self) -> None:
-        """Check whose files they are; records name the account where there are several."""
+        """Check whose files they are; records name the account if there are several."""
         known, transport, state = self._table.known, self._run.transport, self.stream_state
         vendor = self._run.vendor
         check_account(self.name, state, transport.account, vendor.account)

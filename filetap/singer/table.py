@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class StreamTable:
-    """A stream's columns; a file that adds some has a SCHEMA written before its records.
+    """A stream's columns; if a file adds some, a SCHEMA is written before its records.
 
     Args:
         stream: The stream; its key follows the table's.
@@ -32,8 +32,8 @@ class StreamTable:
         tuning: How much of a file is sampled.
 
     Attributes:
-        known: What is known by now.
-        columns: The columns by now, selected or not.
+        known: What is known so far.
+        columns: The columns so far, selected or not.
         has_accounts: True if records name the account whose file they come from.
     """
 
@@ -64,7 +64,7 @@ class StreamTable:
 
     @property
     def names(self) -> Collection[str]:
-        """The file columns that have their place, selected or not."""
+        """The file columns so far, selected or not."""
         return self.columns.types
 
     @property
@@ -87,7 +87,7 @@ class StreamTable:
         return schema
 
     def _selects(self, name: str) -> bool:
-        """True if a column is emitted: keys are, a misfit column is with its base column."""
+        """True if a column is emitted: keys always, misfit columns only with their base column."""
         if name in self.columns.key:
             return True
         mask = self._stream.mask
@@ -102,11 +102,11 @@ class StreamTable:
         return added in needed or self._stream.mask["properties", added]
 
     def use(self, columns: Columns, *, sampled: Collection[str] = ()) -> None:
-        """Take these columns from now on, and log what is odd about them, each thing once.
+        """Use these columns from now on, and log each of their warnings once.
 
         Args:
             columns: The columns.
-            sampled: Those of them that files have.
+            sampled: Those of them that are in files.
         """
         self._warn_of_new(set(sampled) - set(self.known.before))
         self.columns = columns
@@ -120,7 +120,7 @@ class StreamTable:
     def _warn_of_new(self, names: Collection[str]) -> None:
         """Warn about columns that are emitted although the catalog lacks them."""
         if not self._stream.input_schema:
-            return  # nor is there a selection before a catalog is applied
+            return  # without a catalog there is no selection either
         if added := sorted(name for name in names if self._selects(name)):
             self._stream.logger.warning(
                 "%s: columns that the catalog lacks are added: %s",
@@ -129,10 +129,10 @@ class StreamTable:
             )
 
     def announce(self, *, pin_key: bool) -> None:
-        """Make the SDK's next SCHEMA the one of these columns, and pin their types.
+        """Make the SDK's next SCHEMA describe these columns, and pin their types.
 
         Args:
-            pin_key: True if records may be emitted with the key as it is.
+            pin_key: True if records may be emitted with the current key.
         """
         self.register()
         state = self._stream.stream_state
@@ -146,13 +146,13 @@ class StreamTable:
         self._stream.state_changed()
 
     def register(self) -> None:
-        """Make stream maps start from the columns that are emitted."""
+        """Apply stream maps to the columns that are emitted."""
         self._stream.register(record_schema(self.types, self.added, self._vendor))
 
     def write_schema(self, *, with_state: bool) -> None:
-        """Write SCHEMA, and STATE after it if that has types that no STATE has had.
+        """Write SCHEMA, and then STATE if the types are in no STATE yet.
 
-        A run that is killed before its next STATE has emitted records of these types.
+        A run that is killed before its next STATE may have emitted records of these types.
 
         Args:
             with_state: True if records follow.

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class FileTap(ConfiguredTap):
-    """A tap for export files; a vendor's own has a name and a `Vendor`.
+    """A tap for export files; a vendor's tap adds a name and a `Vendor`.
 
     Attributes:
         vendor: Whose files it reads.
@@ -55,7 +55,7 @@ class FileTap(ConfiguredTap):
     tuning: ClassVar[Tuning] = Tuning()
     dynamic_catalog = True
     message_writer_class = LinesWriter
-    # No activate-version: files are kept for days, a warehouse keeps their rows.
+    # No activate-version: vendors keep files for days, warehouses keep their rows.
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         TapCapabilities.CATALOG,
         TapCapabilities.STATE,
@@ -68,7 +68,7 @@ class FileTap(ConfiguredTap):
     ]
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Make the tap's settings from what its vendor states."""
+        """Derive the tap's settings from its vendor."""
         super().__init_subclass__(**options)
         cls.package_name = cls.name
         cls.config_jsonschema = settings_schema(cls.vendor)
@@ -76,7 +76,7 @@ class FileTap(ConfiguredTap):
         cls.append_builtin_config(cls.config_jsonschema)
 
     def __init__(self, *, state: Any = None, catalog: Any = None, **options: Any) -> None:
-        """Accept a state in its whole message too, and what a catalog's metadata say.
+        """Accept a whole STATE message as the state too, and respect a catalog's metadata.
 
         Raises:
             StateError: The state cannot be used.
@@ -107,8 +107,8 @@ class FileTap(ConfiguredTap):
 
     @override
     def setup_mapper(self) -> None:
-        # Not the SDK's: each stream registers its columns when they are known, an input
-        # catalog that lacks some included.
+        # Not the SDK's: each stream registers its columns once they are known, also those that an
+        # input catalog lacks.
         self.warn_of_settings()
         for warning in unknown_streams(self.config.get("stream_maps") or {}, self.vendor.streams):
             self.logger.warning("%s", warning)
@@ -144,7 +144,7 @@ class FileTap(ConfiguredTap):
     @override
     def faults(self, errors: list[str]) -> list[str]:
         config, vendor = self.config, self.vendor
-        SECRECY.guard(secrets(config, vendor))  # one may be set under a wrong name, too
+        SECRECY.guard(secrets(config, vendor))  # a secret may be set under a wrong name
         found = [without_secrets(e, config, vendor) for e in errors] or faults(config, vendor)
         return [printable(SECRECY.scrub(error)) for error in found]
 
@@ -158,7 +158,7 @@ class FileTap(ConfiguredTap):
     def stopped(self, number: int) -> None:
         caught = signal.Signals(number)
         self.progress.end()
-        self.logger.error("stopped by %s; run again to go on", caught.name)
+        self.logger.error("stopped by %s; run again to resume", caught.name)
         if not isinstance(self.message_writer, LinesWriter):
             sys.exit(128 + caught)
         self.message_writer.stop(caught)
@@ -166,7 +166,7 @@ class FileTap(ConfiguredTap):
     @classmethod
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        # Without a file the environment is all there is.
+        # Without a file, all settings come from the environment.
         if "" in value:
             msg = "a settings file has no name"
             raise ConfigValidationError(msg, errors=[f"{msg}; check --config"])
@@ -180,7 +180,7 @@ class FileTap(ConfiguredTap):
     @classmethod
     @override
     def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
-        # The SDK's own logs each wrong setting in a line of its own.
+        # The SDK's own logs a line for each wrong setting.
         if value:
             given = ctx.params["config"]
             cls(
@@ -193,7 +193,7 @@ class FileTap(ConfiguredTap):
     def invoke(
         cls, *, about: bool = False, about_format: str | None = None, **options: Any
     ) -> None:
-        # The SDK's own, but with a display of the progress.
+        # As the SDK's own, with a display of the progress.
         super(Tap, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         state, catalog = (
@@ -215,7 +215,7 @@ class FileTap(ConfiguredTap):
 
 @contextmanager
 def silenced(logger: Any) -> Iterator[None]:
-    """Keep a stream's logger from logging anything; others still do."""
+    """Silence a stream's logger, and no other."""
     plain = plain_logger(logger)
     before, plain.disabled = plain.disabled, True
     try:

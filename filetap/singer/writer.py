@@ -25,7 +25,7 @@ class LinesWriter(MsgSpecWriter):
     """Writes messages, and blocks of messages that are lines already.
 
     Attributes:
-        stopped_by: The signal that ends the run once the line on its way is whole.
+        stopped_by: The signal that ends the run once the current line is complete.
     """
 
     def __init__(self) -> None:
@@ -44,10 +44,10 @@ class LinesWriter(MsgSpecWriter):
             self._end(self.stopped_by)
 
     def _write(self, lines: bytes) -> None:
-        """Write whole lines; returns once the other end, or the pipe, has them.
+        """Write whole lines; returns once the reader, or the pipe, has them.
 
         Raises:
-            OutputError: It takes no more.
+            OutputError: Nothing more can be written.
         """
         self._writing = True
         try:
@@ -55,13 +55,13 @@ class LinesWriter(MsgSpecWriter):
             sys.stdout.buffer.flush()
         except OutputError as error:
             msg = f"messages cannot be written: {error.reason}"
-            hint = "see the target's log; run again to go on from its last state"
+            hint = "check the target's log, then run again from its last state"
             raise OutputError(msg, hint) from None
         finally:
             self._writing = False
 
     def stop(self, number: signal.Signals) -> None:
-        """End the process with the signal's status: between lines, or at once if asked again."""
+        """End the process with the signal's status: between lines; a second one, at once."""
         if self.stopped_by:
             sys.exit(128 + number)
         self.stopped_by = number
@@ -69,6 +69,6 @@ class LinesWriter(MsgSpecWriter):
             self._end(number)
 
     def _end(self, number: signal.Signals) -> NoReturn:
-        """Repeat the last STATE as the last line, for readers that go by it, and exit."""
+        """Repeat the last STATE as the last line, for readers that rely on it, and exit."""
         self._write(self._last_state)
         sys.exit(128 + number)

@@ -323,7 +323,7 @@ def test_stopped_on_a_terminal(emulator: Emulator, tmp_path: Path, number: signa
     assert time.monotonic() - asked[0] < 10
     assert _only_messages(shown.out)
     assert json.loads(shown.out.splitlines()[-1])["type"] == "STATE"
-    said = f"stopped by {number.name}; run again to go on"
+    said = f"stopped by {number.name}; run again to resume"
     (at,) = (index for index, line in enumerate(shown.lines) if said in line)
     rule, activities = shown.lines[at - 2 : at]
     assert set(rule) == {"─"}

@@ -151,7 +151,7 @@ def test_secret_of_the_wrong_type_is_not_shown(tmp_path: Path) -> None:
         (("--config", "no-such-file.json"), "no-such-file.json"),
         (("--config", "GOOD", "--state", "no-such-file.json"), "no-such-file.json"),
         (("--config", "BROKEN"), "not JSON"),
-        (("--config", "LIST"), "holds no JSON object"),
+        (("--config", "LIST"), "is not a JSON object"),
         (("--config", "GOOD", "--catalog", "LIST"), "catalog cannot be read"),
         (("--config", "GOOD", "--state", "LIST"), "state cannot be read"),
         (("--config", "GOOD", "--state", "BROKEN"), "not JSON"),
