@@ -1,4 +1,4 @@
-"""How this process's memory is kept."""
+"""Memory allocation of the process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep the memory of large blocks when they are freed, 64 MiB at most.
+    """Let glibc retain the memory of freed large blocks, 64 MiB at most.
 
-    Otherwise each block of a file gets its memory anew from the system, page by page, which
-    takes a sixth of the time. Other C libraries have no such switch.
+    Otherwise each block of a file gets its memory from the system again, page by page, which takes
+    a sixth of the time. Other C libraries have no such option.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):

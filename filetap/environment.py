@@ -23,11 +23,14 @@ _BOOLEANS = {
 
 
 def from_environment(prefix: str, schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The settings in the environment, UTF-8 in any locale, and what cannot be read of them.
+    """Read the settings in the environment, as UTF-8 in any locale.
 
     Args:
-        prefix: What the name of each variable begins with.
+        prefix: Beginning of each variable's name.
         schema: The settings that exist, as a JSON Schema.
+
+    Returns:
+        The settings that can be read, and a message for each that cannot.
     """
     if fault := _load_dotenv():
         return {}, [fault]
@@ -37,7 +40,7 @@ def from_environment(prefix: str, schema: Mapping[str, Any]) -> tuple[dict[str, 
         for name in settings
         if (variable := prefix + name.upper()) in os.environ
     }
-    # One may stand in the variable of another setting, too.
+    # A secret may be in the variable of another setting by mistake.
     SECRECY.guard([text for name, text in texts.items() if settings[name].get("secret")])
     config: dict[str, Any] = {}
     faults = []
@@ -51,10 +54,10 @@ def from_environment(prefix: str, schema: Mapping[str, Any]) -> tuple[dict[str, 
 
 
 def _load_dotenv() -> str:
-    """Put the variables of the .env file into the environment; returns what is wrong with it.
+    """Load the variables of the .env file into the environment; returns what is wrong with it.
 
-    It is the one that the SDK would take: the first in a folder above the SDK itself, such as
-    that of the project whose environment this is. The SDK reads it in the locale's encoding.
+    It is the file that the SDK would load: the first in a folder above the SDK itself, such as
+    that of the project whose environment this is. The SDK would decode it in the locale's encoding.
     """
     sdk = find_spec("singer_sdk")
     folders = Path(sdk.origin).parents if sdk and sdk.origin else ()
@@ -73,7 +76,7 @@ def _load_dotenv() -> str:
 
 
 def _text(variable: str) -> str:
-    """The text of a variable: UTF-8 whatever the locale, else as the locale has it."""
+    """The text of a variable: UTF-8 in any locale, otherwise as the locale decodes it."""
     try:
         return os.environb[variable.encode()].decode()
     except UnicodeDecodeError:
@@ -81,7 +84,7 @@ def _text(variable: str) -> str:
 
 
 def text_fault(name: str, text: str, kinds: Collection[str]) -> str:
-    """What is wrong with the text of a setting that has these types; empty for nothing."""
+    """What is wrong with the text of a setting of these types; empty if nothing is."""
     if not _is_unicode(text):
         return f"{name} is not UTF-8 text"
     if "integer" in kinds and not re.fullmatch(r"-?[0-9]{1,18}", text):
@@ -94,7 +97,7 @@ def text_fault(name: str, text: str, kinds: Collection[str]) -> str:
 
 
 def typed(text: str, kinds: Collection[str]) -> Any:
-    """The value of a setting that has these types; its text has no fault."""
+    """The value of a setting of these types, from a text without faults."""
     if "integer" in kinds:
         return int(text)
     if "boolean" in kinds:
@@ -103,7 +106,7 @@ def typed(text: str, kinds: Collection[str]) -> Any:
 
 
 def _is_json(text: str) -> bool:
-    """True if *text* is JSON whose texts can be written again."""
+    """True if *text* is JSON whose strings can be encoded again."""
     try:
         return _is_unicode(json.dumps(json.loads(text), ensure_ascii=False))
     except (ValueError, RecursionError):
@@ -111,7 +114,7 @@ def _is_json(text: str) -> bool:
 
 
 def _is_unicode(text: str) -> bool:
-    """True if *text* has no half of a surrogate pair, which no output can hold."""
+    """True if *text* has no lone surrogate, which no output can encode."""
     try:
         text.encode()
     except UnicodeEncodeError:

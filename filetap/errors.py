@@ -5,14 +5,14 @@
   x StateError                      the state belongs to something else, or is not a state
   x TransportError                  listing or fetching failed for good
     + RetriableTransportError       429, 5xx, time-outs, dropped connections: try again
-      - RangeRefusedError           the server cannot go on from there: start over
-    + ExpiredURLError               a presigned URL lapsed: ask for a fresh one
+      - RangeRefusedError           the server cannot resume there: start over
+    + ExpiredURLError               a presigned URL expired: request a new one
     + AuthenticationError           the credentials or their scope were refused
-    + FileGoneError                 a listed file is no longer there
+    + FileGoneError                 a listed file no longer exists
   x IntegrityError                  the bytes differ from what was promised
   x FormatError                     the bytes are right, but cannot be read as records
-  x SpoolError                      the local disk refused a download
-  x BatchFileError                  the storage refused a batch file
+  x SpoolError                      a download cannot be written to the local disk
+  x BatchFileError                  a batch file cannot be written to its storage
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ STATE_HINT = "give the last STATE as it was written, or none"
 
 
 class ExportError(Exception):
-    """An error with a way out; its text is one printable line and holds no secret.
+    """An error that says what to try; its text is one printable line and holds no secret.
 
     Attributes:
         message: What failed, and on which file.
-        hint: What to try; empty when there is nothing to say.
+        hint: What to try; empty if nothing helps.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        """Keep message and hint apart, and join them for people."""
-        # Here and nowhere else, so that no way to a terminal or a log is forgotten.
+        """Store message and hint, and join them as the error's text."""
+        # Redacted here, so that no path to a terminal or a log is forgotten.
         message, hint = (printable(SECRECY.scrub(text)) for text in (message, hint))
         super().__init__(f"{message}; {hint}" if hint else message)
         self.message = message
@@ -52,24 +52,24 @@ class TransportError(ExportError):
 
 
 class RetriableTransportError(TransportError):
-    """Listing or fetching failed in a way that passes.
+    """Listing or fetching failed for a transient reason.
 
     Attributes:
-        retry_after: Seconds the server asked to wait; None when it did not say.
+        retry_after: Seconds that the server asked to wait; None if it stated none.
     """
 
     def __init__(self, message: str, hint: str = "", retry_after: float | None = None) -> None:
-        """Add the wait that the server asked for."""
+        """Store the wait beside message and hint."""
         super().__init__(message, hint)
         self.retry_after = retry_after
 
 
 class RangeRefusedError(RetriableTransportError):
-    """The rest of a file cannot be had; only the whole of it."""
+    """The rest of a file is not available, only the whole file."""
 
 
 class ExpiredURLError(TransportError):
-    """A presigned URL was refused; a fresh one is needed."""
+    """A presigned URL was refused; a new one is needed."""
 
 
 class AuthenticationError(TransportError):
@@ -85,12 +85,12 @@ class IntegrityError(ExportError):
 
 
 class FormatError(ExportError):
-    """The bytes are as promised, but not records."""
+    """The bytes are as promised, but cannot be read as records."""
 
 
 class SpoolError(ExportError):
-    """A download cannot be kept on the local disk."""
+    """A download cannot be written to the local disk."""
 
 
 class BatchFileError(ExportError):
-    """A batch file cannot be kept in its storage."""
+    """A batch file cannot be written to its storage."""

@@ -28,12 +28,12 @@ class ExportFile:
         file_name: The name people see; not unique.
         generation: When it was generated, as listed.
         generated_at: The same, as an aware time in UTC.
-        historical: Whether it holds the past up to then, asked for at any time: it is never too
-            late to be read, and moves no bookmark.
+        historical: True for a backfill export: read regardless of lookback_days, and never advances
+            the bookmark.
         version: Changes when the stored file changes; empty if not known.
-        account: The vendor's name for whose file it is; empty if not known.
-        paths: Where it is stored in a folder's file system, and after that what stands beside it
-            and may hold its checksum; empty for a file that is asked for by its id.
+        account: The vendor's id of the account it belongs to; empty if not known.
+        paths: Its path in a folder's file system, then those of files beside it that may hold its
+            checksum; empty for a file that is requested by its id.
     """
 
     stream: str
@@ -48,7 +48,7 @@ class ExportFile:
 
     @property
     def key(self) -> str:
-        """Twelve hex digits that stand for the id in state and records."""
+        """Twelve hex digits that represent the id in state and records."""
         return hashlib.sha256(self.id.encode()).hexdigest()[:12]
 
     @property
@@ -57,21 +57,21 @@ class ExportFile:
         return f"{self.generation}/{self.file_name}/{self.key}"
 
     def __str__(self) -> str:
-        """The name that messages use: in one line, and nothing that a terminal obeys."""
+        """The name that messages use: on one line, without control characters."""
         return f"{self.stream} {printable(self.source)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """An export file's bytes on their way.
+    """A download of an export file.
 
     Attributes:
         chunks: The bytes as stored, never decompressed.
-        offset: First byte that *chunks* holds; 0 if the sender restarted the file.
+        offset: Position of the first byte in *chunks*; 0 if the sender restarted the file.
         size: Length of the whole file in bytes; None if not stated.
         checksum: Of the whole file; None if not stated.
         version: Changes when the stored file changes (an HTTP ETag); empty if not stated.
-        promises: Whether this sender states a checksum of every file.
+        promises: True if this sender states a checksum of every file.
     """
 
     chunks: Iterator[bytes]
@@ -102,15 +102,15 @@ class Transport(Protocol):
         """
 
     def stored_size(self, file: ExportFile) -> int | None:
-        """The file's bytes as stored; None if that is not stated. Safe to call from threads."""
+        """The file's bytes as stored; None if not stated. Safe to call from threads."""
 
     def describe(self) -> str:
-        """Where files come from, in a few words that hold no secret."""
+        """Where files come from, in a few words without secrets."""
 
     @property
     def account(self) -> str | None:
-        """Whose files they are, once known, and if they are one account's."""
+        """The account whose files they are; None if not known, or if there are several."""
 
     @property
     def accounts(self) -> Collection[str]:
-        """Everyone whose files they are, as far as files say so."""
+        """The accounts whose files they are, as far as the files state them."""

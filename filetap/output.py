@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 class OutputError(ExportError):
-    """Standard output is closed, or takes no more.
+    """Standard output is closed, or cannot be written to.
 
     Attributes:
-        reason: The system's words; empty for a closed one.
+        reason: The system's message; empty if it is closed.
     """
 
     def __init__(self, message: str, hint: str = "", reason: str = "") -> None:
-        """Keep the system's words beside the message."""
+        """Store the system's message beside the error's own."""
         super().__init__(message, hint)
         self.reason = reason
 
 
 class WholeWrites(io.RawIOBase):
-    """A file descriptor that is written to as a whole, also where it is a non-blocking pipe.
+    """A file descriptor whose writes are complete, even on a non-blocking pipe.
 
     Python's own file objects raise BlockingIOError in the middle of a write when the reader of
     such a pipe is slow. Here a write waits for the reader.
@@ -67,7 +67,7 @@ class WholeWrites(io.RawIOBase):
         """Write all of *data*.
 
         Raises:
-            OutputError: The other end is gone, or the disk is full.
+            OutputError: The reader has ended, or the disk is full.
         """
         rest = memoryview(data).cast("B")
         size = len(rest)
@@ -77,7 +77,7 @@ class WholeWrites(io.RawIOBase):
         except OSError as error:
             if self._lossy:
                 return size
-            # Nothing can be written any more, at the end of the process neither.
+            # Nothing can be written any more, not even when the process flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._descriptor)
             reason = error.strerror or type(error).__name__
             msg = f"the output cannot be written ({reason})"
@@ -85,7 +85,7 @@ class WholeWrites(io.RawIOBase):
         return size
 
     def _some(self, data: memoryview) -> int:
-        """Write as much as is taken now; 0 once a slow reader has made room."""
+        """Write as much as the pipe takes now; returns 0 once a slow reader has made room."""
         try:
             return os.write(self._descriptor, data)
         except BlockingIOError:
@@ -94,21 +94,21 @@ class WholeWrites(io.RawIOBase):
 
 
 def set_up_output() -> None:
-    """Make stdout and stderr wait for slow readers, and take any text in any locale.
+    """Make stdout and stderr wait for slow readers, and accept any text in any locale.
 
-    A stderr that is closed or full loses its lines, and nothing else. Streams that something
-    else has put in place, such as a test, stay.
+    Lines for a stderr that is closed or full are dropped, without an error. Streams that something
+    else, such as a test, has put in place are not replaced.
     """
     out, err = sys.__stdout__, sys.__stderr__
     if sys.stderr is None:  # click would use stdout instead
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
     elif err is not None and sys.stderr is err:
-        sys.stderr = _whole(err, lossy=True)
+        sys.stderr = _complete(err, lossy=True)
     if out is not None and sys.stdout is out:
-        sys.stdout = _whole(out, lossy=False)
+        sys.stdout = _complete(out, lossy=False)
 
 
-def _whole(stream: io.TextIOWrapper[Any], *, lossy: bool) -> io.TextIOWrapper[Any]:
+def _complete(stream: io.TextIOWrapper[Any], *, lossy: bool) -> io.TextIOWrapper[Any]:
     """A text stream in place of *stream*, with the same encoding and buffering."""
     return io.TextIOWrapper(
         io.BufferedWriter(WholeWrites(stream.fileno(), lossy=lossy)),
@@ -126,4 +126,4 @@ def check_output() -> None:
     """
     if sys.stdout is None:
         msg = "stdout is closed"
-        raise OutputError(msg, "pipe the output into a program, or into a file")
+        raise OutputError(msg, "pipe the output into a program or a file")

@@ -1,4 +1,4 @@
-"""Secrets kept out of whatever is logged, by whomever, at whatever level."""
+"""Redacts secrets from every log record, whichever library logs it, at any level."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SHORTEST = 5  # characters; what is shorter is in many words
+_SHORTEST = 5  # characters; anything shorter is part of many words
 # A presigned URL's query is a credential; libraries log paths with queries, too.
 _QUERY = re.compile(r"\?[^\s'\"<>)]+")
 _BEARER = re.compile(r"(?i)\b(bearer|basic) [\w.~+/=-]+")
 
 
 class Secrecy(logging.Filter):
-    """Strikes secrets, tokens and the queries of URLs out of log records and their tracebacks.
+    """Redacts secrets, tokens and URL queries in log records and their tracebacks.
 
-    What a terminal would obey is replaced, too: servers choose parts of messages.
+    Control characters are replaced too: servers choose parts of messages.
     """
 
     def __init__(self) -> None:
@@ -38,22 +38,22 @@ class Secrecy(logging.Filter):
         self._pattern: re.Pattern[str] | None = None
 
     def guard(self, values: Any) -> None:
-        """Keep every text within *values*, which may be nested, out of what is logged from now on.
+        """Redact every text within *values*, which may be nested, from now on.
 
-        It takes the handlers that there are: a logger's filter does not see its children's records.
+        Filters the existing handlers: a logger's filter does not see its children's records.
         """
         forms = self._forms.union(*(_forms(text) for text in _texts(values)))
         if forms != self._forms:
             self._forms, self._pattern = forms, None
-        # The last resort is whose the records are where nobody has set up any logging.
+        # `logging.lastResort` handles records when no handler is configured.
         for handler in (*logging.getLogger().handlers, logging.lastResort):
             if handler:
                 handler.addFilter(self)
 
     def scrub(self, text: str) -> str:
-        """*text* without what must not be shown."""
+        """*text* without secrets, tokens and URL queries."""
         if self._forms and self._pattern is None:
-            # Only here: a process that runs for months gets many tokens, and logs little.
+            # Compiled only here: a process that runs for months gets many tokens, and logs little.
             ordered = sorted(self._forms, key=len, reverse=True)
             # Host names come back in lower case, percent-encoding in either.
             self._pattern = re.compile("|".join(map(re.escape, ordered)), re.IGNORECASE)
@@ -64,28 +64,28 @@ class Secrecy(logging.Filter):
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            # What is put into a message is one line of it.
+            # An argument must not break a message into several lines.
             record.args = tuple(
                 printable(self.scrub(value)) if isinstance(value, str) else value
                 for value in record.args
             )
         record.msg, record.args = _harmless(self.scrub(record.getMessage())), None
         if record.exc_info and record.exc_info[0]:
-            told = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+            text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
             # The formatter takes this text instead of the exception's own.
-            record.exc_text, record.exc_info = _harmless(self.scrub(told)), None
+            record.exc_text, record.exc_info = _harmless(self.scrub(text)), None
         return True
 
 
 def printable(text: str) -> str:
-    """*text* in one line, without what a terminal would obey."""
+    """*text* on one line, without control characters."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _harmless(text: str) -> str:
-    """*text* without what a terminal would obey, in as many lines as it has."""
+    """*text* without control characters, its lines preserved."""
     return "\n".join(map(printable, text.expandtabs().split("\n")))
 
 
@@ -106,12 +106,12 @@ def _texts(value: Any) -> Iterator[str]:
 def _forms(secret: str) -> Iterator[str]:
     """Every form in which a secret may come back: by lines, and as JSON, URLs and `repr` spell it.
 
-    None is so short that it is in many words.
+    Forms that are too short are omitted.
     """
     for part in {secret, secret.strip(), *map(str.strip, secret.splitlines())}:
         if len(part.strip()) < _SHORTEST:
             continue
-        # Headers are read as Latin-1, whatever a server means.
+        # Headers are decoded as Latin-1, whatever encoding a server uses.
         for text in (part, part.encode(errors="replace").decode("latin-1")):
             escaped = text.encode("unicode_escape").decode()
             data = text.encode(errors="replace")

@@ -27,12 +27,12 @@ _DAY = 86_400  # seconds
 
 
 def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = None) -> Settings:
-    """Settings out of a validated mapping; its secrets are guarded from then on.
+    """Parse validated settings; their secrets are redacted from then on.
 
     Args:
         config: Setting → value, defaults filled in.
         vendor: Whose settings they are.
-        tuning: Sizes other than the usual ones.
+        tuning: Sizes that differ from the defaults.
     """
     tuning = tuning or Tuning()
     hidden = secrets(config, vendor)
@@ -61,7 +61,7 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
 
 
 def _column(label: str) -> str:
-    """The column that a label names; labels may be written as in the files."""
+    """The column that a label means; labels may be spelt as in the files."""
     return label if label in ADDED else column_names([label])[0]
 
 
@@ -70,7 +70,7 @@ def folder_of(config: Mapping[str, Any], account: str = "") -> Folder | None:
 
     Args:
         config: Validated settings.
-        account: The vendor's word for a tenant, where the setting has it.
+        account: The vendor's word for a tenant, if the setting has one.
     """
     folder = config.get("folder")
     if not folder:
@@ -80,13 +80,13 @@ def folder_of(config: Mapping[str, Any], account: str = "") -> Folder | None:
 
 
 def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
-    """What is wrong with settings that have the right types; each with what to do."""
+    """What is wrong with settings of the right types, and what to do about each."""
     found = list(vendor.faults(config))
     folder = config.get("folder")
     if folder is not None and not _is_url(folder.get("url") or ""):
         found.append("folder.url is not a URL: check its brackets and its port")
     elif folder is not None and not folder.get("url"):
-        found.append("folder needs a url: a folder's path, or a URL such as sftp://user@host/path")
+        found.append("folder needs a url: a path, or a URL such as sftp://user@host/path")
     start, spool = config.get("start_date"), config.get("spool_dir")
     if start and not _is_time(start):
         found.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
@@ -99,7 +99,7 @@ def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
         found += _batch_faults(batch.get("encoding") or {}, batch.get("storage") or {})
     found += _mapping_faults(config)
     return found + [
-        f"column_types.{stream}: {name} is added by the tap; leave it out"
+        f"column_types.{stream}: {name} is added by the tap; remove it"
         for stream, types in (config.get("column_types") or {}).items()
         for name in types
         if name in ADDED
@@ -107,7 +107,7 @@ def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
 
 
 def _mapping_faults(config: Mapping[str, Any]) -> Iterable[str]:
-    """What is wrong with stream maps and flattening, beside batch files and by themselves."""
+    """What is wrong with stream maps and flattening, alone and together with batch files."""
     flattening = config.get("flattening_enabled")
     if (config.get("stream_maps") or flattening) and config.get("batch_config"):
         yield (
@@ -123,7 +123,7 @@ def _mapping_faults(config: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _is_url(text: str) -> bool:
-    """True if *text* is a path, or can be taken apart as a URL."""
+    """True if *text* is a path, or can be parsed as a URL."""
     try:
         urlsplit(text)
     except ValueError:
@@ -145,7 +145,7 @@ def _batch_faults(encoding: Mapping[str, str], storage: Mapping[str, str]) -> li
 
 
 def _is_time(text: str) -> bool:
-    """True if *text* is a time as settings have it."""
+    """True if *text* is a time that settings accept."""
     try:
         parse_generation(text)
     except ValueError:
@@ -156,10 +156,10 @@ def _is_time(text: str) -> bool:
 def config_from_texts(
     texts: Mapping[str, str], vendor: Vendor, schema: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings out of their texts, validated, with defaults for those that are not given.
+    """Settings from their texts, validated, with defaults for those that are not given.
 
     Args:
-        texts: Setting → text, as in the environment; objects are JSON.
+        texts: Setting → text, as in the environment; objects as JSON.
         vendor: Whose settings they are.
         schema: JSON Schema of the settings that exist.
 
@@ -189,7 +189,7 @@ def config_from_texts(
 
 
 def settings_warnings(config: Mapping[str, Any], vendor: Vendor, known: Iterable[str]) -> list[str]:
-    """What is set and has no effect, a sentence each.
+    """A sentence about each setting that is set but has no effect.
 
     Args:
         config: The settings.
@@ -197,14 +197,14 @@ def settings_warnings(config: Mapping[str, Any], vendor: Vendor, known: Iterable
         known: The settings that exist.
     """
     unknown = sorted(set(config) - set(known))
-    return [f"the setting {name} is not known, and has no effect" for name in unknown] + [
+    return [f"the setting {name} is not known and has no effect" for name in unknown] + [
         f"{winner} is set, so {name} has no effect"
         for name, winner in vendor.shadowed(config).items()
     ]
 
 
 def secrets(config: Mapping[str, Any], vendor: Vendor) -> list[Any]:
-    """The values of the settings that are secret, as far as they are set."""
+    """The values of the secret settings that are set."""
     batch, folder = config.get("batch_config"), config.get("folder")
     storage = batch.get("storage") if isinstance(batch, dict) else None
     known = settings_schema(vendor)["properties"]
@@ -219,7 +219,7 @@ def secrets(config: Mapping[str, Any], vendor: Vendor) -> list[Any]:
 
 
 def _login(url: Any) -> Any:
-    """What a URL has before its host: a name and perhaps a password."""
+    """The login in a URL: a name and perhaps a password."""
     if not isinstance(url, str):
         return url
     login = url.rpartition("@")[0].rpartition("://")[2]
@@ -228,7 +228,7 @@ def _login(url: Any) -> Any:
 
 
 def without_secrets(message: str, config: Mapping[str, Any], vendor: Vendor) -> str:
-    """*message*, which may show values of settings, without those that are secret."""
+    """*message*, which may quote values of settings, without the secret ones."""
     batch = config.get("batch_config")
     storage = batch.get("storage") if isinstance(batch, dict) else None
     for secret in (*filter(None, (batch, storage)), *secrets(config, vendor)):

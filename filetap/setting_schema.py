@@ -1,4 +1,4 @@
-"""The JSON Schema of a tap's settings: the vendor's own, and those that every tap has."""
+"""The JSON Schema of a tap's settings: the vendor's own and the common ones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from filetap.vendor import Vendor
 
-SECRET = {"secret": True, "writeOnly": True}  # what the SDK and the Hub go by
+SECRET = {"secret": True, "writeOnly": True}  # what the SDK and Meltano Hub recognise
 
 
 def setting(kinds: str, title: str, description: str, **rest: Any) -> dict[str, Any]:
-    """A setting's JSON Schema; *kinds* are its types, beside null."""
+    """The JSON Schema of a setting; *kinds* are its types besides null."""
     words = {"title": title, "description": description}
     return {"type": [*kinds.split(), "null"], **words, **rest}
 
@@ -24,7 +24,7 @@ def setting(kinds: str, title: str, description: str, **rest: Any) -> dict[str, 
 def object_setting(
     title: str, description: str, properties: Mapping[str, Any], **rest: Any
 ) -> dict[str, Any]:
-    """The JSON Schema of a setting that has these members and no other."""
+    """The JSON Schema of a setting that has these members and no others."""
     members = {"properties": dict(properties), "additionalProperties": False}
     return setting("object", title, description, **members, **rest)
 
@@ -41,9 +41,9 @@ def folder_setting(account: str = "") -> dict[str, Any]:
     """The JSON Schema of the setting ``folder``.
 
     Args:
-        account: The vendor's word for a tenant, where files of several can be in one folder.
+        account: The vendor's word for a tenant, if one folder can hold files of several.
     """
-    # No defaults within objects: the SDK puts them into what is not an object, too, and fails.
+    # No defaults within objects: the SDK inserts them even into values of other types, and fails.
     members = {
         "url": setting(
             "string", "URL", "A folder, or an fsspec URL such as `sftp://user@host/path`."
@@ -69,12 +69,12 @@ def folder_setting(account: str = "") -> dict[str, Any]:
     return object_setting("Delivered files", f"{description}.", members, **SECRET)
 
 
-# The SDK's own does not know arrow, nor options of the storage.
+# The SDK's own schema has neither arrow nor the storage's options.
 _BATCH = object_setting(
     "Batch files",
     "Write batch files instead of records: `encoding` (`format` jsonl, parquet or arrow; "
     "`compression`), `storage` (`root`, a folder or an fsspec URL; `prefix`; `params` of "
-    "its file system) and `batch_size`, rows a file at most. Not together with stream maps "
+    "its file system) and `batch_size`, rows per file at most. Not together with stream maps "
     "or flattening.",
     {
         "encoding": object_setting(
@@ -84,13 +84,13 @@ _BATCH = object_setting(
                 "format": setting(
                     "string",
                     "Format",
-                    "What the files are; required.",
+                    "Format of the files; required.",
                     enum=list(FILE_FORMATS),
                 ),
                 "compression": setting(
                     "string",
                     "Compression",
-                    "Of jsonl gzip unless set, of parquet its own.",
+                    "gzip for jsonl unless set; parquet has its own.",
                     enum=["gzip", "none"],
                 ),
             },
@@ -104,11 +104,11 @@ _BATCH = object_setting(
                     "Root",
                     "A folder, or an fsspec URL such as `s3://bucket/path`.",
                 ),
-                "prefix": setting("string", "Prefix", "What each file's name begins with."),
+                "prefix": setting("string", "Prefix", "Beginning of each file's name."),
                 "params": setting(
                     "object",
                     "Options",
-                    "What the root's file system takes, credentials among it.",
+                    "Options of the root's file system, credentials included.",
                     **SECRET,
                 ),
             },
@@ -116,7 +116,7 @@ _BATCH = object_setting(
         "batch_size": setting(
             "integer",
             "Batch size",
-            "Rows a file at most: 10000 unless set, 100000 at the most.",
+            "Rows per file at most: 10000 unless set, and never more than 100000.",
             minimum=1,
         ),
     },
@@ -136,7 +136,7 @@ def settings_schema(vendor: Vendor) -> dict[str, Any]:
 
 
 def _common(streams: Iterable[str]) -> dict[str, Any]:
-    """The settings that every tap has."""
+    """The settings that all taps have."""
     return {
         "start_date": setting(
             "string",
@@ -147,7 +147,7 @@ def _common(streams: Iterable[str]) -> dict[str, Any]:
         "lookback_days": setting(
             "integer",
             "Lookback",
-            "Days after the bookmark in which a late file is still picked up.",
+            "A late file is read if it is at most this many days older than the bookmark.",
             default=14,
             minimum=0,
             maximum=36500,
@@ -167,8 +167,8 @@ def _common(streams: Iterable[str]) -> dict[str, Any]:
         "malformed_rows": setting(
             "string",
             "Malformed rows",
-            "What a row that cannot be read does: `fail` ends the run, `divert` sends its text to "
-            "the stream `<stream>_malformed` and goes on.",
+            "How to handle a row that cannot be read: `fail` ends the run, `divert` sends its text "
+            "to the stream `<stream>_malformed` and continues.",
             default="fail",
             enum=["fail", "divert"],
         ),
@@ -181,7 +181,7 @@ def _common(streams: Iterable[str]) -> dict[str, Any]:
             pattern=r"^(?!0+(\.0+)?$)[0-9]+(\.[0-9]+)?$",
         ),
         "max_retries": setting(
-            "integer", "Retries", "How often one request is tried again.", default=5, minimum=0
+            "integer", "Retries", "How often a request is retried.", default=5, minimum=0
         ),
         "spool_dir": setting(
             "string",

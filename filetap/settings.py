@@ -61,7 +61,7 @@ class Folder:
     """A folder that files are delivered into.
 
     Attributes:
-        url: A path, or a URL of fsspec's.
+        url: A path or an fsspec URL.
         options: Options of its file system; secret.
         account: Whose files are read; empty for all.
     """
@@ -78,7 +78,7 @@ class Settings:
     Attributes:
         source: Where export files come from, with credentials: a `Folder`, or the vendor's own.
         start: Files generated before it are never read; None for all.
-        lookback_days: Days after the bookmark during which a late file is still read.
+        lookback_days: How many days older than the bookmark a late file may be and still be read.
         keys: Stream → columns that replace its key.
         types: Stream → column → type, instead of the inferred one.
         diverts: True to send malformed rows to a stream of their own, False to fail.
@@ -86,7 +86,7 @@ class Settings:
         retries: How often one request is repeated.
         spool: Folder for downloads while they are read; None for the system's temporary one.
         maps: Stream maps.
-        secrets: Values that appear in no output.
+        secrets: Values to keep out of any output.
         tuning: Sizes.
     """
 
@@ -105,7 +105,7 @@ class Settings:
 
     @property
     def lookback(self) -> timedelta:
-        """How long after the bookmark a late file is still read."""
+        """How much older than the bookmark a late file may be and still be read."""
         return timedelta(days=self.lookback_days)
 
     @property

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 
 _HOURLY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})-([0-9]{2})")
-# Python's own reader takes any character for the T.
+# Python's own parser accepts any character as the T.
 _ISO_8601 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.,]+(?:Z|[+-][0-9:]+)?)?"
     r"|[0-9]{8}(?:T[0-9.,]+(?:Z|[+-][0-9:]+)?)?"
@@ -16,13 +16,13 @@ _ISO_8601 = re.compile(
 def parse_generation(text: str) -> datetime:
     """When a file was generated, from the text in a listing.
 
-    It is ``YYYY-MM-DD-HH``, in UTC, or ISO 8601; without an offset that is UTC too.
+    It is ``YYYY-MM-DD-HH``, in UTC, or ISO 8601, in UTC unless it has an offset.
 
     Returns:
         An aware time in UTC.
 
     Raises:
-        ValueError: The text is neither.
+        ValueError: The text has neither form.
     """
     if match := _HOURLY.fullmatch(text):
         year, month, day, hour = map(int, match.groups())
@@ -39,10 +39,10 @@ def parse_generation(text: str) -> datetime:
 
 
 def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC, to the second, or to the microsecond where there are any."""
+    """RFC 3339 in UTC, to the second, or to the microsecond if there are any."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def utc_now() -> datetime:
-    """The time, in UTC."""
+    """The current time, in UTC."""
     return datetime.now(UTC)

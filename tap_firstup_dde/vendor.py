@@ -25,7 +25,7 @@ _SETTINGS: Mapping[str, Any] = {
     "region": setting(
         "string",
         "Region",
-        "Where the program lives; picks api_url and auth_url.",
+        "Where the program is hosted; selects api_url and auth_url.",
         default="us1",
         enum=list(REGIONS),
     ),
@@ -45,7 +45,7 @@ _SETTINGS: Mapping[str, Any] = {
     "client_secret": setting("string", "Client secret", "Secret of the OAuth client.", **SECRET),
     "scope": setting("string", "Scope", "Sent with the token request only when set."),
     "access_token": setting(
-        "string", "Access token", "A ready token, instead of client credentials.", **SECRET
+        "string", "Access token", "A ready-made token, instead of client credentials.", **SECRET
     ),
     "folder": folder_setting("program"),
 }
