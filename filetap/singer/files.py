@@ -80,7 +80,7 @@ class PendingFiles:
         self._checkpoint = checkpoint
         self._tally = tally
         self._malformed = malformed
-        self._logger = logger
+        self._log = logger
         self._incremental = True
         self._kept = Pack(run.spool.folder)
 
@@ -139,9 +139,9 @@ class PendingFiles:
             return False
         same = bookmark.has_same_content(file, spooled.content)
         if same:
-            self._logger.info("%s: the file was copied or moved; its content is read already", file)
+            self._log.info("%s: the file was copied or moved; its content is read already", file)
         else:
-            self._logger.warning(
+            self._log.warning(
                 "%s: the file was replaced since it was last read; reading it again from the start",
                 file,
             )
@@ -154,7 +154,7 @@ class PendingFiles:
             return 0
         rows = bookmark.rows_read(file, spooled.content)
         if rows and bookmark.is_replaced(file, spooled.content):
-            self._logger.warning(
+            self._log.warning(
                 "%s: the file was replaced since it was partly read; reading it again from the "
                 "start",
                 file,
@@ -193,4 +193,4 @@ class PendingFiles:
                 self._checkpoint.reach(spooled, last)
                 since_state = 0
         self._checkpoint.count(since_state)
-        stats.log(self._logger, table.columns.types, table.types)
+        stats.log(self._log, table.columns.types, table.types)

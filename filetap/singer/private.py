@@ -176,7 +176,6 @@ class ConfiguredTap(Tap):
     @classproperty
     @override
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - the SDK's decorator
-        cls.append_builtin_config(cls.config_jsonschema)
         config, errors = cls.environment(cls.config_jsonschema)
         if errors:
             msg = "the environment cannot be used"

@@ -72,6 +72,8 @@ class FileTap(ConfiguredTap):
         super().__init_subclass__(**options)
         cls.package_name = cls.name
         cls.config_jsonschema = settings_schema(cls.vendor)
+        # Up to 0.54 the SDK does so itself, later; from 0.55 on to copies only.
+        cls.append_builtin_config(cls.config_jsonschema)
 
     def __init__(self, *, state: Any = None, catalog: Any = None, **options: Any) -> None:
         """Accept a whole STATE message as the state too, and respect a catalog's metadata.

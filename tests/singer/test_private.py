@@ -280,7 +280,7 @@ def _modules() -> list[Path]:
     """The modules of the engine and of its taps that have anything of the SDK in hand."""
     packages = (Path(str(package.__file__)).parent for package in (filetap, tap_firstup_dde))
     modules = sorted(path for package in packages for path in package.rglob("*.py"))
-    return [path for path in modules if re.search(r"singer_sdk|singer\.private", path.read_text())]
+    return [path for path in modules if re.search(r"singer_sdk|filetap\.singer", path.read_text())]
 
 
 def _is_private(name: str) -> bool:
