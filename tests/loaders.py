@@ -1,4 +1,4 @@
-"""Export files, the loaders that the tests load them with, and what is to be loaded of them."""
+"""Export files, the loaders that the tests load them with, and the expected results."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from tap_firstup_dde.emulator import Emulator
 
     Row = dict[str, str | None]
-    Cells = dict[tuple[str, str, str], str]  # file, row number, column → text; nulls are left out
+    Cells = dict[tuple[str, str, str], str]  # file, row number, column → text; nulls are omitted
 
 LOADERS = {
     loader["name"]: loader
     for loader in yaml.safe_load((ROOT / "meltano.yml").read_text())["plugins"]["loaders"]
 }
 
-# As people run it: the loader gets the tap's very bytes, and says how far it got.
+# As in production: the loader gets the tap's own bytes, and reports how far it got.
 PIPE = """
 { "$0" -m tap_firstup_dde --config tap.json --state state.json || touch failed; } |
 tee messages.jsonl |
@@ -63,7 +63,7 @@ class Export:
         stream: Its stream.
         generated_at: Its generation.
         columns: Column → values of the first rows; in the rows after them it is empty (None).
-        unseen: Whether the look before the first SCHEMA does not get it.
+        unseen: True if sampling before the first SCHEMA does not see it.
     """
 
     stream: str
@@ -77,7 +77,7 @@ class Export:
         return [dict(zip(self.columns, row, strict=True)) for row in values]
 
     def text(self) -> str:
-        """It as CSV that Python's own reader reads as these rows."""
+        """The CSV that Python's own reader reads as these rows."""
         rows: list[list[str | None]] = [[*self.columns], *([*row.values()] for row in self.rows())]
         text = "".join(",".join(map(_cell, row)) + "\n" for row in rows)
         read = list(csv.reader(io.StringIO(text, newline="")))
@@ -86,7 +86,7 @@ class Export:
 
 
 def _cell(value: str | None) -> str:
-    """A value as CSV; only what is quoted can be empty and yet no null."""
+    """A value as CSV; only a quoted value can be empty without being null."""
     if value is None:
         return ""
     quoted = not value or set(value) & set('",\r\n')
@@ -94,7 +94,7 @@ def _cell(value: str | None) -> str:
 
 
 def _in_utc(text: str) -> str:
-    """A time, in the same words for the same instant."""
+    """A time, spelt the same for the same instant."""
     time = datetime.fromisoformat(text)
     return str(time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC))
 
@@ -111,7 +111,7 @@ SAME: Mapping[str, Callable[[str], str]] = {
 
 
 def same(kind: str, text: str) -> str:
-    """A value that fits its type, spelled as every loader's is here."""
+    """A value that fits its type, in the spelling used here for all loaders."""
     return SAME.get(kind, str)(text)
 
 
@@ -119,7 +119,7 @@ def same(kind: str, text: str) -> str:
 
 
 def program(name: str) -> Path:
-    """A program that `make setup` has installed for the tests, in an environment of its own."""
+    """A program that `make setup` installs for the tests, in its own environment."""
     path = ROOT / ".targets" / name / "bin" / name
     if not path.exists():
         pytest.fail(f"{name} is not installed: run `make setup`")
@@ -132,7 +132,7 @@ class Loader(ABC):
     Attributes:
         NAME: Its program, and the folder of its environment below ``.targets``.
         config: Its settings.
-        HAS_EMPTY: Whether it keeps ``""`` and null apart.
+        HAS_EMPTY: True if it distinguishes ``""`` from null.
     """
 
     NAME: ClassVar[str]
@@ -146,7 +146,7 @@ class Loader(ABC):
         write(folder, "state.json", {})
 
     def load(self, emulator: Emulator, **more: Any) -> Run:
-        """Pipe what is new from the tap to the loader; its last STATE is the next run's."""
+        """Pipe new rows from the tap to the loader; its last STATE is used by the next run."""
         write(self.folder, "tap.json", settings(emulator, max_retries=0, **more))
         done = subprocess.run(
             ["/bin/sh", "-c", PIPE, sys.executable, self.program],
@@ -162,12 +162,12 @@ class Loader(ABC):
         return Run([json.loads(line) for line in lines], log=done.stderr)
 
     def state(self) -> dict[str, Any]:
-        """The last STATE that the loader gave."""
+        """The last STATE that the loader printed."""
         return dict(json.loads((self.folder / "state.json").read_text()))
 
     @abstractmethod
     def rows(self, stream: str) -> list[Row]:
-        """What is loaded, each value as text."""
+        """What was loaded, each value as text."""
 
     @abstractmethod
     def size(self, stream: str) -> int:
@@ -198,13 +198,13 @@ class Database(Loader):
         return {column["column_name"]: column["data_type"] for column in found}
 
     def rows(self, stream: str) -> list[Row]:
-        """What is loaded, each value as text."""
+        """What was loaded, each value as text."""
         texts = ", ".join(f'"{c}"::text as "{c}"' for c in self.columns(stream))
         return self.query(f"select {texts} from {self.schema}.{stream}")  # noqa: S608 - ours
 
     @abstractmethod
     def query(self, text: str) -> list[dict[str, Any]]:
-        """The rows that a query gives."""
+        """The rows that a query returns."""
 
 
 class Postgres(Database):
@@ -226,12 +226,12 @@ class Postgres(Database):
         super().__init__(folder, {**config, "sqlalchemy_url": self.url})
 
     def query(self, text: str) -> list[dict[str, Any]]:
-        """The rows that a query gives."""
+        """The rows that a query returns."""
         with psycopg.connect(self.uri, row_factory=dict_row) as connection:
             return connection.execute(text.encode()).fetchall()
 
     def size(self, stream: str) -> int:
-        """How many rows are loaded."""
+        """The number of rows loaded."""
         return len(self.query(f"select 1 from {self.schema}.{stream}"))  # noqa: S608 - ours
 
 
@@ -261,18 +261,18 @@ print(json.dumps([dict(zip(names, row)) for row in found.fetchall()]))
         super().__init__(folder, in_meltano(self.NAME) | {"path": "loaded.duckdb"})
 
     def query(self, text: str) -> list[dict[str, Any]]:
-        """The rows that a query gives."""
+        """The rows that a query returns."""
         python = str(self.program.with_name("python"))
         found = subprocess.check_output([python, "-c", self.QUERY, text], cwd=self.folder)
         return list(json.loads(found))
 
     def size(self, stream: str) -> int:  # noqa: ARG002 - a database is one file
-        """Bytes of the database, which nobody else may open while it is written."""
+        """Bytes of the database, which no other process may open while it is written."""
         return sum(path.stat().st_size for path in self.folder.glob("loaded.duckdb*"))
 
 
 class Snowflake(Database):
-    """The loader for Snowflake, before a server that stands in for it."""
+    """The loader for Snowflake, with a server that emulates it."""
 
     NAME = "target-snowflake"
     COLUMN_TYPES: ClassVar[Mapping[str, str]] = {
@@ -313,17 +313,17 @@ print(json.dumps([dict(zip(names, row)) for row in found]))
         return {column["column_name"].lower(): column["data_type"] for column in found}
 
     def rows(self, stream: str) -> list[Row]:
-        """What is loaded, each value as text."""
+        """What was loaded, each value as text."""
         texts = ", ".join(f'"{c.upper()}"::text as "{c}"' for c in self.columns(stream))
         return self.query(f"select {texts} from {self.schema}.{stream}")  # noqa: S608 - ours
 
     def query(self, text: str) -> list[dict[str, Any]]:
-        """The rows that a query gives."""
+        """The rows that a query returns."""
         command = [str(self.python), "-c", self.QUERY, str(self.port), text]
         return list(json.loads(subprocess.check_output(command)))
 
     def size(self, stream: str) -> int:
-        """How many rows are loaded."""
+        """The number of rows loaded."""
         return len(self.rows(stream))
 
 
@@ -336,9 +336,9 @@ class JSONL(Loader):
         super().__init__(folder, in_meltano(self.NAME) | {"destination_path": "loaded"})
 
     def rows(self, stream: str) -> list[Row]:
-        """What is loaded, each value as text."""
+        """What was loaded, each value as text."""
         lines = (self.folder / "loaded" / f"{stream}.jsonl").read_bytes().splitlines()
-        # Numbers as they are spelled.
+        # Numbers as spelt in the file.
         records = [json.loads(line, parse_int=str, parse_float=str) for line in lines]
         return [{c: None if v is None else str(v) for c, v in r.items()} for r in records]
 
@@ -352,13 +352,13 @@ def in_meltano(name: str) -> dict[str, Any]:
     return {s["name"]: s["value"] for s in LOADERS[name]["settings"] if "value" in s}
 
 
-# What is to be found, and what is
+# Expected and actual results
 
 
 def add(emulator: Emulator, export: Export, file_name: str = "000.csv") -> str:
-    """Have Firstup offer a file; what records call it."""
+    """Make Firstup offer a file; returns the name that records use for it."""
     text = export.text()
-    # Of a file that is large as stored the look reads the beginning only.
+    # Only the beginning of a file that is large as stored is sampled.
     small = len(text) <= Tuning().whole
     file = emulator.add(export.stream, export.generated_at, text, gzip=small, file_name=file_name)
     if export.unseen:
@@ -370,13 +370,13 @@ def add(emulator: Emulator, export: Export, file_name: str = "000.csv") -> str:
 def expected(
     sent: Mapping[str, Export], stream: str, types: Mapping[str, str], loader: Loader
 ) -> Cells:
-    """What is to be found of a stream, by the files alone.
+    """The expected rows of a stream, from the files alone.
 
     Args:
-        sent: What records call a file → the file, in the order in which they are loaded.
+        sent: Name of a file in records → the file, in the order in which they are loaded.
         stream: The stream.
         types: Column → type.
-        loader: Where it is loaded. In a database the last row of a key replaces the ones before.
+        loader: Where it is loaded. In a database the last row of a key replaces earlier ones.
     """
     kinds = {**types, **ADDED}
     key = KEYS.get(stream) if isinstance(loader, Database) else None
@@ -397,13 +397,13 @@ def expected(
 
 
 def found(stream: str, types: Mapping[str, str], loader: Loader, *, again: bool = False) -> Cells:
-    """What is found of a stream, but for the columns that the loader adds.
+    """The rows found of a stream, without the columns that the loader adds.
 
     Args:
         stream: The stream.
         types: Column → type.
         loader: Where it is loaded.
-        again: Whether a row may be there more than once, each time the same.
+        again: True if a row may occur more than once, each time the same.
     """
     kinds = {**types, **ADDED}
     rows: dict[tuple[str, str], dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""A Meltano project of a test's own: the repository's meltano.yml, run by the real Meltano."""
+"""A Meltano project for one test: the repository's meltano.yml, run by the real Meltano."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.loaders import program
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OTHERS = ("MELTANO_", "TAP_FIRSTUP_DDE_", "TARGET_")  # settings that are none of a test's business
+OTHERS = ("MELTANO_", "TAP_FIRSTUP_DDE_", "TARGET_")  # settings that tests must not see
 
 
 class Project:
@@ -34,7 +34,7 @@ class Project:
 
         Args:
             folder: An empty folder.
-            settings: Plugin → setting → value; they go the way of a .env file.
+            settings: Plugin → setting → value, passed as in a .env file.
         """
         self.folder = folder
         self.description: dict[str, Any] = yaml.safe_load((ROOT / "meltano.yml").read_text())
@@ -53,7 +53,7 @@ class Project:
         self.write()
 
     def write(self) -> None:
-        """Write its meltano.yml anew."""
+        """Write its meltano.yml again."""
         (self.folder / "meltano.yml").write_text(yaml.safe_dump(self.description))
 
     def set(self, plugin: str, values: Mapping[str, Any]) -> None:
@@ -63,7 +63,7 @@ class Project:
             self.env[f"{plugin}_{name}".upper().replace("-", "_")] = text
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start Meltano as the first of a process group of its own, what it says in a file."""
+        """Start Meltano as leader of its own process group, with its output in a file."""
         with (self.folder / "meltano.log").open("wb") as log:
             return subprocess.Popen(
                 [program("meltano"), *arguments],
@@ -77,10 +77,10 @@ class Project:
             )
 
     def run(self, *arguments: str) -> int:
-        """Run Meltano to its end; its exit status."""
+        """Run Meltano to its end; returns its exit status."""
         return self.start(*arguments).wait(timeout=120)
 
     @property
     def log(self) -> str:
-        """What the last run said."""
+        """The output of the last run."""
         return (self.folder / "meltano.log").read_text()

@@ -1,4 +1,4 @@
-"""Runs the tap in this process or in one of its own, and reads what it writes."""
+"""Runs the tap in this or another process, and reads what it writes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ __all__ = [
 
 
 def settings(emulator: Any, **more: Any) -> dict[str, Any]:
-    """Settings of the tap that reach *emulator*."""
+    """The tap's settings for *emulator*."""
     return {**emulator.settings, **more}
 
 
 def connect(config: Mapping[str, Any]) -> FirstupTransport:
-    """The API that settings name; those that are not given have their defaults."""
+    """The API for some settings, with defaults for the others."""
     timeout, retries = config.get("request_timeout", 60.0), config.get("max_retries", 5)
     pause = TapFirstupDDE.tuning.first_pause
     return FirstupTransport(FIRSTUP.source(config), timeout, Retries(retries, pause))
@@ -58,7 +58,7 @@ def run(
     """Run the tap in this process.
 
     Raises:
-        ExportError: What the command line would end with.
+        ExportError: The error that the command line would end with.
     """
     return run_tap(TapFirstupDDE, config, state, catalog, Collector())
 

@@ -1,4 +1,4 @@
-"""target-snowflake before fakesnow: the loader itself, but for its connection and for stages.
+"""target-snowflake with fakesnow: the loader itself, except its connection and stages.
 
 Run by the loader's own Python. It cannot be told a host, and fakesnow has no user stage: in place
 of PUT and MERGE from the stage the lines of batch files are merged as values of a statement, with

@@ -1,4 +1,4 @@
-"""Files as Arrow batches, without Spark: the tap's columns, key and rows, and what has no place."""
+"""Files as Arrow batches, without Spark: the tap's columns, key and rows, and misplaced values."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def source(
     types_at: Path | str = "",
     **how: Any,
 ) -> Source:
-    """What settings, as texts, say is read."""
+    """The reading that settings, as texts, describe."""
     config = config_from_texts(settings, FIRSTUP, settings_schema(FIRSTUP))
     settled = parse(config, FIRSTUP, tuning)
     return Source(FIRSTUP, stream, settled, types_at=str(types_at), **how)
 
 
 def folder(path: Path, **more: str) -> dict[str, str]:
-    """Settings that read a folder."""
+    """Settings for reading a folder."""
     return {"folder": json.dumps({"url": str(path)}), **more}
 
 
@@ -76,19 +76,19 @@ def find(read: Source) -> tuple[Columns, Sequence[ExportFile]]:
 
 
 def reading(read: Source, columns: Columns) -> Reading:
-    """How a query reads whose columns were found."""
+    """How a query reads columns that were sampled."""
     schema = pa.schema([(name, ARROW[kind]) for name, kind in columns.types.items()])
     return Reading(read, columns.types, schema, strict=True, key=columns.key)
 
 
 def chosen(read: Source, **types: str) -> Reading:
-    """How a query reads whose user gave a schema."""
+    """How a query reads with a user's schema."""
     schema = pa.schema([(name, ARROW[kind]) for name, kind in types.items()])
     return Reading(read, types, schema, strict=False)
 
 
 def rows(how: Reading, files: Iterable[ExportFile]) -> list[dict[str, Any]]:
-    """All rows, each file read by a process that receives *how*, in order of their places."""
+    """All rows in order of their positions, each file read by a process that receives *how*."""
     sent = pickle.dumps(how)
     batches = [batch for file in files for batch in pickle.loads(sent).batches([file])]  # noqa: S301
     frame = pl.DataFrame(pa.Table.from_batches(batches, how.schema)).to_dicts()
@@ -96,7 +96,7 @@ def rows(how: Reading, files: Iterable[ExportFile]) -> list[dict[str, Any]]:
 
 
 def every_row(read: Source) -> list[dict[str, Any]]:
-    """All rows, of the columns that were found."""
+    """All rows, with the columns that were sampled."""
     columns, files = find(read)
     return rows(reading(read, columns), files)
 
@@ -135,7 +135,7 @@ def test_rows_equal_the_taps(emulator: Emulator, stream: str) -> None:
 def test_key_is_the_taps(
     emulator: Emulator, settings: dict[str, str], contents: list[str], key: list[str]
 ) -> None:
-    """The key is chosen as in a run, and columns are the same where there is no file."""
+    """The key is chosen as in a run, and columns are the same without any file."""
     for number, content in enumerate(contents):
         emulator.add("users", "2026-05-14-16", content, file_name=f"{number}.csv")
     settings = {**emulator.settings, **settings}
@@ -148,7 +148,7 @@ def test_key_is_the_taps(
 def test_several_accounts(
     emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A folder with files of two programs has a column that tells them apart, as in the tap."""
+    """A folder with files of two programs has a column that distinguishes them, as in the tap."""
     for program in ("1", "2"):
         deliver(tmp_path, "users", "2026-05-14-16", "User ID\n1\n", program=program)
     read = source(folder(tmp_path))
@@ -159,7 +159,7 @@ def test_several_accounts(
 
 
 def test_account_in_the_key(tmp_path: Path) -> None:
-    """A key that names the account has its column; where no file says it, that is an error."""
+    """A key that names the account has its column; if no file states it, that is an error."""
     deliver(tmp_path, "users", "2026-05-14-16", "User ID\n1\n")
     keys = json.dumps({"users": ["_sdc_program_id", "user_id"]})
     columns, _ = find(source(folder(tmp_path, primary_keys=keys)))
@@ -172,7 +172,7 @@ def test_account_in_the_key(tmp_path: Path) -> None:
 
 
 def test_second_account_stops_a_query(tmp_path: Path) -> None:
-    """Files of a second program are not read into columns that do not tell them apart."""
+    """Files of a second program are not read into columns that do not distinguish them."""
     deliver(tmp_path, "users", "2026-05-14-16", "User ID\n1\n")
     read = source(folder(tmp_path))
     found = reading(read, find(read)[0])
@@ -185,7 +185,7 @@ def test_second_account_stops_a_query(tmp_path: Path) -> None:
 
 
 def test_column_types(emulator: Emulator) -> None:
-    """Settings make types as in the tap; misfits are kept as text."""
+    """Settings determine types as in the tap; misfits are stored as text."""
     emulator.add("users", "2026-05-14-16", DRIFTED)
     types = json.dumps({"users": {"Likes": "integer"}})
     found = every_row(source({**emulator.settings, "column_types": types}))
@@ -225,7 +225,7 @@ def test_logs_malformed_rows(emulator: Emulator, caplog: pytest.LogCaptureFixtur
     assert "1 row cannot be read; kept as text in users_malformed" in caplog.text
 
 
-# What has no place
+# Columns and values without a place
 
 
 def test_new_column_stops_a_query(emulator: Emulator) -> None:
@@ -250,7 +250,7 @@ def test_file_without_rows_stops_no_query(emulator: Emulator) -> None:
 
 
 def test_user_chooses_columns(emulator: Emulator) -> None:
-    """Columns that a schema leaves out are not read; those that no file has are null."""
+    """Columns that a schema omits are not read; those that no file has are null."""
     emulator.add("users", "2026-05-14-16", AWKWARD)
     read = source(emulator.settings)
     _, files = find(read)
@@ -311,7 +311,7 @@ def test_values_that_a_schema_cannot_hold(emulator: Emulator, field: pa.Field, w
 
 
 def test_misfits_have_a_place(emulator: Emulator) -> None:
-    """Where not every value was sampled, each typed column has a place for misfits."""
+    """If not every value was sampled, each typed column has a place for misfits."""
     header, _, values = AWKWARD.partition("\n")
     emulator.add("users", "2026-05-14-16", f"{header}\n{50 * values}", gzip=False)
     emulator.add("users", "2026-05-14-16", DRIFTED, file_name="001.csv")
@@ -360,7 +360,7 @@ def test_malformed_rows(emulator: Emulator) -> None:
 
 
 def test_schema_for_malformed_rows(emulator: Emulator) -> None:
-    """A schema for malformed rows picks columns, and refuses types that do not hold them."""
+    """A schema for malformed rows selects columns, and refuses types that cannot hold them."""
     emulator.add("users", "2026-05-14-16", BROKEN)
     read = source(emulator.settings, malformed=True)
     _, files = find(read)
@@ -413,7 +413,7 @@ def test_types_are_kept(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_key_is_kept(emulator: Emulator, tmp_path: Path) -> None:
-    """The key that was found first stays, also when a later file has what the usual one needs."""
+    """The key that was found first remains, even if a later file allows the usual one."""
     emulator.add("users", "2026-05-14-16", "Preferred Name\nx\n")
     read = source(emulator.settings, types_at=tmp_path)
     place_key = ("_sdc_source_file", "_sdc_source_lineno")
@@ -438,7 +438,7 @@ def test_types_kept_before_keys_were(
 
 
 def test_account_column_is_kept(tmp_path: Path) -> None:
-    """The column that tells programs apart stays when one of them has no more files."""
+    """The column that distinguishes programs remains when one of them has no more files."""
     for program in ("1", "2"):
         path = deliver(tmp_path, "users", "2026-05-14-16", "User ID\n1\n", program=program)
     read = source(folder(tmp_path), types_at=tmp_path / "types")
@@ -451,7 +451,7 @@ def test_account_column_is_kept(tmp_path: Path) -> None:
     "content", ["", "[]", "{}", '{"types": {"a": "odd"}}', '{"types": 3}', '{"types": null}']
 )
 def test_kept_types_that_cannot_be_read(emulator: Emulator, tmp_path: Path, content: str) -> None:
-    """A file that does not hold types is an error, and is left as it is."""
+    """A file that does not hold types is an error, and is left unchanged."""
     (tmp_path / "users.json").write_text(content)
     with pytest.raises(SettingsError, match=r"schemaLocation: users\.json cannot be read"):
         find(source(emulator.settings, types_at=tmp_path))
@@ -468,7 +468,7 @@ def test_types_that_cannot_be_kept(emulator: Emulator, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("empty", ["", "\n\n", "[]", "user_id,registered_date\n"])
 def test_files_without_rows_decide_no_type(emulator: Emulator, tmp_path: Path, empty: str) -> None:
-    """Where an account's first file has no rows, the second one decides the types."""
+    """If an account's first file has no rows, the second one determines the types."""
     emulator.add("users", "2026-05-13-12", empty)
     read = source(emulator.settings, types_at=tmp_path)
     types = find(read)[0].types
@@ -478,7 +478,7 @@ def test_files_without_rows_decide_no_type(emulator: Emulator, tmp_path: Path, e
 
 
 def test_types_that_nobody_has_seen_are_not_kept(emulator: Emulator, tmp_path: Path) -> None:
-    """A file that expired before anybody saw its columns settles no type."""
+    """A file that expired before it was sampled determines no type."""
     emulator.add("users", "2026-05-13-16", DRIFTED).gone = True
     assert "blocked_at" in find(source(emulator.settings, types_at=tmp_path))[0].types
     assert list(tmp_path.iterdir()) == []
@@ -488,7 +488,7 @@ def test_types_that_nobody_has_seen_are_not_kept(emulator: Emulator, tmp_path: P
 
 
 def test_expired_files_are_not_sampled(emulator: Emulator) -> None:
-    """A file that is listed and gone does not keep a query from starting: it may be read."""
+    """A file that is listed but gone does not prevent a query from starting: it may be read."""
     emulator.add_generation(rows=5, parts=3)
     emulator.fail("show", status=404, match="")
     assert "user_id" in find(source(emulator.settings))[0].types
@@ -542,6 +542,6 @@ def test_shared_rate_limit(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_secret_is_shown(emulator: Emulator) -> None:
-    """Nothing that shows a reading shows its credentials."""
+    """No representation of a reading shows its credentials."""
     read = source(emulator.settings)
     assert emulator.client_secret not in repr(chosen(read, user_id="string"))

@@ -26,17 +26,17 @@ NOW = NOON + 100 * DAY  # of the run
 
 
 def file(generated_at: datetime, file_id: str = "a") -> ExportFile:
-    """Make an export file of a generation."""
+    """An export file of a generation."""
     return ExportFile("users", file_id, "000.csv", f"{generated_at:%Y-%m-%d-%H}", generated_at)
 
 
 def ids(files: list[ExportFile]) -> list[str]:
-    """Give the ids of some files."""
+    """The ids of some files."""
     return [f.id for f in files]
 
 
 def read(bookmark: Bookmark, *files: ExportFile) -> Bookmark:
-    """Give the bookmark after some files."""
+    """The bookmark after some files."""
     for each in files:
         bookmark = bookmark.finish(each, LOOKBACK, NOW)
     return bookmark
@@ -109,7 +109,7 @@ def test_time_round_trip(moment: datetime) -> None:
     ],
 )
 def test_format_time(moment: datetime, expected: str) -> None:
-    """Times have seconds, and microseconds only where there are any."""
+    """Times have seconds, and microseconds only if there are any."""
     assert format_time(moment) == expected
 
 
@@ -129,7 +129,7 @@ KEYS = st.text("0123456789abcdef", min_size=12, max_size=12)
 
 @st.composite
 def _bookmarks(draw: st.DrawFn) -> Bookmark:
-    """Draw how far a stream may have been read."""
+    """How far a stream may have been read."""
     finished = draw(st.dictionaries(KEYS, MOMENTS))
     newest = max(finished.values(), default=None)
     parts = st.builds(
@@ -161,7 +161,7 @@ def test_state_round_trip(bookmark: Bookmark) -> None:
 
 
 def test_state_shape() -> None:
-    """The state has the documented members, also where there is nothing in progress.
+    """The state has the documented members, even if nothing is in progress.
 
     Meltano merges states and removes no member: one that is missing would not replace an old one.
     """
@@ -183,7 +183,7 @@ def test_first_run(state: dict[str, Any]) -> None:
 
 
 def test_documented_state() -> None:
-    """A state of the documented members alone leaves out what is finished, and nothing else."""
+    """A state of the documented members alone excludes finished files, and nothing else."""
     state = {
         "replication_key": "generated_at",
         "replication_key_value": "2026-05-14T12:00:00Z",
@@ -197,7 +197,7 @@ def test_documented_state() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_order(seed: int) -> None:
-    """Files come in order of generation, then id, however they are listed, and once each."""
+    """Files are in order of generation, then id, in whatever order they are listed, once each."""
     ordered = [file(NOON + day * DAY, f"{name}{9 - day}") for day in range(3) for name in "abc"]
     listed = ordered * 2
     random.Random(seed).shuffle(listed)
@@ -205,7 +205,7 @@ def test_order(seed: int) -> None:
 
 
 def test_same_generation() -> None:
-    """Two files of one generation are both read, also when a run ends between them."""
+    """Two files of one generation are both read, even if a run ends between them."""
     one, two = file(NOON, "a"), file(NOON, "b")
     bookmark = read(Bookmark(), one)
     assert bookmark.pending([two, one], LOOKBACK) == [two]
@@ -223,7 +223,7 @@ def test_same_generation() -> None:
     ],
 )
 def test_late_file(late: timedelta, pending: bool) -> None:  # noqa: FBT001 - a column of the table
-    """A file that shows up late is read as long as it is within lookback of the bookmark."""
+    """A file that appears late is read as long as it is within lookback of the bookmark."""
     missed = file(NOON - late, "late")
     bookmark = read(Bookmark(), file(NOON))
     assert bool(bookmark.pending([missed], LOOKBACK)) is pending
@@ -234,7 +234,7 @@ def test_late_file(late: timedelta, pending: bool) -> None:  # noqa: FBT001 - a 
 
 @pytest.mark.parametrize("lookback", [timedelta(0), 14 * DAY, timedelta(days=999_999)])
 def test_any_lookback(lookback: timedelta) -> None:
-    """No lookback and an endless one are lookbacks, too."""
+    """Lookbacks of zero and of all time work too."""
     old = file(datetime(1, 1, 1, tzinfo=UTC), "old")
     bookmark = Bookmark().finish(file(NOON), lookback, NOW)
     expected = ["old"] if lookback > 100_000 * DAY else []
@@ -268,14 +268,14 @@ def test_settle(text: str) -> None:
 
 
 def test_settle_leaves_lists_alone() -> None:
-    """A state with a list of finished files is not settled: unread files stay unread."""
+    """A state with a list of finished files is not complete: unread files remain unread."""
     bookmark = read_bookmark(write_bookmark(read(Bookmark(), file(NOON))), NOW)
     missed = file(NOON, "b")
     assert reconcile(bookmark, [missed]).pending([missed], LOOKBACK) == [missed]
 
 
 def test_finish_prunes() -> None:
-    """Keys outside lookback are let go, those within it are kept."""
+    """Keys outside lookback are dropped, those within it are kept."""
     kept, lost = file(NOON, "kept"), file(NOON - timedelta(hours=1), "lost")
     bookmark = read(Bookmark(), lost, kept, file(NOON + LOOKBACK, "new"))
     assert set(bookmark.finished) == {kept.key, file(NOON + LOOKBACK, "new").key}
@@ -283,7 +283,7 @@ def test_finish_prunes() -> None:
 
 
 def test_in_progress() -> None:
-    """The place inside a file stays until that very file is finished."""
+    """The position inside a file is kept until that file is finished."""
     cut, other = file(NOON, "cut"), file(NOON, "other")
     bookmark = Bookmark().reach(cut, 5).reach(cut, 9)
     assert bookmark.in_progress == (cut.key, 9)
@@ -310,7 +310,7 @@ def test_in_progress() -> None:
     ],
 )
 def test_invalid_state(state: Any) -> None:
-    """A state that is none is an error in one line, not a guess."""
+    """An invalid state is a one-line error, not a guess."""
     with pytest.raises(StateError, match="the state cannot be read") as caught:
         read_bookmark(state, NOW)
     assert "\n" not in str(caught.value)
@@ -318,7 +318,7 @@ def test_invalid_state(state: Any) -> None:
 
 @st.composite
 def _runs(draw: st.DrawFn) -> list[tuple[list[ExportFile], int]]:
-    """Draw listings in which files appear, vanish and repeat, and how far each run gets."""
+    """Listings in which files appear, vanish and repeat, and how far each run gets."""
     universe = [file(NOON + draw(st.integers(0, 40)) * DAY, f"{n}") for n in range(8)]
     listing = st.lists(st.sampled_from(universe), max_size=12)
     return draw(st.lists(st.tuples(listing, st.integers(0, 8)), max_size=8))
@@ -326,7 +326,7 @@ def _runs(draw: st.DrawFn) -> list[tuple[list[ExportFile], int]]:
 
 @given(_runs())
 def test_exactly_once(runs: list[tuple[list[ExportFile], int]]) -> None:
-    """Whatever is listed in whatever order, a file within lookback is read, and never twice."""
+    """Whatever is listed, in any order, a file within lookback is read, and never twice."""
     bookmark = Bookmark()
     done: list[ExportFile] = []
     for listed, endurance in runs:

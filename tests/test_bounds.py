@@ -1,4 +1,4 @@
-"""Servers, storages and disks that misbehave cost no more than stated, and obtain nothing."""
+"""Misbehaving servers, storages and disks cost no more than stated, and obtain nothing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ FILES = "/v2/data_exports/type/users"
 
 
 def connecting(emulator: Emulator, **more: Any) -> FirstupTransport:
-    """A client of the emulator that tries nothing again."""
+    """A client of the emulator without retries."""
     return connect({**emulator.settings, "max_retries": 0, **more})
 
 
@@ -69,7 +69,7 @@ def ask(emulator: Emulator, *arguments: str, **more: Any) -> Result:
 
 @contextmanager
 def serving(answer: Callable[[socket.socket, int], object]) -> Iterator[str]:
-    """Serve on a port of this machine; *answer* writes to each connection, with its number.
+    """Serve on a local port; *answer* writes to each connection, with its number.
 
     Yields:
         The base URL.
@@ -98,7 +98,7 @@ def serving(answer: Callable[[socket.socket, int], object]) -> Iterator[str]:
         thread.join()
 
 
-# Answers of the API and of the authorisation server
+# Responses of the API and of the authorisation server
 
 DEFLATE = zlib.compress(bytes(2 << 20))
 
@@ -133,7 +133,7 @@ def test_large_answers(  # noqa: PLR0917 - columns of two tables
     encoding: str,
     body: bytes,
 ) -> None:
-    """An answer is read up to a bound on its decompressed bytes; more is one error."""
+    """A response is read up to a bound on its decompressed bytes; more is one error."""
     monkeypatch.setattr(http, "LARGEST_RESPONSE", 1 << 20)
     emulator.add("users", "2026-05-14-16", CSV)
     headers = {"Content-Encoding": encoding}
@@ -161,7 +161,7 @@ def test_documented_bound(emulator: Emulator) -> None:
 
 
 def _dripping(head: bytes, drop: bytes) -> Callable[[socket.socket, int], None]:
-    """What sends *head*, and then *drop* every tenth of a second for ever."""
+    """A server that sends *head*, and then *drop* every tenth of a second forever."""
 
     def answer(connection: socket.socket, _: int) -> None:
         connection.sendall(head)
@@ -187,7 +187,7 @@ def _dripping(head: bytes, drop: bytes) -> Callable[[socket.socket, int], None]:
     ids=["header", "headers", "length", "close", "chunks", "chunk", "chunk size", "gzip"],
 )
 def test_slow_answers(head: bytes, drop: bytes) -> None:
-    """An answer that arrives in drops ends in time, whatever part of it does."""
+    """A response that arrives slowly ends in time, whichever part is slow."""
     with serving(_dripping(head, drop)) as url:
         config = {"access_token": "a-ready-token", "request_timeout": 0.3, "max_retries": 0}
         transport = connect({"api_url": url, "auth_url": url, **config})
@@ -198,7 +198,7 @@ def test_slow_answers(head: bytes, drop: bytes) -> None:
 
 
 def test_slow_answer_in_words() -> None:
-    """An answer that takes too long passes, and says so."""
+    """A response that takes too long is a transient error that says so."""
     drops = _dripping(b"HTTP/1.1 200 OK\r\n\r\n", b" ")
     with (
         serving(drops) as url,
@@ -209,7 +209,7 @@ def test_slow_answer_in_words() -> None:
 
 
 def test_no_thread_stays(emulator: Emulator) -> None:
-    """What watches over the time of an answer ends with it, and the connection is used again."""
+    """The timer of a response ends with it, and the connection is reused."""
     transport = connecting(emulator)
     for _ in range(5):
         transport.list_files("users")
@@ -223,7 +223,7 @@ def test_no_thread_stays(emulator: Emulator) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("follows", [True, False])
 def test_redirects_are_not_read(stream: bool, follows: bool) -> None:  # noqa: FBT001 - two tables
-    """The body of an answer that leads elsewhere stays where it is."""
+    """The body of a redirect is not read."""
     sent = []
 
     def answer(connection: socket.socket, number: int) -> None:
@@ -249,7 +249,7 @@ def test_redirects_are_not_read(stream: bool, follows: bool) -> None:  # noqa: F
 
 
 class Elsewhere(BaseAdapter):
-    """Answers every request with a redirect."""
+    """Responds to every request with a redirect."""
 
     def __init__(self, target: str) -> None:
         super().__init__()
@@ -265,12 +265,12 @@ class Elsewhere(BaseAdapter):
         return answer
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Open nothing."""
 
 
 @pytest.mark.parametrize("host", ["{url}", "ftp://127.0.0.1", "http://[", "//[::1", "http:/x"])
 def test_https_stays_https(emulator: Emulator, host: str) -> None:
-    """From https nothing leads to http, not even on this machine: no token, no download."""
+    """No redirect from https to http is followed, not even on this machine."""
     target = host.format(url=emulator.url) + FILES
     with bare_session() as session:
         adapter = Elsewhere(target)
@@ -287,7 +287,7 @@ def test_https_stays_https(emulator: Emulator, host: str) -> None:
 
 
 def test_presigned_urls_of_https(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An API with https hands out no URL of this machine's own http."""
+    """An API on https must not refer to http on this machine."""
     emulator.add("users", "2026-05-14-16", CSV)
     transport = connecting(emulator)
     file = only(transport)
@@ -320,7 +320,7 @@ def test_more_than_promised(emulator: Emulator, tmp_path: Path, promised: int) -
 
 @pytest.mark.parametrize("second", [404, 204, 200])
 def test_missing_page(emulator: Emulator, second: int) -> None:
-    """A list whose next page is not there, or is none, is not known to be whole."""
+    """A list whose next page is missing or invalid may be incomplete."""
     for hour in ("16", "20"):
         emulator.add("users", f"2026-05-14-{hour}", CSV)
     emulator.page_size = 1
@@ -332,7 +332,7 @@ def test_missing_page(emulator: Emulator, second: int) -> None:
 
 
 def test_empty_pages(emulator: Emulator) -> None:
-    """A page without files leads on, or ends the list."""
+    """A page without files continues or ends the list."""
     emulator.add("users", "2026-05-14-16", CSV)
     nothing = {"data": {"files": []}, "meta": {"next": f"{FILES}?page=1"}}
     emulator.fail("list", status=200, body=json.dumps(nothing))
@@ -343,7 +343,7 @@ def test_empty_pages(emulator: Emulator) -> None:
 
 
 def test_deep_answer(emulator: Emulator) -> None:
-    """An answer that is nested deeply is an error, or is read; it never ends in a traceback."""
+    """A deeply nested response is an error, or is read; it never ends in a traceback."""
     for depth in (10, 300, 900, 5000, 100_000):
         body = '{"data": {"files": []}, "meta": ' + '{"a":' * depth + "1" + "}" * (depth + 1)
         emulator.fail("list", status=200, body=body)
@@ -368,7 +368,7 @@ def test_deep_answer(emulator: Emulator) -> None:
     ],
 )
 def test_answer_of_another_file(emulator: Emulator, stated: dict[str, Any], right: bool) -> None:  # noqa: FBT001 - a table
-    """An answer of the file endpoint about another file is an error, and nothing is read."""
+    """A response of the file endpoint about another file is an error, and nothing is read."""
     added = emulator.add("users", "2026-05-14-16", CSV)
     transport = connecting(emulator)
     file = only(transport)
@@ -394,7 +394,7 @@ def test_answer_of_another_file(emulator: Emulator, stated: dict[str, Any], righ
 
 @contextmanager
 def full_disk(most: int) -> Iterator[None]:
-    """Let no file become larger than *most* bytes."""
+    """Limit the size of files to *most* bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     try:
@@ -418,7 +418,7 @@ def test_full_spool(emulator: Emulator, tmp_path: Path, size: int) -> None:
 
 @pytest.mark.parametrize(("size", "unzip"), [(300, False), (20_000, False), (20_000, True)])
 def test_full_folder(emulator: Emulator, tmp_path: Path, size: int, unzip: bool) -> None:  # noqa: FBT001 - a table
-    """A full disk is one line for `get` as well, also where the decompressed file is too large."""
+    """A full disk is one line for `get` too, even if only the decompressed file is too large."""
     content = bytes(size) if unzip else os.urandom(size)
     emulator.add("users", "2026-05-14-16", content, gzip=unzip)
     transport = connecting(emulator)
@@ -428,12 +428,12 @@ def test_full_folder(emulator: Emulator, tmp_path: Path, size: int, unzip: bool)
     assert not place(file, tmp_path).exists()
 
 
-# Folders that others use, too
+# Folders that others use too
 
 
 @pytest.mark.parametrize("unzip", [True, False])
 def test_two_at_once(emulator: Emulator, tmp_path: Path, unzip: bool) -> None:  # noqa: FBT001 - a table
-    """Two that fetch one file into one folder both have it, and it is fetched once."""
+    """Two processes that fetch one file into one folder both get it, and it is fetched once."""
     added = emulator.add("users", "2026-05-14-16", os.urandom(500_000), gzip=unzip)
     emulator.fail("download", stall=0.3, drop_after=100_000)
     file = only(connecting(emulator))
@@ -452,7 +452,7 @@ def test_two_at_once(emulator: Emulator, tmp_path: Path, unzip: bool) -> None:  
     assert len(paths) == 4
     assert path.read_bytes() == (gzip.decompress(added.body) if unzip else added.body)
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
-    assert emulator.count("download") == 2  # the second goes on where the first was cut off
+    assert emulator.count("download") == 2  # the second resumes where the first was cut off
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".part", ".unzip"])
@@ -465,7 +465,7 @@ def test_links(
     dangling: bool,  # noqa: FBT001 - a table
     unzip: bool,  # noqa: FBT001 - a table
 ) -> None:
-    """A link under any of the names that `get` uses is replaced, and not followed."""
+    """A link with any of the names that `get` uses is replaced, not followed."""
     added = emulator.add("users", "2026-05-14-16", CSV)
     transport = connecting(emulator)
     file = only(transport)
@@ -507,7 +507,7 @@ def test_long_names(
 def test_ends_of_the_calendar(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generation: str
 ) -> None:
-    """A file of the first or the last day there is has its line in `files`, `report`, `doctor`."""
+    """A file of the first or last day of the calendar works in `files`, `report` and `doctor`."""
     monkeypatch.chdir(tmp_path)
     emulator.add("users", generation, CSV)
     for day in ("2026-05-14-16", "2026-05-15-16", "9998-01-01-00"):

@@ -38,7 +38,7 @@ MELTANO = yaml.safe_load((ROOT / "meltano.yml").read_text())
 HUB = yaml.safe_load((ROOT / "docs" / "hub" / "tap-firstup-dde.yml").read_text())
 _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"type": "array", "items": _TEXT, "minItems": 1, "uniqueItems": True}
-# What Meltano Hub asks of the entry of an extractor.
+# What Meltano Hub requires of the entry of an extractor.
 HUB_SCHEMA = {
     "type": "object",
     "additionalProperties": False,
@@ -114,7 +114,7 @@ def test_docs_say_what_the_code_says(name: str) -> None:
 
 
 def test_meltano_knows_every_setting() -> None:
-    """meltano.yml offers just the settings that the tap has, secrets as such."""
+    """meltano.yml offers exactly the settings that the tap has, secrets marked as such."""
     offered = {s["name"]: s for s in EXTRACTOR["settings"]}
     plain = {name.split(".")[0] for name in offered}
     assert plain == set(PROPERTIES)
@@ -138,13 +138,13 @@ def test_meltano_knows_every_setting() -> None:
 
 
 def test_meltano_capabilities() -> None:
-    """meltano.yml claims the tap's capabilities, but for the log format, which Meltano reads."""
+    """meltano.yml lists the tap's capabilities, except the log format, which Meltano reads."""
     capabilities = {str(c.value) for c in TapFirstupDDE.capabilities}
     assert set(EXTRACTOR["capabilities"]) == capabilities - {"structured-logging"}
 
 
 def test_commands_in_the_readme_exist() -> None:
-    """Each make target that the README names is one of the Makefile's."""
+    """Each make target that the README names is in the Makefile."""
     targets = set(re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     made = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert targets
@@ -152,7 +152,7 @@ def test_commands_in_the_readme_exist() -> None:
 
 
 def test_tests_in_the_docs_exist() -> None:
-    """Each test that the table of faults names is there, and every fault has one."""
+    """Each test that the table of faults names exists, and every fault has one."""
     rows = re.findall(r"^\| .* \|$", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
     named = [re.findall(r"`((?:\w+/)*test_\w+\.py)::(test_\w+)`", row) for row in rows]
     assert sum(bool(found) for found in named) > 30
@@ -161,7 +161,7 @@ def test_tests_in_the_docs_exist() -> None:
 
 
 def test_hub_entry_is_valid() -> None:
-    """The entry for Meltano Hub is one as its schema wants it, and says what meltano.yml says."""
+    """The entry for Meltano Hub matches its schema, and agrees with meltano.yml."""
     Draft7Validator.check_schema(HUB_SCHEMA)
     assert [error.message for error in Draft7Validator(HUB_SCHEMA).iter_errors(HUB)] == []
     same = {"name", "namespace", "label", "executable", "settings", "settings_group_validation"}
@@ -174,7 +174,7 @@ def test_hub_entry_is_valid() -> None:
 
 
 def test_settings_groups() -> None:
-    """Each group of settings that Meltano checks is enough for the tap, and none is less."""
+    """Each group of settings that Meltano checks is enough for the tap, and no part of it is."""
     values: dict[str, Any] = {"folder": {"url": "/tmp"}}  # noqa: S108 - nothing is written
     for group in EXTRACTOR["settings_group_validation"]:
         config = {name: values.get(name, "x") for name in group}
@@ -192,7 +192,7 @@ def _described(settings: dict[str, Any], at: str = "") -> Iterator[tuple[str, di
 
 @pytest.mark.parametrize("output", ["json", "markdown"])
 def test_about(output: str) -> None:
-    """``--about`` tells each setting's meaning, and what it may be, those within others too."""
+    """``--about`` shows each setting's meaning and values, nested settings included."""
     command = [sys.executable, "-m", "tap_firstup_dde", "--about", "--format", output]
     about = subprocess.check_output(command, text=True)
     if output == "json":
@@ -213,7 +213,7 @@ DOCS = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "do
 
 
 def _pattern(node: ast.expr) -> str:
-    """A text, with … for what is put into it; empty for what is none."""
+    """A text, with … for its variable parts; empty for any other expression."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -224,7 +224,7 @@ def _pattern(node: ast.expr) -> str:
 
 
 def _messages(module: Path) -> set[str]:
-    """The messages of the errors that a module raises or hands on, … for what differs."""
+    """The messages of the errors that a module raises or passes on, with … for variable parts."""
     found = set()
     tree = ast.parse(module.read_text())
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
@@ -244,7 +244,7 @@ def _messages(module: Path) -> set[str]:
 
 
 def test_every_message_is_in_the_docs() -> None:
-    """Troubleshooting has each message that an error can have, and none that there is not."""
+    """Troubleshooting has each message that an error can have, and no others."""
     modules = {module for package in PACKAGES for module in package.rglob("*.py")}
     modules -= {*(ROOT / "filetap" / "testing").iterdir(), ROOT / "tap_firstup_dde" / "emulator.py"}
     there = {message for module in modules for message in _messages(module)}
@@ -257,7 +257,7 @@ def test_every_message_is_in_the_docs() -> None:
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: Path(path).name)
 def test_links(path: Path) -> None:
-    """Every link within the project leads to something, headings included."""
+    """Every link within the project has a target, headings included."""
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
         if target.startswith("https://"):
             continue
@@ -270,7 +270,7 @@ def test_links(path: Path) -> None:
 
 
 def test_readme_is_short() -> None:
-    """The README leads to the demo on the first screen, and to every page of the docs."""
+    """The README shows the demo on the first screen, and links every page of the docs."""
     lines = (ROOT / "README.md").read_text().splitlines()
     assert any(line.startswith("make demo ") for line in lines[:25])
     assert len(lines) < 100
@@ -279,7 +279,7 @@ def test_readme_is_short() -> None:
 
 
 def test_pictures_fetch_nothing() -> None:
-    """A picture in the docs has no part that is elsewhere."""
+    """A picture in the docs loads no external resource."""
     for picture in (ROOT / "docs").glob("*.svg"):
         text = picture.read_text()
         assert not re.search(r"url\([^#)]|@import|href=.http|<script", text)
@@ -298,7 +298,7 @@ def test_commands_in_the_docs() -> None:
 
 
 def test_plan_in_the_docs() -> None:
-    """The planned backfill in the docs is what the calculation says."""
+    """The planned backfill in the docs is the result of the calculation."""
     plan = [sys.executable, str(ROOT / "benchmarks" / "backfill.py")]
     told = subprocess.check_output(plan, text=True)
     assert "| activities |" in told

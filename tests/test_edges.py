@@ -1,4 +1,4 @@
-"""What a run is given and where it writes: locales, odd shapes, slow readers, stream maps."""
+"""Inputs and outputs of a run: locales, odd shapes, slow readers, stream maps."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from tests.runs import command, run, settings, write
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# A locale that is not UTF-8, and a Python that does not make up for it.
+# A locale that is not UTF-8, and a Python that does not override it.
 PLAIN_C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 PEOPLE = (sys.executable, "-c", "from tap_firstup_dde.cli import main; main()")
 
 
 def errors(log: str) -> list[str]:
-    """The lines that say why a run failed; there is no traceback."""
+    """The lines that say why a run failed; checks that there is no traceback."""
     assert "Traceback" not in log
     return [line for line in log.splitlines() if "| ERROR" in line or line.startswith("Error:")]
 
@@ -110,7 +110,7 @@ def test_what_is_not_json_in_utf8(
 
 
 def test_environment_in_any_locale(emulator: Emulator) -> None:
-    """Settings in the environment are UTF-8, too, where the locale is not."""
+    """Settings in the environment are UTF-8 too, even if the locale is not."""
     emulator.add("users", "2026-05-14-16", "user_id,Größe\n1,17\n")
     env = {f"TAP_FIRSTUP_DDE_{k.upper()}": v for k, v in emulator.settings.items()}
     types = json.dumps({"users": {"größe": "string"}}, ensure_ascii=False)
@@ -129,7 +129,7 @@ def test_environment_in_any_locale(emulator: Emulator) -> None:
     ],
 )
 def test_dotenv_in_any_locale(tmp_path: Path, data: bytes, says: str) -> None:
-    """The .env file is UTF-8, too; what cannot be read of it is named."""
+    """The .env file is UTF-8 too; whatever cannot be read in it is named."""
     (tmp_path / ".env").write_bytes(data)
     code = """
 import sys
@@ -151,7 +151,7 @@ print(ascii(environment.from_environment("X_", {"properties": kinds})))
 
 
 def test_text_files_name_their_encoding() -> None:
-    """The package and the demo leave no text file to the locale's encoding."""
+    """The package and the demo read and write no text file in the locale's encoding."""
     root = ROOT
     modules = [path for part in ("tap_firstup_dde", "demo") for path in (root / part).rglob("*.py")]
     calls = [
@@ -284,7 +284,7 @@ def test_odd_catalogs(emulator: Emulator, change: Any, says: str) -> None:
 
 
 def places(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to each node of a JSON document."""
+    """The path to each node of a JSON document."""
     yield at
     below: Any = node.items() if isinstance(node, dict) else ()
     for step, child in enumerate(node) if isinstance(node, list) else below:
@@ -321,14 +321,14 @@ _JSON = st.recursive(
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Mapping[str, Any]]:
-    """Settings that reach an emulator with one small file."""
+    """Settings for an emulator with one small file."""
     with Emulator() as emulator:
         emulator.add("users", "2026-05-14-16", "user_id,tenure\n1,2\n")
         yield settings(emulator)
 
 
 def ending(config: Mapping[str, Any], **more: Any) -> str:
-    """How a run ends that may be refused."""
+    """The outcome of a run that may be refused."""
     try:
         run(config, **more)
     except ExportError as error:
@@ -339,14 +339,14 @@ def ending(config: Mapping[str, Any], **more: Any) -> str:
 @examples(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(at=st.sampled_from(list(places(_CATALOG))), value=_JSON)
 def test_any_catalog(served: Mapping[str, Any], at: tuple[Any, ...], value: Any) -> None:
-    """Whatever stands in a catalog, a run succeeds or ends with one of the tap's own errors."""
+    """Whatever is in a catalog, a run succeeds or ends with one of the tap's own errors."""
     assert ending(served, catalog=replaced(_CATALOG, at, value)) in {"done", "one line"}
 
 
 @examples(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(at=st.sampled_from(list(places(_STATE))), value=_JSON)
 def test_any_state(served: Mapping[str, Any], at: tuple[Any, ...], value: Any) -> None:
-    """Whatever stands in a state, a run succeeds or ends with one of the tap's own errors."""
+    """Whatever is in a state, a run succeeds or ends with one of the tap's own errors."""
     assert ending(served, state=replaced(_STATE, at, value)) in {"done", "one line"}
 
 
@@ -375,7 +375,7 @@ def test_each_warning_once(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_warnings_before_an_error(tmp_path: Path) -> None:
-    """A misspelt setting is named beside the error that it leads to, in discovery too."""
+    """A misspelt setting is named beside the error that it causes, in discovery too."""
     path = write(tmp_path, "config.json", {"clientid": "a", "client_secret": "b"})
     for arguments in ((), ("--discover",)):
         done = command("--config", path, *arguments)
@@ -398,7 +398,7 @@ def test_warnings_before_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_unknown_streams(maps: dict[str, Any], says: str) -> None:
-    """A map of a stream that does not exist is noticed, with the nearest name."""
+    """A map of a stream that does not exist is reported, with the nearest name."""
     assert bool(unknown_streams(maps, STREAMS)) == bool(says)
     assert says in "".join(unknown_streams(maps, STREAMS))
 
@@ -422,7 +422,7 @@ def test_unknown_streams(maps: dict[str, Any], says: str) -> None:
     ],
 )
 def test_unknown_columns(members: dict[str, Any], says: str) -> None:
-    """A removal or a use of a column that does not exist is noticed; an addition is fine."""
+    """A removal or a use of a column that does not exist is reported; an addition is fine."""
     documented = STREAMS["users"].documented
     maps = {"users": members, "*": {"what": None}}
     found = unknown_columns(maps, "users", ["email", "tenure"], documented)
@@ -470,7 +470,7 @@ def test_expression_fails(
     ],
 )
 def test_filter_fails(emulator: Emulator, expression: str, reason: str) -> None:
-    """The same for a filter."""
+    """The same with a filter."""
     emulator.add("users", "2026-05-14-16", "user_id,first_name,tenure\n1,Precious,\n")
     maps = {"users": {"__filter__": expression}}
     with pytest.raises(ExportError, match=reason) as caught:
@@ -502,7 +502,7 @@ def test_expression_fails_on_a_malformed_row(
 @pytest.mark.parametrize("maps", [{}, {"users": {"x": "user_id"}}])
 @pytest.mark.parametrize("length", [-1, 0, 5, 12, 13, 16, 18, 19, 40, 255])
 def test_flattened_keys(emulator: Emulator, stream: str, maps: dict[str, Any], length: int) -> None:
-    """With short names the key stays among the SCHEMA's columns, and records have the same."""
+    """With shortened names the key is still among the columns of SCHEMA and records."""
     for name, columns in (
         ("users", "user_id"),
         ("activities", "date"),
@@ -532,7 +532,7 @@ def test_flattened_keys(emulator: Emulator, stream: str, maps: dict[str, Any], l
 
 
 def test_flattened_names_that_meet(emulator: Emulator) -> None:
-    """Two columns that would get one name are an error that names the setting."""
+    """Two columns that would get the same name are an error that names the setting."""
     names = "attribute_one_of_quite_some_length,attribute_odd_of_quite_some_length"
     emulator.add("users", "2026-05-14-16", f"user_id,{names}\n1,2,3\n")
     config = settings(
@@ -546,7 +546,7 @@ def test_flattened_names_that_meet(emulator: Emulator) -> None:
 
 
 def slow_reader(arguments: list[str], environment: Mapping[str, str]) -> tuple[bytes, str, int]:
-    """What a program writes to a non-blocking pipe whose reader is slow; its log; its status."""
+    """A program's output on a non-blocking pipe with a slow reader, its log and its status."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
@@ -572,7 +572,7 @@ def slow_reader(arguments: list[str], environment: Mapping[str, str]) -> tuple[b
 def test_slow_reader(
     emulator: Emulator, tmp_path: Path, arguments: list[str], maps: dict[str, Any]
 ) -> None:
-    """A slow reader of a non-blocking pipe is waited for; it gets every byte once."""
+    """The program waits for a slow reader of a non-blocking pipe, which gets every byte once."""
     rows = "".join(f"{number},Ann\n" for number in range(3000))
     emulator.add("users", "2026-05-14-16", f"user_id,first_name\n{rows}")
     path = write(tmp_path, "config.json", settings(emulator, stream_maps=maps))
@@ -587,7 +587,7 @@ def test_slow_reader(
 
 
 def test_slow_reader_of_a_list(emulator: Emulator, tmp_path: Path) -> None:
-    """The commands for people wait, too."""
+    """The commands for people wait too."""
     for hour in range(24):
         emulator.add("users", f"2026-05-14-{hour:02}", "user_id\n1\n")
     path = write(tmp_path, "config.json", settings(emulator))
@@ -614,7 +614,7 @@ def test_output_that_nobody_takes(
 
 @pytest.mark.parametrize("sink", ["2>/dev/full", "2>&-"])
 def test_log_that_nobody_takes(emulator: Emulator, tmp_path: Path, sink: str) -> None:
-    """A closed or full stderr loses its lines, and nothing else."""
+    """A closed or full stderr loses its lines, but nothing else is affected."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     path = write(tmp_path, "config.json", settings(emulator))
     for program, wrong in (("-m tap_firstup_dde", "--nope"), (f"-c '{PEOPLE[-1]}' doctor", "-x")):
@@ -625,7 +625,7 @@ def test_log_that_nobody_takes(emulator: Emulator, tmp_path: Path, sink: str) ->
 
 @pytest.mark.parametrize("arguments", ["--about", "--discover", "--version", "--help"])
 def test_any_text_in_any_locale(emulator: Emulator, tmp_path: Path, arguments: str) -> None:
-    """What is printed has characters that a locale may lack; that is no error."""
+    """Printed characters that a locale lacks are not an error."""
     emulator.add("users", "2026-05-14-16", "user_id,Größe\n1,2\n")
     path = write(tmp_path, "config.json", settings(emulator))
     done = command("--config", path, arguments, env=PLAIN_C)
@@ -633,7 +633,7 @@ def test_any_text_in_any_locale(emulator: Emulator, tmp_path: Path, arguments: s
 
 
 def test_write_that_fails() -> None:
-    """What a lossy output cannot write is dropped; another one raises an error."""
+    """Text that a lossy output cannot write is dropped; any other output raises an error."""
     with Path("/dev/full").open("wb", buffering=0) as full:
         assert WholeWrites(full.fileno(), lossy=True).write(b"lost") == 4
         with pytest.raises(OutputError, match="the output cannot be written") as caught:

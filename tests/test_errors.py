@@ -1,4 +1,4 @@
-"""Every error says what failed and what to try, and is caught by what can be done about it."""
+"""Every error says what failed and what to try, and its class says what a caller can do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PARENTS = {
 
 
 def test_tree() -> None:
-    """The errors, and what each is a kind of, are those of the table above."""
+    """The errors and their base classes are those of the table above."""
     assert {name: kind.__base__.__name__ for name, kind in ERRORS.items() if kind.__base__} == (
         PARENTS
     )
@@ -55,12 +55,12 @@ def test_drawn_tree() -> None:
     ("hint", "text"), [("", "users broke"), ("run again", "users broke; run again")]
 )
 def test_text(kind: type[ExportError], hint: str, text: str) -> None:
-    """An error is one line of text, message and hint; both can be had apart."""
+    """An error is one line of text, message and hint; both are available separately."""
     error = kind("users broke", hint)
     assert (str(error), error.message, error.hint) == (text, "users broke", hint)
 
 
 @pytest.mark.parametrize("seconds", [None, 0.0, 12.5])
 def test_wait(seconds: float | None) -> None:
-    """An error that passes carries the wait that the server asked for."""
+    """A transient error has the wait that the server asked for."""
     assert RetriableTransportError("busy", retry_after=seconds).retry_after == seconds

@@ -1,4 +1,4 @@
-"""Whatever happens between runs and within them, every row leaves once: held against a model.
+"""Whatever happens between and within runs, every row is emitted once: checked by a model.
 
 The model is the set of rows that Firstup has offered, through the API and in a folder. Runs are
 cut off, requests fail, files come late, in parts, shuffled, empty, without their key, from the
@@ -54,7 +54,7 @@ Row = tuple[str, str]  # stream, and what the row is called in it
 SLICE = 4  # rows between STATEs within a file
 KEPT = timedelta(days=7)  # by Firstup
 
-# What may go wrong with the next requests. Most of it passes by itself or when it is tried again;
+# What may go wrong with the next requests. Most of it is transient or succeeds on a retry;
 # some of it ends the run.
 FAULTS: dict[str, dict[str, Any]] = {
     "list 503": {"route": "list", "status": 503},
@@ -102,8 +102,8 @@ class World:
         self.moment = emulator.first_generation
         self.state: dict[str, Any] = {}
         self.offered: dict[Row, str] = {}  # with the text of its tenure
-        self.covered: set[Row] = set()  # by a STATE that got out
-        self.keys: dict[str, list[str]] = {}  # of the records that got out
+        self.covered: set[Row] = set()  # by a STATE that was emitted
+        self.keys: dict[str, list[str]] = {}  # of the records that were emitted
         self._rows: dict[tuple[str, str], list[Row]] = {}  # by stream and name of the file
         self._serial = 0
 
@@ -169,7 +169,7 @@ class World:
                 self.emulator.remove(file)
 
     def run(self, cut: int | None = None) -> BaseException | None:
-        """Run the tap from the last STATE that got out, perhaps until it is killed."""
+        """Run the tap from the last STATE that was emitted, perhaps until it is killed."""
         writer, ended = self._run(self.state, cut)
         states, self.covered = self._check(writer, self.state, self.covered)
         self.state = states[-1]
@@ -178,7 +178,7 @@ class World:
     def refresh(self, cut: int) -> None:
         """Empty the table, and read everything again without a state, until the run is killed.
 
-        Meltano merges what it has of that run into the state before.
+        Meltano merges the state of that run into the one before.
         """
         writer, _ = self._run({}, cut)
         keys, self.keys = self.keys, {}
@@ -220,7 +220,7 @@ class World:
     def _check(
         self, writer: Collector, state: dict[str, Any], covered: set[Row]
     ) -> tuple[list[dict[str, Any]], set[Row]]:
-        """Compare what got out with the model.
+        """Compare what was emitted with the model.
 
         Returns:
             The states, *state* first, and the rows that the last one covers.
@@ -251,7 +251,7 @@ class World:
         return states, covered
 
     def _row(self, message: dict[str, Any]) -> Row:
-        """The row that a record is; its values are those that were offered."""
+        """The row of a record, whose values are those that were offered."""
         stream, record = message["stream"], message["record"]
         if stream.endswith("_malformed"):
             name, _, text = record["raw"].partition(",")
@@ -267,7 +267,7 @@ class World:
     def _check_pins(
         self, message: dict[str, Any], schemas: dict[str, dict[str, Any]], state: dict[str, Any]
     ) -> None:
-        """What a record needs is in a STATE before it, and the key is that of all records."""
+        """The types that a record needs are in a STATE before it, and all records have one key."""
         stream = message["stream"]
         if stream.endswith("_malformed"):
             return
@@ -288,7 +288,7 @@ class World:
 
 
 def _covers(state: dict[str, Any], row: Row, key: str, line: int) -> bool:
-    """True if the next run does not read a line of a file again."""
+    """True if the next run does not read any line of a file again."""
     bookmark = state["bookmarks"][row[0]]
     if key in bookmark["finished"]:
         return True
@@ -333,7 +333,7 @@ class Interleavings(RuleBasedStateMachine):
         stream=st.sampled_from(["users", "activities"]), rows=st.integers(1, 6), fits=st.booleans()
     )
     def hold_back(self, stream: str, rows: int, *, fits: bool) -> None:
-        """A file is generated, but not listed yet."""
+        """A file is generated but not listed yet."""
         earlier = self.world.moment - timedelta(days=5, hours=next(self._hours))
         self.late.append((stream, f"{earlier:%Y-%m-%d-%H}", rows, fits))
 
@@ -377,7 +377,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(FAULTS)), skip=st.integers(0, 4))
     def fault(self, name: str, skip: int) -> None:
-        """Something will go wrong."""
+        """Something goes wrong with the next requests."""
         self.emulator.fail(**FAULTS[name], skip=skip)
 
     @rule()
@@ -392,7 +392,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(cut=st.none() | st.integers(1, 40), columnar=st.booleans())
     def run(self, cut: int | None, *, columnar: bool) -> None:
-        """The tap runs, on either of its ways."""
+        """The tap runs, by either of its paths."""
         with pytest.MonkeyPatch.context() as patch:
             if not columnar:
                 patch.setattr(ExportStream, "writes_lines", property(lambda _: False))
@@ -406,7 +406,7 @@ class Interleavings(RuleBasedStateMachine):
         self.world.refresh(cut)
 
     def teardown(self) -> None:
-        """In the end everything shows up."""
+        """In the end everything appears."""
         while self.late:
             self.show_up()
         self.world.assert_complete()
@@ -414,7 +414,7 @@ class Interleavings(RuleBasedStateMachine):
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses before something is tried again, STATE often, and no log."""
+    """No pauses before retries, frequent STATE, and no log."""
     tune(monkeypatch, slice=SLICE, first_pause=0.0)
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
 
@@ -423,7 +423,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_row_leaves_once(
     emulator: Emulator, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """Nothing is lost, and nothing repeats but what no STATE had covered."""
+    """Nothing is lost, and only rows that no STATE covered are repeated."""
     ends: Counter[bool] = Counter()
     run_state_machine_as_test(
         type(

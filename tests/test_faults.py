@@ -1,4 +1,4 @@
-"""Faults that no other test of a module has: what a run meets as a whole."""
+"""Faults that affect a run as a whole, which no test of a module covers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ ROWS = "user_id\n" + "".join(f"{n:07}\n" for n in range(200_000))
 
 
 def test_target_stops_reading(emulator: Emulator, tmp_path: Path) -> None:
-    """A target that reads nothing for longer than any time-out costs nothing.
+    """A target that reads nothing for longer than any timeout does no harm.
 
-    What is downloaded is on the disk: no connection waits for the target.
+    Downloads are on disk: no connection waits for the target.
     """
     for hour in ("12", "16", "20"):
         emulator.add("users", f"2026-05-14-{hour}", ROWS)
@@ -53,7 +53,7 @@ def test_target_stops_reading(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_two_runs_at_once(emulator: Emulator, tmp_path: Path) -> None:
-    """Two runs from one state do not disturb each other: both bring the same."""
+    """Two runs from one state do not disturb each other: both emit the same."""
     for _ in range(3):
         emulator.add_generation(rows=50)
     config = write(tmp_path, "c.json", settings(emulator, spool_dir=str(tmp_path)))
@@ -73,7 +73,7 @@ def test_two_runs_at_once(emulator: Emulator, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("jump", [timedelta(hours=3), timedelta(hours=-3)])
 def test_clock_jumps(emulator: Emulator, jump: timedelta) -> None:
-    """Where clocks disagree, tokens and URLs lapse unexpectedly, and the run goes on."""
+    """If clocks disagree, tokens and URLs expire unexpectedly, and the run continues."""
     emulator.add("users", "2026-05-14-12", "user_id\n1\n")
     emulator.add("users", "2026-05-14-16", "user_id\n2\n")
     before, asked = emulator.now, []
@@ -87,7 +87,7 @@ def test_clock_jumps(emulator: Emulator, jump: timedelta) -> None:
 
 
 def test_many_listed_files(emulator: Emulator) -> None:
-    """Of ten thousand listed files a run reads just the new ones, and asks for the list once."""
+    """Of ten thousand listed files a run reads only the new ones, and requests the list once."""
     for number in range(10_000):
         year, hour = 2000 + number // 24 // 28, number % 24
         emulator.add(
@@ -104,7 +104,7 @@ def test_many_listed_files(emulator: Emulator) -> None:
 
 
 def test_list_that_shrinks_and_grows(emulator: Emulator) -> None:
-    """A list that lacks files for a while, and has them again, neither loses nor repeats."""
+    """With a list that lacks files for a while, no row is lost or repeated."""
     emulator.add_generation(rows=5)
     emulator.add_generation(rows=5)
     first = run(settings(emulator))
@@ -117,7 +117,7 @@ def test_list_that_shrinks_and_grows(emulator: Emulator) -> None:
 
 
 def test_gap(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """Where files expired between two runs, a warning says of which hours, and what fills them."""
+    """If files expired between two runs, a warning names the hours and what fills the gap."""
     for day, hour in ((1, "00"), (1, "04")):
         emulator.add("users", f"2026-05-{day:02}-{hour}", "user_id\n1\n")
     first = run(settings(emulator))
@@ -137,7 +137,7 @@ def test_gap(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_checksum_of_the_content(emulator: Emulator) -> None:
-    """A checksum over the decompressed bytes is an error that says what it is of."""
+    """A checksum over the decompressed bytes is an error that says so."""
     file = emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     value = crc64nvme(gzip.decompress(file.body), 0).to_bytes(8, "big")
     file.checksum = b64encode(value).decode()
@@ -164,7 +164,7 @@ def test_bomb(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_row_without_end(emulator: Emulator, tmp_path: Path) -> None:
-    """A row longer than any may be is an error that names it."""
+    """A row above the maximum length is an error that names it."""
     emulator.add("users", "2026-05-14-16", b'user_id\n"' + b"x" * (280 << 20), gzip=False)
     done = command("--config", write(tmp_path, "c.json", settings(emulator)))
     assert done.status == 1
@@ -172,7 +172,7 @@ def test_row_without_end(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_secrets_in_foreign_messages(tmp_path: Path) -> None:
-    """Whatever a library logs, with or without an exception, has no secret in the end."""
+    """Whatever a library logs, with or without an exception, the output has no secret."""
     secrecy = Secrecy()
     handler = logging.FileHandler(tmp_path / "log")
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -194,7 +194,7 @@ def test_secrets_in_foreign_messages(tmp_path: Path) -> None:
 
 
 def test_unforeseen_error_tells_no_secret(emulator: Emulator, tmp_path: Path) -> None:
-    """Even an error that nobody foresaw ends without the secret, traceback and all."""
+    """Even the traceback of an unexpected error has no secret."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     path = write(tmp_path, "c.json", settings(emulator))
     code = (
@@ -226,7 +226,7 @@ def test_header_without_end(emulator: Emulator) -> None:
 @pytest.mark.parametrize("target", ["http://[::1", "http://127.0.0.1:abc/", "https://" + "a" * 70])
 @pytest.mark.parametrize("route", ["token", "list", "show", "download"])
 def test_odd_redirects(emulator: Emulator, route: str, target: str) -> None:
-    """An answer that leads to what is no URL is an error in words."""
+    """A redirect to an invalid URL is an error with a message."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     emulator.fail(route, status=302, headers={"Location": target}, times=None)
     with pytest.raises(ExportError):
@@ -242,7 +242,7 @@ def test_odd_redirects(emulator: Emulator, route: str, target: str) -> None:
     ],
 )
 def test_odd_json(emulator: Emulator, entry: str) -> None:
-    """JSON that Python cannot take is an error in words."""
+    """JSON that Python cannot parse is an error with a message."""
     emulator.fail("list", status=200, body='{"data": {"files": [' + entry + "]}}", times=None)
     with pytest.raises(ExportError):
         run(settings(emulator, max_retries=0))
@@ -252,7 +252,7 @@ def test_odd_json(emulator: Emulator, entry: str) -> None:
 def test_nothing_of_a_file_is_selected(
     emulator: Emulator, tmp_path: Path, form: str | None
 ) -> None:
-    """Rows count also where no selected column is in the file."""
+    """Rows count even if no selected column is in the file."""
     emulator.add("activities", "2026-05-14-12", "a,b\n1,2\n")
     emulator.add("activities", "2026-05-14-16", "b\n" + "3\n" * 50)
     hidden = ["b", "_sdc_source_lineno"]
@@ -286,7 +286,7 @@ def test_nothing_of_a_file_is_selected(
 
 
 def test_state_behind_a_batch_covers_it(emulator: Emulator, tmp_path: Path) -> None:
-    """No STATE goes out between a BATCH and the one that covers its rows."""
+    """No STATE is emitted between a BATCH and the one that covers its rows."""
     emulator.add("users", "2026-05-14-12", "user_id,n\n1,1\n")
     emulator.add("users", "2026-05-14-16", "user_id,n\n1,x\n")
     batch = {"encoding": {"format": "jsonl"}, "storage": {"root": str(tmp_path)}}
@@ -303,7 +303,7 @@ def test_state_behind_a_batch_covers_it(emulator: Emulator, tmp_path: Path) -> N
 
 
 def test_late_file_after_a_foreign_state(emulator: Emulator) -> None:
-    """A state with replication_key_value alone is made whole by the first run, files or none."""
+    """A state with replication_key_value alone is completed by the first run, files or none."""
     emulator.add("users", "2026-05-14-12", "user_id\n1\n")
     state = {"bookmarks": {"users": {"replication_key_value": "2026-05-14T16:00:00Z"}}}
     first = run(settings(emulator), state)
@@ -315,7 +315,7 @@ def test_late_file_after_a_foreign_state(emulator: Emulator) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after", [0.15, 0.4])
 def test_signal_while_loading(number: signal.Signals, after: float) -> None:
-    """A signal before the tap is there ends the process as any other does."""
+    """A signal before the tap is loaded ends the process like any other signal."""
     with subprocess.Popen(
         [sys.executable, "-m", "tap_firstup_dde", "--about"],
         stdout=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
-"""Broken in any way, a file is read or is one error: readers under mutated input.
+"""Fuzzing of the readers: a file that is broken in any way is read or is one error.
 
-`make soak` tries more; `--seed` picks others.
+`make soak` tries more; `--seed` selects others.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Rows = tuple[list[str], list[object], list[tuple[int, str]]]
 
 
 def _mutated(dice: random.Random, content: bytes) -> bytes:
-    """Some bytes changed, gone, doubled, or taken from elsewhere."""
+    """Some bytes changed, removed, doubled, or copied from elsewhere."""
     data = bytearray(content)
     for _ in range(dice.choice((1, 1, 2, 4, 9))):
         at = dice.randrange(len(data) + 1)
@@ -55,7 +55,7 @@ def _mutated(dice: random.Random, content: bytes) -> bytes:
 
 
 def _read(content: bytes, block: int, *, divert: bool) -> Rows | None:
-    """Columns, rows and malformed rows; None for an error in words."""
+    """Columns, rows and malformed rows; None for an expected error."""
     options = ReadOptions(ADDED, block=block, divert=divert)
     rows: list[object] = []
     malformed: list[tuple[int, str]] = []
@@ -70,7 +70,7 @@ def _read(content: bytes, block: int, *, divert: bool) -> Rows | None:
 
 
 def test_mutated_files(pytestconfig: pytest.Config) -> None:
-    """Nothing but errors in words; and what is read does not depend on how it is cut."""
+    """There are expected errors only, and the result does not depend on how a file is split."""
     first = pytestconfig.getoption("--seed")
     for seed in range(first, first + pytestconfig.getoption("--mutations")):
         dice = random.Random(seed)

@@ -47,7 +47,7 @@ VENDORS = r"(?i)firstup|socialchorus|creator studio|simpplr|hookbridge|userpilot
 
 
 def imports(module: str) -> set[str]:
-    """Every module that *module* imports, in any form, also where only types need it."""
+    """Every module that *module* imports, in any form, even if only types need it."""
     path = ROOT / module.replace(".", "/")
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     found = set()
@@ -73,7 +73,7 @@ ENGINE = [module for module in MODULES if module.startswith("filetap.")]
 
 
 def test_every_layer_has_its_row() -> None:
-    """A new folder, or module beside the folders, is put into the picture."""
+    """A new folder, or module beside the folders, must be added to the table."""
     assert {layer(module) for module in ENGINE} == set().union(*LAYERS)
 
 
@@ -98,7 +98,7 @@ def test_outside_packages_are_kept_to_layers(module: str) -> None:
 
 
 def test_no_module_imports_in_a_circle() -> None:
-    """Modules of one folder depend on each other one way, too."""
+    """Modules within a folder depend on each other in one direction too."""
     graph = {module: imports(module) & {*MODULES} - {module} for module in MODULES}
     while graph:
         free = {module for module, named in graph.items() if not named & graph.keys()}
@@ -137,7 +137,7 @@ def test_modules_can_be_read_in_a_sitting(module: str) -> None:
     ],
 )
 def test_light_modules(module: str, without: set[str]) -> None:
-    """A front end pays for what it uses."""
+    """A front end loads only what it uses."""
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not without & set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""The next item is worked on while the current one is used, and no further."""
+"""The next item is prepared while the current one is used, but no further."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_one_ahead_order() -> None:
 
 
 def test_one_ahead_works_ahead() -> None:
-    """While an item is used the next one is worked on, and no further."""
+    """While an item is used the next one is prepared, but no further."""
     started = [threading.Event() for _ in range(4)]
 
     def work(item: int) -> int:
@@ -38,7 +38,7 @@ def test_one_ahead_works_ahead() -> None:
 
 
 def test_one_ahead_one_at_a_time() -> None:
-    """Never are two items worked on at once."""
+    """Two items are never prepared at once."""
     busy, most = 0, 0
     lock = threading.Lock()
 
@@ -56,7 +56,7 @@ def test_one_ahead_one_at_a_time() -> None:
 
 
 def test_one_ahead_error() -> None:
-    """An error is raised when its item's turn comes, not before, and the rest is not started."""
+    """An error is raised at its item's turn, not before, and the rest is not started."""
     failed, done = threading.Event(), []
 
     def work(item: int) -> int:

@@ -1,4 +1,4 @@
-"""No message shows a secret, or anything that a terminal would obey, whoever put it there."""
+"""No message shows a secret or a control character, wherever it comes from."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SPELLINGS = {
 
 @pytest.fixture
 def secrecy() -> Iterator[Secrecy]:
-    """A filter of our own; the process's is left as it is."""
+    """A filter of our own; the process's is unaffected."""
     made = Secrecy()
     yield made
     for handler in (*logging.getLogger().handlers, logging.lastResort):
@@ -71,7 +71,7 @@ def secrecy() -> Iterator[Secrecy]:
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 @pytest.mark.parametrize("secret", SECRETS)
 def test_spellings(secrecy: Secrecy, secret: str, spelling: Any) -> None:
-    """A secret is struck out however it is spelt, within an error's line and in the log."""
+    """A secret is redacted in any spelling, in an error's line and in the log."""
     secrecy.guard({"options": [secret]})
     text = f"the answer ({spelling(secret)}) is not one"
     shown = secrecy.scrub(text)
@@ -86,7 +86,7 @@ def test_spellings(secrecy: Secrecy, secret: str, spelling: Any) -> None:
 
 @pytest.mark.parametrize("short", ["", "a", "abcd", " ab \n"])
 def test_short_secrets(secrecy: Secrecy, short: str) -> None:
-    """What is in many words is no secret that can be kept: messages stay readable."""
+    """A text that is part of many words is not redacted, so messages remain readable."""
     secrecy.guard(short)
     assert secrecy.scrub("a table of abcd files") == "a table of abcd files"
 
@@ -96,7 +96,7 @@ HARMLESS = "a�[2Jb��c�d�e�f�g"
 
 
 def test_errors_are_harmless() -> None:
-    """An error is one line that no terminal obeys."""
+    """An error is one line without control characters."""
     error = ExportError(f"x {ODD}", ODD)
     assert str(error) == f"x {HARMLESS}; {HARMLESS}"
     assert (error.message, error.hint) == (f"x {HARMLESS}", HARMLESS)
@@ -110,7 +110,7 @@ def _fail(text: str) -> None:
 
 
 def test_log_is_harmless(secrecy: Secrecy) -> None:
-    """What is put into a log message is one line; only the message's own lines stay lines."""
+    """An argument of a log message is one line; only the message's own lines remain lines."""
     record = logging.LogRecord("x", logging.INFO, "", 0, "one\ntwo\x1b %s", (ODD,), None)
     secrecy.filter(record)
     assert record.getMessage() == f"one\ntwo� {HARMLESS}"
@@ -124,11 +124,11 @@ def test_log_is_harmless(secrecy: Secrecy) -> None:
 
 
 def _typed(status: int, kind: str) -> dict[str, Any]:
-    """An answer of that content type."""
+    """A response of that content type."""
     return {"status": status, "body": "x", "headers": {"Content-Type": kind}}
 
 
-# What a server reflects: the route it does so at, and the fault.
+# Reflected text → the route, and the fault that reflects it.
 REFLECTIONS: dict[str, tuple[str, Any]] = {
     "content type": ("list", lambda s: _typed(404, s)),
     "type": ("list", lambda s: _typed(200, s)),
@@ -163,7 +163,7 @@ def _shown(text: str) -> dict[str, Any]:
 def test_reflected(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, reflection: str, kind: str
 ) -> None:
-    """A secret or a token that a server reflects is struck out of the log, the error, the state."""
+    """A secret or a token that a server reflects is redacted in log, error and state."""
     token = emulator.issue_token()
     secret = token
     config: dict[str, Any] = {"max_retries": 0}
@@ -187,7 +187,7 @@ def test_reflected(
     shown = (caplog.text + state).lower()
     for form in (secret, sent, quote(secret), json.dumps(secret)[1:-1]):
         assert form.lower() not in shown
-    # Nor a part of it that was cut off.
+    # Nor a truncated part of it.
     assert secret[:8].lower() not in shown
 
 
@@ -210,7 +210,7 @@ def test_reflected(
     ids=str,
 )
 def test_misplaced(misplaced: dict[str, Any]) -> None:
-    """A secret that is set under a wrong name, too, is not in the line that says so."""
+    """A secret that is also set under a wrong name is not in the error about it."""
     secret = "Correct Hörse"  # noqa: S105 - no secret
     text = json.dumps(misplaced).replace("SECRET", secret)
     config = {"client_id": "client", "client_secret": secret, **json.loads(text)}
@@ -223,7 +223,7 @@ def test_misplaced(misplaced: dict[str, Any]) -> None:
 
 
 def test_misplaced_for_people(tmp_path: Path) -> None:
-    """The command line shows no such secret, either."""
+    """The command line does not show such a secret either."""
     config = {"client_id": "client", "client_secret": "Correct-Horse", "region": "Correct-Horse"}
     done = command("--config", write(tmp_path, "config.json", config))
     assert (done.status, "Correct" in done.log, "Traceback" in done.log) == (1, False, False)
@@ -231,7 +231,7 @@ def test_misplaced_for_people(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["lookback_days", "region", "start_date", "nonsense"])
 def test_misplaced_texts(name: str) -> None:
-    """The same where settings come as texts, as from the environment and from Spark."""
+    """The same if settings are texts, as from the environment and from Spark."""
     long = "Correct-Horse-" * 5
     texts = {"client_id": "client", "client_secret": long, name: long}
     with pytest.raises(SettingsError) as caught:
@@ -240,7 +240,7 @@ def test_misplaced_texts(name: str) -> None:
 
 
 def test_misplaced_in_the_environment() -> None:
-    """A variable that holds another one's secret does not show it."""
+    """A variable with another one's secret does not show it."""
     long = "Correct-Horse-" * 5
     names = ("CLIENT_SECRET", "LOOKBACK_DAYS")
     done = command(env={f"TAP_FIRSTUP_DDE_{name}": long for name in names})

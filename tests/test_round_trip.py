@@ -1,4 +1,4 @@
-"""The law of types: whatever the files hold, what goes out gives it back."""
+"""The law of types: whatever the files contain, it can be recovered from the output."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 FILES = 20  # of one example; with its 50 examples 1,000 of them
 STREAM = "activities"
-# Labels of columns, among them documented ones, odd ones, and two that become one name.
+# Labels of columns: documented ones, odd ones, and two that become the same name.
 LABELS = ("Likes", "Date", "Is Featured", "likes", "Généré à", "1st", "a*b", "^.*$", "", "Score")
-# What a column's cells are like in one file; in the next they may be like others.
+# The kinds of a column's cells in one file; in the next they may differ.
 KINDS: tuple[tuple[str, ...], ...] = (
     ("0", "1", "-7", "9223372036854775807", "123456789012345"),
     ("1.5", "-0.25", "3", "0.0001", "99999999999.9999"),
@@ -48,7 +48,7 @@ Rows = dict[tuple[str, int], dict[str, str]]  # generation and number → column
 
 @st.composite
 def _file(draw: st.DrawFn) -> File:
-    """Draw a CSV file as Python writes it, in a dialect that Redshift's UNLOAD has."""
+    """A CSV file as Python writes it, in a dialect of Redshift's UNLOAD."""
     # Without a documented column it would not be a file of the stream.
     known = draw(st.sampled_from(LABELS[:2]))
     others = st.sampled_from([label for label in LABELS if label != known])
@@ -95,10 +95,10 @@ CATALOG = {
     most=st.sampled_from([1, Tuning().slice]),
 )
 def test_round_trip(firstup: Emulator, files: list[File], whole: int, most: int) -> None:
-    """A column's text, else that of its __text, is what Python's csv reads, on both paths.
+    """A column's text, or otherwise its __text, is what Python's csv reads, on both paths.
 
-    Types may change from file to file, also within a run and where the look before the first
-    SCHEMA does not reach; what has gone out once keeps its type.
+    Types may change from file to file, even within a run and where sampling before the first
+    SCHEMA does not reach; a column that was emitted keeps its type.
     """
     firstup.files.clear()
     with pytest.MonkeyPatch.context() as patch:
@@ -129,7 +129,7 @@ def test_round_trip(firstup: Emulator, files: list[File], whole: int, most: int)
 
 
 def _pinned(run: Run, before: Mapping[str, str]) -> dict[str, str]:
-    """Each column's type; no SCHEMA of the run takes one away or changes one."""
+    """Each column's type; no SCHEMA of the run removes or changes one."""
     kinds = dict(before)
     for message in run.of("SCHEMA"):
         properties = message["schema"]["properties"]
@@ -141,7 +141,7 @@ def _pinned(run: Run, before: Mapping[str, str]) -> dict[str, str]:
 
 
 def _assert_given_back(run: Run, kinds: Mapping[str, str], expected: Rows) -> None:
-    """Hold every record against its row."""
+    """Compare every record with its row."""
     found = {}
     known: set[str] = set()
     for message in run.messages:
@@ -166,7 +166,7 @@ def _assert_given_back(run: Run, kinds: Mapping[str, str], expected: Rows) -> No
 
 
 def _is_same(kind: str, value: Any, text: str) -> bool:
-    """Whether a typed value stands for a text."""
+    """True if a typed value represents a text."""
     if kind == "boolean":
         return value is (text.lower() in TRUE)
     if kind == "date-time":

@@ -1,4 +1,4 @@
-"""A vendor whose toys are delivered as files; this is all that its tap takes."""
+"""A vendor whose toys are delivered as files; its tap needs nothing else."""
 
 import re
 from datetime import UTC, datetime

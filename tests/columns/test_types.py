@@ -1,4 +1,4 @@
-"""A type is given only where it loses nothing, and what does not fit it stays whole."""
+"""A type is inferred only if it loses nothing, and misfits are stored unchanged."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ Texts = list[str | None]
 
 
 def fitting(kind: str, values: Texts, *, yes_no: bool = False) -> list[bool | None]:
-    """Tell which values fit a type."""
+    """The values that fit a type."""
     frame = pl.DataFrame({"c": values}, schema={"c": pl.String})
     return frame.select(fits(kind, pl.col("c"), yes_no=yes_no))["c"].to_list()
 
 
 def written(kind: str, values: Texts) -> Texts:
-    """Give how fitting values are written out."""
+    """The output of the values that fit."""
     frame = pl.DataFrame({"c": values}, schema={"c": pl.String})
     return frame.select(canonical(kind, pl.col("c")).alias("c"))["c"].to_list()
 
 
 def instant(text: str) -> datetime:
-    """Give the instant that an ISO 8601 time stands for, UTC without an offset."""
+    """The instant that an ISO 8601 time means, in UTC without an offset."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def frame_of(columns: dict[str, Texts]) -> pl.DataFrame:
-    """Make a frame of text columns."""
+    """A frame of text columns."""
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
 def seen(values: Texts, column: str = "c", documented: Documented = NOTHING) -> Evidence:
-    """Give what a column's values show."""
+    """The evidence that a column's values give."""
     return observe(frame_of({column: values}), [column], documented, NO_EVIDENCE)
 
 
@@ -225,14 +225,14 @@ VALUES = {
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_values(kind: str) -> None:
-    """Each value fits exactly the types that give it back."""
+    """Each value fits exactly the types that reproduce it."""
     expected = {value: kind in (*types.split(), "string") for value, types in VALUES.items()}
     assert dict(zip(VALUES, fitting(kind, list(VALUES)), strict=True)) == expected
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_empty_values(kind: str) -> None:
-    """A quoted empty fits every type; to null no type says anything."""
+    """A quoted empty cell fits every type; no type applies to null."""
     assert fitting(kind, ["", None]) == [True, None if kind != "string" else False]
 
 
@@ -253,7 +253,7 @@ YES_NO_WORDS = {
 
 
 def test_yes_no() -> None:
-    """In a yes/no column t/f, yes/no and 1/0 are booleans as well, in any case."""
+    """In a yes/no column t/f, yes/no and 1/0 are booleans too, in any case."""
     words = list(YES_NO_WORDS)
     assert all(fitting("boolean", [*words], yes_no=True))
     assert written("boolean", [*words]) == list(YES_NO_WORDS.values())
@@ -271,14 +271,14 @@ LIMIT = 2**63
 
 
 def _is_integer(text: str) -> bool:
-    """Tell whether Python's whole numbers of 64 bits give the text back."""
+    """True if Python's 64-bit integers reproduce the text."""
     return bool(re.fullmatch("-?[0-9]+", text)) and (
         str(int(text)) == text and -LIMIT <= int(text) < LIMIT
     )
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether Python's floats give the text back, of 15 digits at most."""
+    """True if Python's floats reproduce the text, of 15 digits at most."""
     if text == "-0" or ("." in text and text.endswith("0")):
         return False
     digits = re.sub("[-.]", "", text).lstrip("0")
@@ -336,7 +336,7 @@ OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minute
 
 @st.composite
 def _times(draw: st.DrawFn) -> str:
-    """Draw a time in one of the spellings of ISO 8601."""
+    """A time in one of the spellings of ISO 8601."""
     moment = draw(st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31)))  # noqa: DTZ001
     text = moment.isoformat(draw(st.sampled_from(["T", " "])), "auto")
     if draw(st.booleans()):
@@ -368,7 +368,7 @@ def test_times(texts: list[str]) -> None:
     )
 )
 def test_only_times(texts: list[str]) -> None:
-    """Whatever fits is a time to Python, too, and the same instant; nothing overflows."""
+    """Every value that fits is a time to Python too, and the same instant; nothing overflows."""
     kept = [t for t, good in zip(texts, fitting("date-time", [*texts]), strict=True) if good]
     for text, out in zip(kept, written("date-time", [*kept]), strict=True):
         assert out
@@ -389,13 +389,13 @@ def test_only_times(texts: list[str]) -> None:
     ],
 )
 def test_written_times(text: str | None, expected: str | None) -> None:
-    """Times are written in UTC, with seconds, their fraction as it was read."""
+    """Times are written in UTC, with seconds, and their fraction unchanged."""
     assert written("date-time", [text]) == [expected]
 
 
 @pytest.mark.parametrize("kind", ["string", "integer", "number", "date"])
 def test_written_as_read(kind: str) -> None:
-    """Everything but booleans and times is written as it was read."""
+    """Everything but booleans and times is written unchanged."""
     assert written(kind, ["1", "a\n", None]) == ["1", "a\n", None]
 
 
@@ -424,7 +424,7 @@ def test_written_as_read(kind: str) -> None:
     ],
 )
 def test_infer(values: Texts, kind: str) -> None:
-    """The narrowest type that every value fits is inferred, and string if there is none."""
+    """The narrowest type that every value fits is inferred, otherwise string."""
     assert infer("c", seen(values), NOTHING) == kind
     assert infer("c", seen(values[::-1]), NOTHING) == kind
 
@@ -447,7 +447,7 @@ def test_infer_yes_no(values: Texts, kind: str) -> None:
 
 @pytest.mark.parametrize("values", [[], [None], ["", None], [""]])
 def test_infer_nothing(values: Texts) -> None:
-    """A column without values takes its documented type, else string."""
+    """A column without values takes its documented type, otherwise string."""
     documented = Documented(
         {}, frozenset({"t"}), YES_NO, lambda c: "date-time" if c == "c" else "string"
     )
@@ -467,7 +467,7 @@ def test_infer_text() -> None:
     st.sampled_from(["c", "yes_no"]),
 )
 def test_evidence_adds_up(batches: list[Texts], column: str) -> None:
-    """What batches show one after the other is what they show together, or apart."""
+    """Evidence from batches is the same in sequence, together or merged."""
     step, apart = NO_EVIDENCE, NO_EVIDENCE
     for batch in batches:
         step = observe(frame_of({column: batch}), [column], NOTHING, step)
@@ -486,7 +486,7 @@ def test_inferred_types_fit(values: Texts) -> None:
 
 
 def test_observe_columns() -> None:
-    """Only the columns asked for are looked at, each by itself."""
+    """Only the requested columns are examined, each by itself."""
     evidence = observe(
         frame_of({"a": ["1"], "b": ["x"], "c": ["2026-05-14"]}), ["c", "a"], NOTHING, NO_EVIDENCE
     )
@@ -546,7 +546,7 @@ def test_documented_types(stream: str, names: str, kind: str) -> None:
 )
 @pytest.mark.parametrize("value", ["12345", "2026-05-14", "true"])
 def test_documented_text(stream: str, names: str, value: str) -> None:
-    """Keys, names and codes stay text, whatever they look like."""
+    """Keys, names and codes remain text, whatever they look like."""
     documented = STREAMS[stream].documented
     for name in names.split():
         assert infer(name, seen([value], name, documented), documented) == "string"
@@ -564,7 +564,7 @@ CELLS = st.sampled_from([*VALUES, *YES_NO_WORDS, "", None]) | st.text(max_size=4
 
 @st.composite
 def _typed_frames(draw: st.DrawFn) -> tuple[dict[str, Texts], dict[str, str]]:
-    """Draw columns and types that need not have to do with each other."""
+    """Columns and types that are unrelated."""
     rows = draw(st.integers(0, 4))
     names = draw(st.lists(st.sampled_from(["a", "b", "yes_no", "d"]), unique=True, min_size=1))
     columns = {name: draw(st.lists(CELLS, min_size=rows, max_size=rows)) for name in names}
@@ -576,7 +576,7 @@ def _typed_frames(draw: st.DrawFn) -> tuple[dict[str, Texts], dict[str, str]]:
 
 @given(_typed_frames())
 def test_fit_loses_nothing(drawn: tuple[dict[str, Texts], dict[str, str]]) -> None:
-    """Whatever the types: a column's text, else its __text, is the text of the CSV."""
+    """With any types, a column's text, or otherwise its __text, is the text of the CSV."""
     columns, types = drawn
     fitted = fit(frame_of(columns), types, NOTHING)
     added = [f"{name}__text" for name in fitted.misfits]
@@ -602,7 +602,7 @@ def test_fit_loses_nothing(drawn: tuple[dict[str, Texts], dict[str, str]]) -> No
 
 
 def _assert_same(kind: str, value: str, typed: str, *, yes_no: bool) -> None:
-    """Hold a value that was written out against the one that was read."""
+    """Compare a value that was written with the one that was read."""
     if kind == "boolean":
         word = value.lower()
         assert (
@@ -615,7 +615,7 @@ def _assert_same(kind: str, value: str, typed: str, *, yes_no: bool) -> None:
 
 
 def test_fit_example() -> None:
-    """Misfits go whole into an added text column, and are counted; order is that of the types."""
+    """Misfits go unchanged into an added text column and are counted; types give the order."""
     frame = frame_of(
         {
             "skipped": ["x", "x", "x", "x"],
@@ -647,7 +647,7 @@ def test_fit_example() -> None:
 
 
 def test_fit_keeps_known_text_columns() -> None:
-    """A text column that has gone out stays in its place, also in a file without misfits."""
+    """A text column that was emitted keeps its place, even in a file without misfits."""
     types = {"tenure": "integer", "tenure__text": "string", "name": "string"}
     for values, texts in ((["1"], [None]), (["x"], ["x"])):
         fitted = fit(frame_of({"name": ["a"], "tenure": [*values]}), types, NOTHING)
@@ -656,14 +656,14 @@ def test_fit_keeps_known_text_columns() -> None:
 
 
 def test_fit_never_widens() -> None:
-    """An integer column takes no fraction, whatever comes later."""
+    """An integer column accepts no fraction, whatever comes later."""
     fitted = fit(frame_of({"n": ["1", "1.5", "9223372036854775808"]}), {"n": "integer"}, NOTHING)
     assert fitted.frame["n"].to_list() == ["1", None, None]
     assert fitted.frame["n__text"].to_list() == [None, "1.5", "9223372036854775808"]
 
 
 def test_to_values() -> None:
-    """Integers, numbers and booleans come as such, up to the limits; the rest stays text."""
+    """Integers, numbers and booleans are values up to the limits; the rest remains text."""
     frame = frame_of(
         {
             "integer": ["9223372036854775807", "-9223372036854775808", None],
@@ -688,7 +688,7 @@ def test_to_values() -> None:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_json_schema(kind: str) -> None:
-    """A type's JSON Schema is nullable and stands for the type."""
+    """A type's JSON Schema is nullable and is recognised as the type."""
     schema = json_schema(kind)
     assert "null" in schema["type"]
     assert type_of(schema) == kind
@@ -714,5 +714,5 @@ def test_json_schema(kind: str) -> None:
     ],
 )
 def test_type_of(schema: dict[str, Any], kind: str) -> None:
-    """Any catalog's schema stands for a type: string if in doubt, none where it names none."""
+    """Any catalog's schema means a type: string if in doubt, none if it has none."""
     assert type_of(schema) == kind

@@ -1,4 +1,4 @@
-"""Checksums prove the bytes as stored."""
+"""Checksums verify the bytes as stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONES = (1 << 64) - 1
 
 
 def digest_of(*chunks: bytes) -> bytes:
-    """Hash some chunks."""
+    """The digest of some chunks."""
     hasher = CRC64NVME()
     for chunk in chunks:
         hasher.update(chunk)
@@ -24,7 +24,7 @@ def digest_of(*chunks: bytes) -> bytes:
 
 
 def by_the_book(data: bytes) -> bytes:
-    """Hash bit by bit, by the definition."""
+    """The digest computed bit by bit, by the definition."""
     value = ONES
     for byte in data:
         value ^= byte
@@ -51,7 +51,7 @@ def test_definition(data: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=32)))
 def test_chunks(chunks: list[bytes]) -> None:
-    """However the bytes are cut, the digest is that of the whole."""
+    """However the bytes are split, the digest is that of all of them."""
     assert digest_of(*chunks) == digest_of(b"".join(chunks))
 
 
@@ -65,7 +65,7 @@ def test_flipped_bit(data: bytes, draw: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", ["CRC64NVME", "crc64nvme", "CRC-64/NVME", "Crc64Nvme"])
 def test_known(name: str) -> None:
-    """The algorithm is known under every spelling."""
+    """The algorithm is recognised in every spelling."""
     hasher = Checksum(name, "rosUhgp5mIg=").hasher()
     assert hasher
     hasher.update(b"123456789")
@@ -74,7 +74,7 @@ def test_known(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["SHA3", "CRC64", "", "None"])
 def test_unknown(name: str) -> None:
-    """An algorithm that is not known has no hasher."""
+    """An unknown algorithm has no hasher."""
     assert Checksum(name, "rosUhgp5mIg=").hasher() is None
 
 
@@ -102,7 +102,7 @@ def test_mismatch(value: str) -> None:
     ["{hex}", "{hex}  {name}\n", "{hex} *{name}", "{upper}", "{base64}", "X ({name}) = {hex}"],
 )
 def test_sidecar(kind: str, form: str) -> None:
-    """A checksum file is read in any usual form; the digest's length decides its function."""
+    """A checksum file is read in any usual form; the digest's length determines its function."""
     digest = hashlib.new(kind, b"content").digest()
     words = {"hex": digest.hex(), "upper": digest.hex().upper(), "name": "a-b.gz"}
     text = form.format(**words, base64=base64.b64encode(digest).decode())
@@ -123,7 +123,7 @@ def test_no_sidecar(text: str) -> None:
 
 @pytest.mark.parametrize("kind", ["md5", "sha1", "sha256", "sha512"])
 def test_shown(kind: str) -> None:
-    """A digest is shown as ``md5sum`` and its kind print it, however the promise is written."""
+    """A digest is printed as ``md5sum`` and similar tools do, however it was stated."""
     digest = hashlib.new(kind, b"content").digest()
     for text in (digest.hex(), base64.b64encode(digest).decode()):
         checksum = parse_sidecar(text, "a.gz")
@@ -133,5 +133,5 @@ def test_shown(kind: str) -> None:
 
 @pytest.mark.parametrize("value", ["rosUhgp5mIg=", "no base64", "não", ""])
 def test_shown_as_listed(value: str) -> None:
-    """CRC64NVME, and text that is not base64, is shown as listed."""
+    """CRC64NVME, and text that is not base64, is printed as listed."""
     assert Checksum("CRC64NVME", value).shown == value

@@ -1,4 +1,4 @@
-"""Gzip is decompressed exactly, and its faults are named."""
+"""Gzip is decompressed exactly, and damage is reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
-    """Cut data into chunks of one size."""
+    """Data in chunks of one size."""
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
@@ -43,7 +43,7 @@ MEMBERS = st.lists(st.binary(max_size=200), min_size=1, max_size=4)
 
 @given(MEMBERS, st.integers(1, 300), st.integers(0, 9), st.integers(0, 20))
 def test_gunzip(members: list[bytes], size: int, level: int, zeros: int) -> None:
-    """However gzip is cut, and of however many members, the content is right; zeros may follow."""
+    """However gzip is split, with any number of members, the content is right; zeros may follow."""
     data = b"".join(gzip.compress(member, level) for member in members) + b"\0" * zeros
     assert gunzip(cut(data, size)) == (b"".join(members), "")
     assert b"".join(decompress(io.BytesIO(data), "users")) == gzip.decompress(data)
@@ -51,7 +51,7 @@ def test_gunzip(members: list[bytes], size: int, level: int, zeros: int) -> None
 
 @given(MEMBERS, st.integers(1, 300), st.data())
 def test_gunzip_truncated(members: list[bytes], size: int, data: st.DataObject) -> None:
-    """Gzip that ends inside a member has a fault, wherever it ends."""
+    """Gzip that ends within a member is faulty, wherever it ends."""
     *whole, last = [gzip.compress(member) for member in members]
     short = last[: data.draw(st.integers(1, len(last) - 1))]
     if whole or len(short) > 1:
@@ -92,7 +92,7 @@ def test_plain(content: bytes, size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 1000, 1 << 20])
 def test_gunzip_bomb(size: int) -> None:
-    """A thousandfold expansion is yielded in small pieces, and completely, however it is cut."""
+    """A thousandfold expansion is yielded in small pieces, completely, however it is split."""
     data = gzip.compress(bytes(20 << 20))
     unzipper, sizes = Gunzip(), []
     for chunk in cut(data, size):
@@ -168,7 +168,7 @@ def test_gunzip_any_truncation(file: tuple[list[bytes], bytes], data: st.DataObj
 
 @given(gzip_file(), st.data())
 def test_gunzip_any_damage(file: tuple[list[bytes], bytes], data: st.DataObject) -> None:
-    """However it is cut, damaged gzip has the same content and the same fault."""
+    """However it is split, damaged gzip has the same content and the same fault."""
     damaged = bytearray(b"".join(file[0]))
     at = data.draw(st.integers(2, len(damaged) - 1))
     damaged[at] ^= data.draw(st.integers(1, 255))
@@ -180,7 +180,7 @@ def test_gunzip_any_damage(file: tuple[list[bytes], bytes], data: st.DataObject)
 
 
 def _header(flags: int, fields: bytes, method: int = 8) -> bytes:
-    """Gzip of one member with that header."""
+    """A gzip member with that header."""
     return bytes([0x1F, 0x8B, method, flags, *bytes(6)]) + fields + gzip.compress(b"x")[10:]
 
 
@@ -215,7 +215,7 @@ GOOD = gzip.compress(b"user_id\n1\n", mtime=0)
     "data", [GOOD[:-1], GOOD[:8], GOOD[:2], GOOD + b"x", GOOD + GOOD[:9], GOOD[:-8] + bytes(8)]
 )
 def test_decompress_damaged(data: bytes) -> None:
-    """Reading the whole of damaged gzip is an error that names the file; a part of it is not."""
+    """Reading all of damaged gzip is an error that names the file; reading a part is not."""
     with pytest.raises(IntegrityError, match=r"^users 000\.csv: the file is damaged: "):
         list(decompress(io.BytesIO(data), "users 000.csv"))
     for part in (

@@ -1,4 +1,4 @@
-"""Downloads wait in one unnamed file, and each comes back as it was."""
+"""Downloads wait in one unnamed file, and each is returned unchanged."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def spooled(content: bytes, number: int = 0) -> Spooled:
 
 @pytest.mark.parametrize("size", [0, 1, 100_000, 3_000_000])
 def test_a_download_comes_back_once(size: int) -> None:
-    """A packed download has the same bytes and facts; the original is closed, and it is gone."""
+    """A packed download has the same bytes and facts; the original is closed and removed."""
     content = os.urandom(size)
     download = spooled(content)
     with closing(Pack(None)) as pack:
@@ -54,7 +54,7 @@ def test_a_download_comes_back_once(size: int) -> None:
 
 
 def test_a_packed_download_is_read_as_rows() -> None:
-    """A reader reads a packed download from its beginning, wherever it was read to."""
+    """A reader starts at the beginning of a packed download, however far it was read before."""
     with closing(Pack(None)) as pack:
         for number in range(3):
             pack.add(spooled(b"user_id\n%d\n" % number, number))
@@ -81,7 +81,7 @@ MOVES = st.tuples(
 def test_downloads_do_not_disturb_each_other(
     contents: list[bytes], moves: list[tuple[int, int, int, int]]
 ) -> None:
-    """However several packed downloads are read in turns, each behaves like a file of its own."""
+    """However packed downloads are read in turns, each behaves like a file of its own."""
     with closing(Pack(None)) as pack:
         for number, content in enumerate(contents):
             pack.add(spooled(content, number))
@@ -100,7 +100,7 @@ def test_downloads_do_not_disturb_each_other(
 
 
 def descriptors() -> int:
-    """How many files this process has open."""
+    """The number of files this process has open."""
     return len(list(Path("/dev/fd").iterdir()))
 
 
@@ -130,7 +130,7 @@ def test_a_held_download_stays_as_it_is() -> None:
 
 
 def test_an_error_waits_for_its_turn() -> None:
-    """A damaged file is an error when it is asked for, and only then."""
+    """A damaged file is an error when it is requested, and only then."""
     with closing(Pack(None)) as pack:
         pack.hold(export(0), IntegrityError("damaged"))
         pack.add(spooled(b"good", 1))
@@ -141,7 +141,7 @@ def test_an_error_waits_for_its_turn() -> None:
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    """A disk that takes only a part is an error with the file and the setting that helps."""
+    """A disk that takes only a part is an error that names the file and the setting to change."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     download = spooled(bytes(100_000))
     with closing(Pack(tmp_path)) as pack, closing(download):

@@ -54,7 +54,7 @@ class Desk:
     """An emulator, a transport and a spool, and a record of the pauses."""
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
-        """Begin with nothing to do at pauses."""
+        """Start with nothing to do at pauses."""
         self.emulator, self.folder = emulator, folder
         self.transport: FirstupTransport = connect({**emulator.settings, "max_retries": 0})
         self.pauses: list[float] = []
@@ -62,7 +62,7 @@ class Desk:
         self.spool = Spool(folder, Retries(3, pause=self.pause))
 
     def pause(self, seconds: float) -> None:
-        """Run at once what the test wants to happen while the tap waits."""
+        """Run immediately what should happen while the tap waits."""
         self.pauses.append(seconds)
         self.at_pause()
 
@@ -80,17 +80,17 @@ class Desk:
             return stored, spooled.whole
 
     def ranges(self) -> list[str]:
-        """The Range header of each download, empty without one."""
+        """The Range header of each download; empty if it has none."""
         return [r.headers.get("range", "") for r in self.emulator.requests if r.route == "download"]
 
     def fetched(self) -> int:
-        """Count the bytes that S3 sent."""
+        """The number of bytes that S3 sent."""
         return sum(r.sent for r in self.emulator.requests if r.route == "download")
 
 
 @pytest.fixture
 def desk(emulator: Emulator, tmp_path: Path) -> Iterator[Desk]:
-    """An emulator without files, and all that is needed to download from it."""
+    """An emulator without files, and everything needed to download from it."""
     yield Desk(emulator, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -138,7 +138,7 @@ def test_drop(desk: Desk, after: int) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_many_drops(desk: Desk) -> None:
-    """New bytes reset the count of retries: any number of drops is survived."""
+    """New bytes reset the count of retries: a download survives any number of drops."""
     desk.emulator.fail("download", drop_after=50_000, times=None)
     assert desk.download() == (NOISE, True)
     assert len(desk.ranges()) == 14
@@ -159,7 +159,7 @@ def test_many_drops(desk: Desk) -> None:
 )
 @pytest.mark.usefixtures("noise")
 def test_no_progress(desk: Desk, fault: dict[str, Any]) -> None:
-    """A download that gets no further ends after the retries."""
+    """A download that makes no progress ends after the retries."""
     desk.emulator.fail("download", times=None, **fault)
     with pytest.raises(RetriableTransportError, match="users 2026-05-14-16/000"):
         desk.download()
@@ -186,19 +186,19 @@ def test_wait_too_long(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_expired_midway(desk: Desk) -> None:
-    """When the URL lapses midway, the download resumes with a new one."""
+    """When the URL expires midway, the download resumes with a new one."""
     desk.emulator.fail("download", drop_after=300_000)
     desk.at_pause = desk.emulator.expire_urls
     assert desk.download() == (NOISE, True)
     assert desk.ranges() == ["", "bytes=300000-", "bytes=300000-"]
     assert desk.emulator.count("show") == 2
-    assert desk.fetched() - len(NOISE) < 1000  # S3's answer that the URL has expired
+    assert desk.fetched() - len(NOISE) < 1000  # S3's response if the URL has expired
 
 
 @pytest.mark.parametrize("status", [400, 403])
 @pytest.mark.usefixtures("noise")
 def test_always_expired(desk: Desk, status: int) -> None:
-    """URLs that are always refused end the download after as many fresh ones as retries."""
+    """URLs that are always refused end the download after as many new ones as retries."""
     desk.emulator.fail("download", status=status, times=None)
     with pytest.raises(ExpiredURLError, match=str(status)):
         desk.download()
@@ -206,7 +206,7 @@ def test_always_expired(desk: Desk, status: int) -> None:
 
 
 def test_gone_midway(desk: Desk, noise: EmulatedFile) -> None:
-    """A file that goes away midway is an error, not a short file."""
+    """A file that disappears midway is an error, not a short file."""
     desk.emulator.fail("download", drop_after=1000)
     desk.at_pause = lambda: setattr(noise, "gone", True)
     with pytest.raises(FileGoneError, match="users 2026-05-14-16/000"):
@@ -232,7 +232,7 @@ def test_damaged(
     change: dict[str, Any],
     words: str,
 ) -> None:
-    """Bytes that do not match are downloaded once more; then it is an error."""
+    """Bytes that do not match are downloaded once more, and then are an error."""
     for name, value in change.items():
         setattr(noise, name, value)
     with pytest.raises(
@@ -247,7 +247,7 @@ def test_damaged(
 @pytest.mark.parametrize("at", [0, 350_000, 699_999])
 @pytest.mark.usefixtures("noise")
 def test_flipped_bit(desk: Desk, at: int) -> None:
-    """A bit that flips on the way is noticed, and the file downloaded again."""
+    """A bit that flips in transit is detected, and the file is downloaded again."""
     desk.emulator.fail("download", corrupt_at=at)
     assert desk.download() == (NOISE, True)
     assert desk.ranges() == ["", ""]
@@ -271,7 +271,7 @@ def test_flipped_bit_always(desk: Desk) -> None:
 
 
 def _twice(data: bytes) -> bytes:
-    """Flip the last bit of the CRC that gzip keeps of its data."""
+    """Flip the last bit of the CRC of gzip's data."""
     return data[:-8] + bytes([data[-8] ^ 1]) + data[-7:]
 
 
@@ -357,7 +357,7 @@ def test_ignored_range(desk: Desk) -> None:
 )
 @pytest.mark.usefixtures("noise")
 def test_wrong_range(desk: Desk, fault: dict[str, Any]) -> None:
-    """Another range than requested, or one of another version, makes the download start over."""
+    """A range that was not requested, or of another version, makes the download start over."""
     desk.emulator.fail("download", drop_after=1000)
     desk.emulator.fail("download", **fault)
     assert desk.download() == (NOISE, True)
@@ -370,7 +370,7 @@ def test_changed_file(
     noise: EmulatedFile,
     fresh: bool,  # noqa: FBT001 - a table of one column
 ) -> None:
-    """A file that changes midway is never a mixture: the new one is downloaded as a whole."""
+    """A file that changes midway is never a mixture: the new one is downloaded completely."""
     other = desk.emulator.add("users", "2026-05-14-20", NOISE[::-1], gzip=False)
     desk.emulator.remove(other)
 
@@ -385,7 +385,7 @@ def test_changed_file(
 
 
 def test_largest(desk: Desk) -> None:
-    """Of a file above the limit, or of unknown size, only the beginning is downloaded."""
+    """Only the beginning of a file above the limit, or of unknown size, is downloaded."""
     big = NOISE * 4
     file = desk.emulator.add("users", "2026-05-14-16", big, gzip=False)
     assert desk.download(len(big)) == (big, True)
@@ -399,7 +399,7 @@ def test_largest(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_largest_of_a_small_file(desk: Desk) -> None:
-    """A file above the limit but below HEAD is downloaded as a whole, and counts as a beginning."""
+    """A file above the limit but below HEAD is downloaded completely, and counts as a beginning."""
     assert desk.download(10) == (NOISE, False)
     desk.emulator.fail("download", corrupt_at=7, times=None)
     assert not desk.download(10)[1]
@@ -433,7 +433,7 @@ def test_no_folder(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_full_disk(desk: Desk) -> None:
-    """A full disk is an error, at once, that names the file and the way out."""
+    """A full disk is an immediate error that names the file and says what to do."""
     file = desk.listed()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
@@ -447,7 +447,7 @@ def test_full_disk(desk: Desk) -> None:
 
 @pytest.mark.usefixtures("noise")
 def test_lapsed_url_without_retries(desk: Desk) -> None:
-    """A lapsed presigned URL is renewed once, even if requests are not retried."""
+    """An expired presigned URL is renewed once, even if requests are not retried."""
     desk.spool = Spool(desk.folder, Retries(0))
     desk.emulator.fail("download", status=403)
     assert desk.download() == (NOISE, True)
@@ -511,7 +511,7 @@ def test_any_beginning(
     size: int,
     right: bool,  # noqa: FBT001 - made up by hypothesis
 ) -> None:
-    """Whatever an earlier download left, the file results; its right bytes are not sent again."""
+    """Whatever an earlier download left, the file is complete; right bytes are not sent again."""
     assume(content[:2] != b"\x1f\x8b")
     begin = content[:size] if right else other
     transport: Any = Memory(content)
@@ -536,7 +536,7 @@ def test_fingerprint(one: bytes, other: bytes) -> None:
 
 
 def test_a_beginning_is_read_as_cut() -> None:
-    """If only the beginning of a file was downloaded, the row that it ends in is not an error."""
+    """If only the beginning of a file was downloaded, the row it ends in is not an error."""
     content = b"user_id,name\n1,a\n2,b\n3,cdefghi\n"
     with closing(Spooled(FILE, io.BytesIO(content[:-6]), len(content) - 6, "", whole=False)) as cut:
         assert [row for batch in open_file(cut) for row in batch.frame.rows()] == [

@@ -1,4 +1,4 @@
-"""The client asks Firstup's API as documented, and takes no answer for what it is not."""
+"""The client calls Firstup's API as documented, and misinterprets no response."""
 
 from __future__ import annotations
 
@@ -36,54 +36,54 @@ STREAMS = ("campaigns", "users", "activities")
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait between tries no longer than a moment."""
+    """Wait only a moment between tries."""
     tune(monkeypatch, first_pause=0.0)
 
 
 @pytest.fixture
 def transport(emulator: Emulator) -> FirstupTransport:
-    """Give a client of the emulator."""
+    """A client of the emulator."""
     return connecting(emulator)
 
 
 def connecting(emulator: Emulator, **settings: Any) -> FirstupTransport:
-    """Give a client of the emulator with further settings."""
+    """A client of the emulator with further settings."""
     return connect({**emulator.settings, **settings})
 
 
 def fetched(transport: FirstupTransport, file: ExportFile) -> bytes:
-    """Give a file's bytes as stored."""
+    """A file's bytes as stored."""
     with transport.fetch(file) as body:
         return b"".join(body.chunks)
 
 
 def headers_of(emulator: Emulator, route: str) -> list[dict[str, str]]:
-    """Give the headers of a route's requests."""
+    """The headers of a route's requests."""
     return [request.headers for request in emulator.requests if request.route == route]
 
 
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let the client believe that it is later than it is."""
+    """Make the client believe that it is later than it is."""
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + seconds)
     for module in ("filetap.transports.oauth", "tap_firstup_dde.api"):
         monkeypatch.setattr(f"{module}.time", clock)
 
 
 def forms(emulator: Emulator) -> list[dict[str, list[str]]]:
-    """Give the forms sent for a token."""
+    """The forms sent for a token."""
     return [parse_qs(r.body.decode()) for r in emulator.requests if r.route == "token"]
 
 
 @pytest.mark.parametrize("region", [None, "us1", "us2", "eu"])
 def test_regions(region: str | None) -> None:
-    """A region picks both hosts; nothing set means us1; nothing is asked for on connecting."""
+    """A region selects both hosts; the default is us1; connecting requests nothing."""
     settings = {"region": region, "client_id": "i", "client_secret": "s"}
     api, auth = REGIONS[region or "us1"]
     assert connect(settings)._to == Connection(api, auth, "i", "s")
 
 
 def test_urls_win() -> None:
-    """URLs that are set win over the region, with or without a slash at the end."""
+    """URLs that are set override the region, with or without a slash at the end."""
     settings = {"region": "eu", "api_url": "https://a.example/", "auth_url": "https://b.example"}
     assert connect(settings)._to == Connection("https://a.example", "https://b.example")
 
@@ -96,7 +96,7 @@ def test_connection_shows_no_secret() -> None:
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_list(emulator: Emulator, transport: FirstupTransport, stream: str) -> None:
-    """Every listed file of the stream comes with its id, name and generation."""
+    """Every listed file of the stream has its id, name and generation."""
     added = [emulator.add(stream, "2026-05-14-16", CSV, file_name=f"{n}.csv") for n in "210"]
     emulator.add(next(s for s in STREAMS if s != stream), "2026-05-14-16", CSV)
     files = transport.list_files(stream)
@@ -124,7 +124,7 @@ def test_list(emulator: Emulator, transport: FirstupTransport, stream: str) -> N
     ],
 )
 def test_no_files(emulator: Emulator, transport: FirstupTransport, status: int, body: str) -> None:
-    """No files are no error, in every way in which the API may say so."""
+    """An empty list is not an error, in every form that the API may give it."""
     emulator.fail("list", status=status, body=body)
     assert transport.list_files("users") == []
 
@@ -146,7 +146,7 @@ def test_no_files(emulator: Emulator, transport: FirstupTransport, status: int, 
     ],
 )
 def test_odd_list(emulator: Emulator, transport: FirstupTransport, body: str) -> None:
-    """An answer that is no list of files is an error, not an empty list."""
+    """A response that is not a list of files is an error, not an empty list."""
     emulator.fail("list", status=200, body=body, headers={"Content-Type": "application/json"})
     with pytest.raises(FormatError, match="the list of users files: "):
         transport.list_files("users")
@@ -154,7 +154,7 @@ def test_odd_list(emulator: Emulator, transport: FirstupTransport, body: str) ->
 
 @pytest.mark.parametrize("value", ["yesterday", "05-14-2026-16", "", None, 2026051416, ["2026"]])
 def test_odd_generation(emulator: Emulator, transport: FirstupTransport, value: Any) -> None:
-    """A generated_at that is no time is an error that names the file and the value."""
+    """A generated_at that is not a time is an error that names the file and the value."""
     entry = {"id": "1", "file_name": "007.csv", "generated_at": value}
     emulator.fail("list", status=200, body=json.dumps({"data": {"files": [entry]}}))
     with pytest.raises(FormatError, match=r"users file 007\.csv: generated_at") as caught:
@@ -163,7 +163,7 @@ def test_odd_generation(emulator: Emulator, transport: FirstupTransport, value: 
 
 
 def test_unknown_fields(emulator: Emulator, transport: FirstupTransport) -> None:
-    """Members that are not documented are ignored."""
+    """Undocumented members are ignored."""
     entry = {"id": "1", "generated_at": "2026-05-14T16:00:00Z", "rows": 5, "next": "x", "total": 9}
     answer = {"data": {"files": [entry]}, "meta": {"request_id": "r"}, "links": {"self": "/x"}}
     emulator.fail("list", status=200, body=json.dumps(answer))
@@ -172,7 +172,7 @@ def test_unknown_fields(emulator: Emulator, transport: FirstupTransport) -> None
 
 
 def test_error_table_of_the_list(emulator: Emulator, transport: FirstupTransport) -> None:
-    """An unknown type answers 400, and that is an error for good."""
+    """An unknown type gets 400, which is a permanent error."""
     with pytest.raises(TransportError, match=r"unknown files: the API refused .* \(400\)"):
         transport.list_files("unknown")
     assert emulator.count("list") == 1
@@ -198,7 +198,7 @@ def test_api_errors(  # noqa: PLR0917 - each is a column of the table
     kind: type[ExportError],
     words: str,
 ) -> None:
-    """Every documented error of the API ends the run with what to try; none is tried again."""
+    """Every documented error of the API ends the run with what to try; none is retried."""
     emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     emulator.forget()
@@ -222,7 +222,7 @@ def test_missing_scope(emulator: Emulator, transport: FirstupTransport) -> None:
 
 
 def test_one_new_token(emulator: Emulator, transport: FirstupTransport) -> None:
-    """A token that is refused is replaced, once and unnoticed."""
+    """A token that is refused is replaced once, silently."""
     transport.list_files("users")
     emulator.expire_tokens()
     emulator.add("users", "2026-05-14-16", CSV)
@@ -231,7 +231,7 @@ def test_one_new_token(emulator: Emulator, transport: FirstupTransport) -> None:
 
 
 def test_only_one_new_token(emulator: Emulator, transport: FirstupTransport) -> None:
-    """When the new token is refused as well, it is an error."""
+    """If the new token is refused as well, that is an error."""
     emulator.fail("list", status=401, times=None)
     with pytest.raises(AuthenticationError, match="401"):
         transport.list_files("users")
@@ -251,7 +251,7 @@ def test_token_is_kept(emulator: Emulator, transport: FirstupTransport) -> None:
 def test_token_lifetime(
     emulator: Emulator, transport: FirstupTransport, lifetime: int, asked: int
 ) -> None:
-    """A token is used for as long as it says, and then replaced."""
+    """A token is used for its stated lifetime, and then replaced."""
     answer = {"access_token": emulator.issue_token(), "expires_in": lifetime}
     emulator.fail("token", status=200, body=json.dumps(answer), times=None)
     for _ in range(3):
@@ -260,7 +260,7 @@ def test_token_lifetime(
 
 
 def test_token_without_lifetime(emulator: Emulator, transport: FirstupTransport) -> None:
-    """A token that does not say how long it lives is used for some time."""
+    """A token without a stated lifetime is used for the documented one."""
     emulator.token_ttl = None
     for _ in range(3):
         transport.list_files("users")
@@ -269,7 +269,7 @@ def test_token_without_lifetime(emulator: Emulator, transport: FirstupTransport)
 
 @pytest.mark.parametrize("expires_in", ["7200", "soon", None, "", [1]])
 def test_odd_token_lifetime(emulator: Emulator, expires_in: Any) -> None:
-    """A lifetime in any other spelling is understood, or taken as the documented one."""
+    """A lifetime in another spelling is understood, or replaced by the documented one."""
     answer = {"access_token": emulator.issue_token(), "expires_in": expires_in}
     emulator.fail("token", status=200, body=json.dumps(answer))
     transport = connecting(emulator)
@@ -281,7 +281,7 @@ def test_odd_token_lifetime(emulator: Emulator, expires_in: Any) -> None:
 def test_token_ends_in_time(
     emulator: Emulator, transport: FirstupTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A token is replaced before it lapses, not after it was refused."""
+    """A token is replaced before it expires, not after it was refused."""
     transport.list_files("users")
     later(monkeypatch, 7190)
     transport.list_files("users")
@@ -291,7 +291,7 @@ def test_token_ends_in_time(
 
 @pytest.mark.parametrize("scope", ["", "data_exports.read", "a b"])
 def test_token_request(emulator: Emulator, scope: str) -> None:
-    """The token is asked for by a form of the documented fields; scope only when it is set."""
+    """The token is requested with a form of the documented fields; scope only if it is set."""
     connecting(emulator, scope=scope).list_files("users")
     fields = {
         "grant_type": ["client_credentials"],
@@ -305,14 +305,14 @@ def test_token_request(emulator: Emulator, scope: str) -> None:
 
 
 def test_credentials_with_odd_characters(emulator: Emulator) -> None:
-    """Secrets arrive as they are, whatever characters they have."""
+    """Secrets arrive unchanged, whatever characters they have."""
     emulator.client_secret = "a&b=c%20+é "  # noqa: S105 - no secret
     assert connecting(emulator).list_files("users") == []
 
 
 @pytest.mark.parametrize("wrong", [{"client_id": "x"}, {"client_secret": "x"}])
 def test_wrong_credentials(emulator: Emulator, wrong: dict[str, str]) -> None:
-    """Wrong credentials are an error that names the settings, and no secret."""
+    """Wrong credentials are an error that names the settings but no secret."""
     transport = connecting(emulator, **wrong)
     with pytest.raises(AuthenticationError, match="client_id, client_secret") as caught:
         transport.list_files("users")
@@ -322,7 +322,7 @@ def test_wrong_credentials(emulator: Emulator, wrong: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("status", [302, 400, 403, 404])
 def test_token_errors(emulator: Emulator, transport: FirstupTransport, status: int) -> None:
-    """Whatever else the authorisation server answers is an error, and no redirect is followed."""
+    """Any other response of the authorisation server is an error; no redirect is followed."""
     emulator.fail("token", status=status, headers={"Location": f"{emulator.url}/other"})
     with pytest.raises(AuthenticationError, match=f"127.0.0.1 answered {status}; check client_id"):
         transport.list_files("users")
@@ -333,14 +333,14 @@ def test_token_errors(emulator: Emulator, transport: FirstupTransport, status: i
     "body", ["", "<html>", "[]", "{}", '{"access_token": ""}', '{"access_token": 5}']
 )
 def test_no_token_in_the_answer(emulator: Emulator, transport: FirstupTransport, body: str) -> None:
-    """An answer without a token is an error."""
+    """A response without a token is an error."""
     emulator.fail("token", status=200, body=body)
     with pytest.raises(FormatError, match="the access token: the response"):
         transport.list_files("users")
 
 
 def test_ready_token(emulator: Emulator) -> None:
-    """A ready token is used as it is, and no other is asked for."""
+    """A ready-made token is used unchanged, and no other is requested."""
     token = emulator.issue_token()
     connecting(emulator, access_token=token).list_files("users")
     assert headers_of(emulator, "list")[0]["authorization"] == f"Bearer {token}"
@@ -348,7 +348,7 @@ def test_ready_token(emulator: Emulator) -> None:
 
 
 def test_ready_token_is_never_renewed(emulator: Emulator) -> None:
-    """A ready token that is refused is an error, even where there are credentials."""
+    """A ready-made token that is refused is an error, even if there are credentials."""
     transport = connecting(emulator, access_token="lapsed")  # noqa: S106 - no secret
     with pytest.raises(AuthenticationError, match="use a new access_token"):
         transport.list_files("users")
@@ -371,7 +371,7 @@ def test_ids(emulator: Emulator, transport: FirstupTransport, file_id: str) -> N
 
 @pytest.mark.parametrize(("size", "pages"), [(1, 5), (2, 3), (5, 1)])
 def test_pages(emulator: Emulator, transport: FirstupTransport, size: int, pages: int) -> None:
-    """Pages that are linked are all read, in order."""
+    """All linked pages are read, in order."""
     added = [emulator.add("users", f"2026-05-14-{n:02}", CSV).id for n in range(5)]
     emulator.page_size = size
     assert [file.id for file in transport.list_files("users")] == added
@@ -379,7 +379,7 @@ def test_pages(emulator: Emulator, transport: FirstupTransport, size: int, pages
 
 
 def page(*ids: str, **more: Any) -> str:
-    """Make one answer of the list endpoint."""
+    """A response of the list endpoint."""
     files = [{"id": i, "file_name": "0.csv", "generated_at": "2026-05-14-16"} for i in ids]
     return json.dumps({"data": {"files": files}} | more)
 
@@ -399,7 +399,7 @@ def page(*ids: str, **more: Any) -> str:
 def test_links(
     emulator: Emulator, transport: FirstupTransport, headers: dict[str, str], more: dict[str, Any]
 ) -> None:
-    """A link to the next page is followed wherever the answer has it."""
+    """A link to the next page is followed wherever the response has it."""
 
     def filled(text: str) -> str:
         path = "/v2/data_exports/type/users"
@@ -433,7 +433,7 @@ def test_links(
 def test_unknown_pages(
     emulator: Emulator, transport: FirstupTransport, more: dict[str, Any], words: str
 ) -> None:
-    """A list that is not known to be whole is an error: one cut short would lose files."""
+    """A list that may be incomplete is an error: it would lose files."""
     emulator.fail("list", status=200, body=page("a", "b", **more), times=None)
     with pytest.raises(TransportError, match=f"the list of users files: .*{words}"):
         transport.list_files("users")
@@ -449,13 +449,13 @@ def test_unknown_pages(
     ],
 )
 def test_last_page(emulator: Emulator, transport: FirstupTransport, meta: dict[str, Any]) -> None:
-    """What says that there is no more is not taken for more."""
+    """A statement that there are no more pages is not treated as one that there are."""
     emulator.fail("list", status=200, body=page("a", "b", meta=meta))
     assert [file.id for file in transport.list_files("users")] == ["a", "b"]
 
 
 def test_circle_of_pages(emulator: Emulator, transport: FirstupTransport) -> None:
-    """Pages that lead round in a circle are an error, not an endless run."""
+    """Pages that link to each other in a circle are an error, not an endless run."""
     for number in (2, 3, 2):
         more = {"next": f"{emulator.url}/v2/data_exports/type/users?page={number}"}
         emulator.fail("list", status=200, body=page("a", meta=more))
@@ -465,7 +465,7 @@ def test_circle_of_pages(emulator: Emulator, transport: FirstupTransport) -> Non
 
 
 def test_fetch(emulator: Emulator, transport: FirstupTransport) -> None:
-    """A file comes as stored, with the length and the checksum that were promised."""
+    """A file is fetched as stored, with the promised length and checksum."""
     added = emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     with transport.fetch(file) as body:
@@ -496,7 +496,7 @@ def test_no_authorization_to_storage(
 
 
 def test_download_redirect(emulator: Emulator, transport: FirstupTransport) -> None:
-    """A download may lead elsewhere, without a token, but only to where it is encrypted."""
+    """A download may redirect to another host, without the token, if it stays encrypted."""
     emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     for target in ("http://198.51.100.7/file", "ftp://127.0.0.1/file"):
@@ -513,7 +513,7 @@ def test_download_redirect(emulator: Emulator, transport: FirstupTransport) -> N
 
 
 def test_redirect_in_a_circle(emulator: Emulator, transport: FirstupTransport) -> None:
-    """Redirects are not followed for ever."""
+    """Redirects are not followed forever."""
     path = "/v2/data_exports/type/users"
     for n in range(9):
         emulator.fail("list", status=302, headers={"Location": f"{emulator.url}{path}?{n}"})
@@ -523,7 +523,7 @@ def test_redirect_in_a_circle(emulator: Emulator, transport: FirstupTransport) -
 
 
 def test_redirect_of_the_api(emulator: Emulator, transport: FirstupTransport) -> None:
-    """The API may lead to another place on its own host; elsewhere the token is not sent."""
+    """The API may redirect to a path on its own host; no other host gets the token."""
     emulator.add("users", "2026-05-14-16", CSV)
     path = "/v2/data_exports/type/users"
     emulator.fail("list", status=301, headers={"Location": f"{path}?page=1"})
@@ -536,7 +536,7 @@ def test_redirect_of_the_api(emulator: Emulator, transport: FirstupTransport) ->
 
 
 def test_url_is_asked_for_anew(emulator: Emulator, transport: FirstupTransport) -> None:
-    """Each file's URL is asked for just before use; going on within a file uses it again."""
+    """Each file's URL is requested just before use; resuming the file reuses it."""
     for hour in ("16", "20"):
         emulator.add("users", f"2026-05-14-{hour}", CSV)
     one, two = transport.list_files("users")
@@ -556,7 +556,7 @@ def test_url_lifetime(
     seconds: int,
     shows: int,
 ) -> None:
-    """A URL is used no longer than it lives."""
+    """A URL is not used after it has expired."""
     emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     fetched(transport, file)
@@ -567,7 +567,7 @@ def test_url_lifetime(
 
 
 def test_expired_url(emulator: Emulator, transport: FirstupTransport) -> None:
-    """After a URL was refused the next one is a fresh one."""
+    """After a URL was refused, a new one is requested."""
     added = emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     fetched(transport, file)
@@ -581,7 +581,7 @@ def test_expired_url(emulator: Emulator, transport: FirstupTransport) -> None:
 
 @pytest.mark.parametrize("how", ["gone", "removed"])
 def test_expired_file(emulator: Emulator, transport: FirstupTransport, how: str) -> None:
-    """A file that went away after the list is an error that says so, and what to do."""
+    """A file that expired after it was listed is an error that says what to do."""
     added = emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     if how == "gone":
@@ -614,7 +614,7 @@ URL = "https://storage.example/x"
 def test_odd_file_answer(
     emulator: Emulator, transport: FirstupTransport, data: Any, words: str
 ) -> None:
-    """An answer that does not tell where the one file is is an error."""
+    """A response that does not state the URL of one file is an error."""
     emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     emulator.fail("show", status=200, body=json.dumps({"data": data}))
@@ -623,7 +623,7 @@ def test_odd_file_answer(
 
 
 def test_several_shown(emulator: Emulator, transport: FirstupTransport) -> None:
-    """Of several files in an answer the one with the right id is taken."""
+    """Of several files in a response, the one with the right id is used."""
     added = emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     other = {"id": "x", "presigned_url": f"{emulator.url}/other"}
@@ -654,7 +654,7 @@ def test_insecure_url(emulator: Emulator, transport: FirstupTransport, url: str)
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 @pytest.mark.parametrize("route", ["token", "list", "show"])
 def test_retries(emulator: Emulator, status: int, route: str) -> None:
-    """What passes is tried again, as often as set, and then unnoticed."""
+    """Transient errors are retried up to the set number of times, and then leave no trace."""
     added = emulator.add("users", "2026-05-14-16", CSV)
     transport = connecting(emulator, max_retries=3)
     emulator.fail(route, status=status, times=3)
@@ -666,7 +666,7 @@ def test_retries(emulator: Emulator, status: int, route: str) -> None:
 @pytest.mark.parametrize("fault", [{"status": 503}, {"drop_after": -1}, {"stall": 20}], ids=str)
 @pytest.mark.parametrize("route", ["token", "list"])
 def test_retries_end(emulator: Emulator, route: str, fault: dict[str, Any]) -> None:
-    """A fault that does not pass ends the run after the retries."""
+    """A permanent fault ends the run after the retries."""
     transport = connecting(emulator, max_retries=2, request_timeout=0.2)
     emulator.fail(route, times=None, **fault)
     with pytest.raises(RetriableTransportError, match=r"127\.0\.0\.1"):
@@ -687,7 +687,7 @@ def test_retry_after(
 
 
 def test_program_id(emulator: Emulator, transport: FirstupTransport) -> None:
-    """The program is the one that the latest answer names."""
+    """The program is the one that the latest response names."""
     assert transport.account is None
     for program in ("23552", "777"):
         emulator.program_id = program

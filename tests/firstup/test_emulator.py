@@ -1,4 +1,4 @@
-"""The emulator keeps to Firstup's documentation, and the sample data to their promises."""
+"""The emulator follows Firstup's documentation, and the sample data keep their promises."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def session(emulator: Emulator) -> Iterator[requests.Session]:
-    """Open a session that carries a valid token."""
+    """A session that sends a valid token."""
     with requests.Session() as opened:
         opened.headers["Authorization"] = f"Bearer {emulator.issue_token()}"
         yield opened
@@ -46,7 +46,7 @@ def session(emulator: Emulator) -> Iterator[requests.Session]:
 
 @pytest.fixture
 def plain() -> Iterator[requests.Session]:
-    """Open a session that carries no token, as for presigned URLs."""
+    """A session that sends no token, as for presigned URLs."""
     with requests.Session() as opened:
         yield opened
 
@@ -59,17 +59,17 @@ def file(emulator: Emulator) -> EmulatedFile:
 
 @pytest.fixture
 def url(emulator: Emulator, session: requests.Session, file: EmulatedFile) -> str:
-    """Ask for the presigned URL of the file of known bytes."""
+    """Request the presigned URL of the file of known bytes."""
     return presigned(emulator, session, file)
 
 
 def api(emulator: Emulator, path: str) -> str:
-    """Give the URL of an API path."""
+    """The URL of an API path."""
     return f"{emulator.url}/v2/data_exports/type/{path}"
 
 
 def show(emulator: Emulator, session: requests.Session, file: EmulatedFile) -> dict[str, Any]:
-    """Ask for a file's metadata."""
+    """Request a file's metadata."""
     path = f"{file.stream}/files/{quote(file.id, safe='')}"
     answer = session.get(api(emulator, path))
     answer.raise_for_status()
@@ -78,12 +78,12 @@ def show(emulator: Emulator, session: requests.Session, file: EmulatedFile) -> d
 
 
 def presigned(emulator: Emulator, session: requests.Session, file: EmulatedFile) -> str:
-    """Ask for a file's presigned URL."""
+    """Request a file's presigned URL."""
     return str(show(emulator, session, file)["presigned_url"])
 
 
 def code(answer: requests.Response) -> str:
-    """Give the code of an S3 error."""
+    """The code of an S3 error."""
     assert answer.headers["Content-Type"] == "application/xml"
     found = re.search("<Code>(.+)</Code>", answer.text)
     assert found
@@ -99,7 +99,7 @@ CREDENTIALS = {
 
 @pytest.mark.parametrize("form", ["data", "files"])
 def test_token(emulator: Emulator, plain: requests.Session, form: str) -> None:
-    """A token is had by an urlencoded form and by a multipart one, and opens the API."""
+    """A token is issued for an urlencoded and for a multipart form, and opens the API."""
     multipart = {name: (None, value) for name, value in CREDENTIALS.items()}
     body: dict[str, Any] = {form: CREDENTIALS if form == "data" else multipart}
     answer = plain.post(f"{emulator.url}/oauth/token", **body)
@@ -120,13 +120,13 @@ def test_token(emulator: Emulator, plain: requests.Session, form: str) -> None:
     "wrong", [{"client_secret": "x"}, {"client_id": "x"}, {"grant_type": "password"}]
 )
 def test_wrong_client(emulator: Emulator, plain: requests.Session, wrong: dict[str, str]) -> None:
-    """Wrong credentials, or another grant, answer 401 and invalid_client."""
+    """Wrong credentials, or another grant, get 401 and invalid_client."""
     answer = plain.post(f"{emulator.url}/oauth/token", data=CREDENTIALS | wrong)
     assert (answer.status_code, answer.json()) == (401, {"error": "invalid_client"})
 
 
 def test_token_without_lifetime(emulator: Emulator, plain: requests.Session) -> None:
-    """With token_ttl None the token's answer has no expires_in, and the token stays valid."""
+    """With token_ttl None the token's response has no expires_in, and the token stays valid."""
     emulator.token_ttl = None
     token = plain.post(f"{emulator.url}/oauth/token", data=CREDENTIALS).json()
     emulator.now = lambda: datetime(2099, 1, 1, tzinfo=UTC)
@@ -140,13 +140,13 @@ def test_token_without_lifetime(emulator: Emulator, plain: requests.Session) -> 
 def test_no_token(
     emulator: Emulator, plain: requests.Session, authorization: str | None, path: str
 ) -> None:
-    """No token, or an invalid one, answers 401 everywhere."""
+    """Requests with no token, or an invalid one, get 401 everywhere."""
     headers = {} if authorization is None else {"Authorization": authorization}
     assert plain.get(api(emulator, path), headers=headers).status_code == 401
 
 
 def test_expired_token(emulator: Emulator, session: requests.Session) -> None:
-    """A token is refused once its time is over by the emulator's clock."""
+    """A token is refused once it has expired by the emulator's clock."""
     assert session.get(api(emulator, "users")).status_code == 200
     emulator.now = lambda: datetime.now(UTC) + timedelta(hours=2)
     assert session.get(api(emulator, "users")).status_code == 401
@@ -175,7 +175,7 @@ def test_expire_tokens(emulator: Emulator, session: requests.Session) -> None:
     ],
 )
 def test_statuses(emulator: Emulator, session: requests.Session, path: str, status: int) -> None:
-    """Each answer has its documented status and names the program and the user."""
+    """Each response has its documented status and names the program and the user."""
     answer = session.get(api(emulator, path))
     assert answer.status_code == status
     assert answer.headers["X-Program-Id"] == "23552"
@@ -184,19 +184,19 @@ def test_statuses(emulator: Emulator, session: requests.Session, path: str, stat
 
 @pytest.mark.parametrize("path", ["users", "users/latest", "users/files/x", "badtype"])
 def test_scope(emulator: Emulator, session: requests.Session, path: str) -> None:
-    """A token without data_exports.read answers 403 everywhere."""
+    """A token without data_exports.read gets 403 everywhere."""
     emulator.scope = "users.read"
     assert session.get(api(emulator, path)).status_code == 403
 
 
 def test_wrong_type(emulator: Emulator, session: requests.Session, file: EmulatedFile) -> None:
-    """A file asked for under another type answers 404."""
+    """A file requested under another type is a 404."""
     answer = session.get(api(emulator, f"campaigns/files/{quote(file.id, safe='')}"))
     assert answer.status_code == 404
 
 
 def test_wrong_program(emulator: Emulator, session: requests.Session, file: EmulatedFile) -> None:
-    """A file of another program answers 404 and is not listed."""
+    """A file of another program is a 404 and is not listed."""
     emulator.program_id = "7"
     answer = session.get(api(emulator, f"users/files/{quote(file.id, safe='')}"))
     assert (answer.status_code, answer.headers["X-Program-Id"]) == (404, "7")
@@ -208,7 +208,7 @@ def test_wrong_program(emulator: Emulator, session: requests.Session, file: Emul
     [("GET", "/"), ("POST", "/v2/data_exports/type/users"), ("GET", "/oauth/token")],
 )
 def test_other_path(emulator: Emulator, plain: requests.Session, method: str, path: str) -> None:
-    """Anything else answers 404 and counts as other."""
+    """Any other request gets 404 and counts as other."""
     assert plain.request(method, emulator.url + path).status_code == 404
     assert emulator.count("other") == 1
 
@@ -244,14 +244,14 @@ def test_pages(emulator: Emulator, session: requests.Session) -> None:
 
 
 def test_list_extra(emulator: Emulator, session: requests.Session) -> None:
-    """list_extra is merged into the root of the list's answer."""
+    """list_extra is merged into the root of the list's response."""
     emulator.list_extra = {"meta": {"total": 0}}
     answer = session.get(api(emulator, "users")).json()
     assert answer == {"data": {"files": []}, "meta": {"total": 0}}
 
 
 def test_show(emulator: Emulator, session: requests.Session, file: EmulatedFile) -> None:
-    """The file endpoint tells length and checksum of the bytes as stored."""
+    """The file endpoint states the length and checksum of the bytes as stored."""
     shown = show(emulator, session, file)
     assert shown.pop("presigned_url").startswith(f"{emulator.url}/s3/")
     assert shown == {
@@ -265,7 +265,7 @@ def test_show(emulator: Emulator, session: requests.Session, file: EmulatedFile)
 
 
 def test_latest(emulator: Emulator, session: requests.Session) -> None:
-    """Latest gives all parts of the newest generation and nothing older."""
+    """Latest returns all parts of the newest generation and nothing older."""
     for name in ("000.csv", "001.csv"):
         emulator.add("users", "2026-05-14-16", name, file_name=name)
     emulator.add("users", "2026-05-14-12", "old")
@@ -304,7 +304,7 @@ def test_id_is_a_path(file: EmulatedFile) -> None:
 
 
 def test_listed_generated_at(emulator: Emulator, session: requests.Session) -> None:
-    """The API may tell another generation than the path."""
+    """The API may state another generation than the path."""
     file = emulator.add("users", "2026-05-14-16", "", listed_generated_at="yesterday")
     assert show(emulator, session, file)["generated_at"] == "yesterday"
     assert "2026-05-14-16" in file.key
@@ -326,7 +326,7 @@ def test_gzip(emulator: Emulator) -> None:
 
 
 def test_lies(emulator: Emulator, session: requests.Session, file: EmulatedFile) -> None:
-    """A file changed while it is served is told about as changed."""
+    """A file that is changed while it is served is described as changed."""
     file.size_bytes, file.checksum, file.checksum_function = 7, "AAAAAAAAAAA=", "MD5"
     shown = show(emulator, session, file)
     assert shown["size_bytes"] == 7
@@ -337,7 +337,7 @@ def test_lies(emulator: Emulator, session: requests.Session, file: EmulatedFile)
 def test_gone(
     emulator: Emulator, session: requests.Session, plain: requests.Session, file: EmulatedFile
 ) -> None:
-    """A file that is gone stays listed, while its metadata and its bytes answer 404."""
+    """A file that is gone stays listed, while its metadata and its bytes are a 404."""
     url = presigned(emulator, session, file)
     file.gone = True
     assert len(session.get(api(emulator, "users")).json()["data"]["files"]) == 1
@@ -360,7 +360,7 @@ def test_remove(
 def test_download(
     emulator: Emulator, session: requests.Session, plain: requests.Session, file: EmulatedFile
 ) -> None:
-    """A presigned URL gives the bytes as stored, with S3's headers and no Content-Encoding."""
+    """A presigned URL returns the bytes as stored, with S3's headers and no Content-Encoding."""
     answer = plain.get(presigned(emulator, session, file))
     assert (answer.status_code, answer.content) == (200, BODY)
     assert re.fullmatch('"[0-9a-f]{32}"', answer.headers["ETag"])
@@ -375,7 +375,7 @@ def test_download(
 
 
 def test_presigned_url(emulator: Emulator, session: requests.Session, file: EmulatedFile) -> None:
-    """A presigned URL names the file's path and carries the query S3 signs with."""
+    """A presigned URL has the file's path and the query that S3 signs with."""
     emulator.now = lambda: NOON
     session.headers["Authorization"] = f"Bearer {emulator.issue_token()}"
     url = urlsplit(presigned(emulator, session, file))
@@ -393,7 +393,7 @@ def test_presigned_url(emulator: Emulator, session: requests.Session, file: Emul
 def test_url_expiry(
     emulator: Emulator, plain: requests.Session, url: str, seconds: int, status: int
 ) -> None:
-    """A URL works for as many seconds as it says and then answers 403 as S3 does."""
+    """A URL works for its stated number of seconds and then gets 403, as with S3."""
     (date,) = parse_qs(urlsplit(url).query)["X-Amz-Date"]
     moment = datetime.strptime(f"{date}+0000", "%Y%m%dT%H%M%SZ%z") + timedelta(seconds=seconds)
     emulator.now = lambda: moment
@@ -405,7 +405,7 @@ def test_url_expiry(
 def test_expire_urls(
     emulator: Emulator, session: requests.Session, plain: requests.Session, file: EmulatedFile
 ) -> None:
-    """After expire_urls() a URL issued before answers 403, one issued at once later does not."""
+    """After expire_urls() a URL issued before gets 403, one issued right after does not."""
     url = presigned(emulator, session, file)
     emulator.expire_urls()
     assert "expired" in plain.get(url).text
@@ -422,7 +422,7 @@ def test_expire_urls(
     ],
 )
 def test_bad_signature(plain: requests.Session, url: str, old: str, new: str) -> None:
-    """A URL that was tampered with answers 403."""
+    """A URL that was tampered with gets 403."""
     changed = url.partition("?")[0] if old == "?" else url.replace(old, new)
     answer = plain.get(changed)
     assert (answer.status_code, code(answer)) == (403, "SignatureDoesNotMatch")
@@ -451,14 +451,14 @@ def test_authorization_at_s3(
 def test_range(
     plain: requests.Session, url: str, wanted: str, expected: tuple[int, str | None, bytes]
 ) -> None:
-    """A range gives just its bytes."""
+    """A range returns exactly its bytes."""
     answer = plain.get(url, headers={"Range": wanted})
     assert (answer.status_code, answer.headers.get("Content-Range"), answer.content) == expected
 
 
 @pytest.mark.parametrize("wanted", ["bytes=200-", "bytes=1000-2000"])
 def test_range_beyond_the_end(plain: requests.Session, url: str, wanted: str) -> None:
-    """A range that starts beyond the end answers 416 and tells the length."""
+    """A range that starts beyond the end gets 416, with the length."""
     answer = plain.get(url, headers={"Range": wanted})
     assert (answer.status_code, code(answer)) == (416, "InvalidRange")
     assert answer.headers["Content-Range"] == "bytes */200"
@@ -517,7 +517,7 @@ def test_keep_alive(emulator: Emulator) -> None:
 
 
 def test_fault_status(emulator: Emulator, session: requests.Session) -> None:
-    """A fault answers what it says, as often as it says, then all is well again."""
+    """A fault sends its response as often as it is set to; then requests succeed again."""
     emulator.fail("list", status=503, headers={"Retry-After": "7"}, body="later", times=2)
     answers = [session.get(api(emulator, "users")) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [503, 503, 200]
@@ -525,7 +525,7 @@ def test_fault_status(emulator: Emulator, session: requests.Session) -> None:
 
 
 def test_fault_order(emulator: Emulator, session: requests.Session) -> None:
-    """Faults strike in the order they were queued, each after what it skips, on its route."""
+    """Faults strike on their route in the order they were queued, each after what it skips."""
     emulator.fail("show", status=500)
     emulator.fail("list", status=429)
     emulator.fail("list", status=502, skip=1)
@@ -544,14 +544,14 @@ def test_fault_for_ever(emulator: Emulator, session: requests.Session) -> None:
 
 
 def test_unknown_fault(emulator: Emulator) -> None:
-    """A misspelt field of a fault is refused at once."""
+    """A misspelt field of a fault is refused immediately."""
     with pytest.raises(TypeError, match="drop_afer"):
         emulator.fail("list", drop_afer=3)
 
 
 @pytest.mark.parametrize("drop_after", [0, 1, 150])
 def test_drop(emulator: Emulator, plain: requests.Session, url: str, drop_after: int) -> None:
-    """A drop promises the whole body and closes the connection after so many bytes of it."""
+    """A drop promises the complete body and closes the connection after some bytes of it."""
     emulator.fail("download", drop_after=drop_after)
     got: list[bytes] = []
     with plain.get(url, stream=True) as answer:
@@ -564,7 +564,7 @@ def test_drop(emulator: Emulator, plain: requests.Session, url: str, drop_after:
 
 
 def test_drop_unanswered(emulator: Emulator, session: requests.Session) -> None:
-    """A drop after -1 bytes closes the connection without an answer."""
+    """A drop after -1 bytes closes the connection without a response."""
     emulator.fail("list", drop_after=-1)
     with pytest.raises(requests.ConnectionError):
         session.get(api(emulator, "users"))
@@ -575,7 +575,7 @@ def test_drop_unanswered(emulator: Emulator, session: requests.Session) -> None:
 def test_stall(
     emulator: Emulator, plain: requests.Session, url: str, drop_after: int | None
 ) -> None:
-    """A stall holds back the answer, or what would follow the drop, for so many seconds."""
+    """A stall delays the response, or what would follow the drop, for that many seconds."""
     emulator.fail("download", stall=30, drop_after=drop_after)
     with pytest.raises(requests.RequestException, match="timed out"):  # noqa: SIM117
         with plain.get(url, timeout=0.2, stream=True) as answer:
@@ -584,7 +584,7 @@ def test_stall(
 
 
 def test_stop_ends_a_stall() -> None:
-    """stop() waits for no stalled answer and no open connection."""
+    """stop() waits neither for a stalled response nor for an open connection."""
     with requests.Session() as session:
         with Emulator() as emulator:
             emulator.fail("other", stall=60)
@@ -603,7 +603,7 @@ def test_stop_ends_a_stall() -> None:
 def test_corrupt(
     emulator: Emulator, plain: requests.Session, url: str, wanted: str | None, changed: list[int]
 ) -> None:
-    """One bit of the file's byte is flipped, where that byte is sent at all."""
+    """One bit of the file's byte is flipped, if that byte is sent at all."""
     headers = {} if wanted is None else {"Range": wanted}
     good = plain.get(url, headers=headers).content
     emulator.fail("download", corrupt_at=42)
@@ -635,7 +635,7 @@ def test_odd_answers(
 
 
 def test_etag_fault_fails_conditions(emulator: Emulator, plain: requests.Session, url: str) -> None:
-    """A file said to have changed does not match the ETag had before."""
+    """A file that is said to have changed does not match its earlier ETag."""
     etag = plain.get(url).headers["ETag"]
     emulator.fail("download", etag='"other"')
     assert plain.get(url, headers={"If-Match": etag}).status_code == 412
@@ -654,7 +654,7 @@ def test_restart() -> None:
 
 
 def test_settings(emulator: Emulator) -> None:
-    """The settings are what a client needs and nothing else."""
+    """The settings are those that a client needs, and no others."""
     assert emulator.settings == {
         "api_url": emulator.url,
         "auth_url": emulator.url,
@@ -666,7 +666,7 @@ def test_settings(emulator: Emulator) -> None:
 def test_silent(
     emulator: Emulator, session: requests.Session, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither requests nor clients that leave write anything."""
+    """Neither requests nor clients that disconnect write anything."""
     emulator.add("users", "2026-05-14-16", bytes(20_000_000), gzip=False)
     url = session.get(api(emulator, "users/latest")).json()["data"][0]["presigned_url"]
     with requests.get(url, stream=True, timeout=5):
@@ -676,7 +676,7 @@ def test_silent(
 
 
 def test_control(emulator: Emulator, plain: requests.Session) -> None:
-    """The control routes add generations, and count and forget requests."""
+    """The control routes add generations, and count and clear requests."""
     emulator.rows = 40
     first = plain.post(f"{emulator.url}/emulator/generations").json()
     second = plain.post(f"{emulator.url}/emulator/generations").json()
@@ -692,7 +692,7 @@ def test_control(emulator: Emulator, plain: requests.Session) -> None:
 
 
 def test_add_generation() -> None:
-    """Sample generations lie four hours apart and hold as many rows as told, in every stream."""
+    """Sample generations are four hours apart and have the requested rows in every stream."""
     emulator = Emulator(first_generation=NOON, rows=30)
     counts = [emulator.add_generation(), emulator.add_generation(rows=100, parts=1)]
     assert counts == [
@@ -721,7 +721,7 @@ def rows(text: str) -> list[dict[str, str]]:
 
 
 def sample(seed: int = 1, number: int = 0, size: int = 200) -> dict[str, list[str]]:
-    """Give a sample generation at noon."""
+    """A sample generation at noon."""
     return sample_data.generation(seed, number, NOON, size)
 
 
@@ -731,7 +731,7 @@ def together(parts: list[str]) -> list[dict[str, str]]:
 
 
 def test_sample_is_deterministic() -> None:
-    """The same arguments give the same text; another seed or number gives another."""
+    """The same arguments result in the same text; another seed or number in another."""
     assert sample() == sample()
     assert sample() != sample(seed=2)
     assert sample() != sample(number=1)
@@ -772,7 +772,7 @@ def test_sample_keys(stream: str, key: str, number: int) -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 7])
 def test_sample_references(number: int) -> None:
-    """Activities point at users and campaigns of their generation, by id and by name."""
+    """Activities refer to users and campaigns of their generation, by id and by name."""
     made = sample(number=number)
     users = {
         row["user_id"]: f"{row['first_name']} {row['last_name']}" for row in together(made["users"])
@@ -843,13 +843,13 @@ def test_sample_counts() -> None:
     ],
 )
 def test_sample_is_awkward(stream: str, column: str, pattern: str) -> None:
-    """The sample has what trips naive readers: zeros in front, quotes, line feeds, all scripts."""
+    """The sample has what trips naive readers: leading zeros, quotes, line feeds, all scripts."""
     values = {row[column] for row in together(sample(size=1000)[stream])}
     assert any(re.fullmatch(pattern, value) for value in values)
 
 
 def test_deliveries(tmp_path: Path) -> None:
-    """With a folder each generation is pushed there, too, one file a stream, as documented."""
+    """With a folder each generation is delivered there too, one file per stream, as documented."""
     emulator = Emulator(deliver=tmp_path)
     rows = emulator.add_generation(rows=20, parts=3, generated_at="2026-05-14-16")
     names = [path.name for path in sorted(tmp_path.iterdir())]

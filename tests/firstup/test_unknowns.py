@@ -1,4 +1,4 @@
-"""What nobody knows about Firstup yet: either truth works, or ends in words that settle it.
+"""What is not known about Firstup yet: both possibilities work, or the error names the fix.
 
 The numbers are those of docs/unknowns.md.
 """
@@ -21,7 +21,7 @@ MOMENT = "2026-05-14-16"
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses before something is tried again."""
+    """No pauses before retries."""
     tune(monkeypatch, first_pause=0.0)
 
 
@@ -45,7 +45,7 @@ def test_1_header_spelling(emulator: Emulator, stream: str) -> None:
 
 
 def test_2_generated_at_in_rows(emulator: Emulator) -> None:
-    """Whether or not rows have a Generated At, generated_at is the file's; theirs is beside it."""
+    """With or without a Generated At in rows, generated_at is the file's; theirs is beside it."""
     with_it = _one(emulator, "User ID,Generated At", "1,2026-05-13 10:00:00")
     assert (with_it["generated_at"], with_it["generated_at_2"]) == (
         "2026-05-14T16:00:00Z",
@@ -60,7 +60,7 @@ def test_2_generated_at_in_rows(emulator: Emulator) -> None:
 @pytest.mark.parametrize("body", ["", "<html>busy</html>", '{"errors": [{"code": 429}]}'])
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}, {"X-RateLimit-Reset": "5"}])
 def test_3_error_bodies(emulator: Emulator, body: str, headers: dict[str, str]) -> None:
-    """Whatever a 429 looks like, it is waited for."""
+    """Whatever a 429 looks like, the tap waits and retries."""
     emulator.fail("list", status=429, body=body, headers=headers, times=2)
     assert _one(emulator, "user_id", "1")["user_id"] == "1"
 
@@ -94,7 +94,7 @@ def test_5_parts(emulator: Emulator, later: bool) -> None:  # noqa: FBT001 - a t
 def test_6_historical_files(emulator: Emulator, generation: str, read: int) -> None:
     """A historical file of today is read like any other; one dated years back only from the start.
 
-    With lookback_days it is read all the same.
+    It is read regardless of lookback_days.
     """
     emulator.add("users", MOMENT, "user_id\n1\n")
     state = run(settings(emulator)).state
@@ -119,13 +119,13 @@ def test_6_historical_files(emulator: Emulator, generation: str, read: int) -> N
     ],
 )
 def test_7_encodings(emulator: Emulator, column: str, text: str, value: Any) -> None:
-    """Booleans, times and lists are read in every usual encoding."""
+    """Booleans, times and lists are read in every common encoding."""
     found = _one(emulator, f"campaign_id,{column}", f"1,{text}", stream="campaigns")
     assert found[column] == value
 
 
 def test_8_custom_attributes(emulator: Emulator) -> None:
-    """Eighty columns of a customer's own come and go, and none changes or loses its values."""
+    """Eighty custom columns come and go, and none changes or loses its values."""
     own = [f"Attribute {'x' * 50} {n}" for n in range(80)]
     state: Any = None
     for hour, names in (("00", own[:40]), ("04", own), ("08", own[40:]), ("12", own)):
@@ -141,7 +141,7 @@ def test_8_custom_attributes(emulator: Emulator) -> None:
 @pytest.mark.parametrize("ttl", [None, 7200, 1])
 @pytest.mark.parametrize("scope", [None, "data_exports.read"])
 def test_9_tokens(emulator: Emulator, ttl: int | None, scope: str | None) -> None:
-    """A token answer with or without expires_in, a request with or without scope."""
+    """A token response with or without expires_in, a request with or without scope."""
     emulator.token_ttl = ttl
     emulator.add("users", MOMENT, "user_id\n1\n")
     assert run(settings(emulator, scope=scope)).records("users")
@@ -149,14 +149,14 @@ def test_9_tokens(emulator: Emulator, ttl: int | None, scope: str | None) -> Non
 
 @pytest.mark.parametrize("listed", [MOMENT, "2026-05-14T16:00:00Z", "2026-05-14T18:00:00+02:00"])
 def test_12_time_zone(emulator: Emulator, listed: str) -> None:
-    """generated_at without a zone is UTC; one that has a zone is read by it."""
+    """generated_at without a zone is in UTC; a zone is respected."""
     emulator.add("users", MOMENT, "user_id\n1\n", listed_generated_at=listed)
     assert run(settings(emulator)).records("users")[0]["generated_at"] == "2026-05-14T16:00:00Z"
 
 
 @pytest.mark.parametrize("answer", [{"status": 404}, {"status": 204}, {"status": 200}])
 def test_no_data(emulator: Emulator, answer: dict[str, Any]) -> None:
-    """No data may be a 404, nothing at all, or an empty list."""
+    """Without data the response may be a 404, empty, or an empty list."""
     body = json.dumps({"data": {"files": []}}) if answer["status"] == 200 else ""
     emulator.fail("list", **answer, body=body, times=None)
     assert run(settings(emulator)).of("RECORD") == []

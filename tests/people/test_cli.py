@@ -1,4 +1,4 @@
-"""The commands for people: what they show is true, what they fetch is proven."""
+"""The commands for people: what they show is true, and what they fetch is verified."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def ask(emulator: Emulator, *arguments: str, **more: Any) -> Result:
 
 
 def listed(emulator: Emulator, *arguments: str, **more: Any) -> list[dict[str, Any]]:
-    """What `files --output json` prints."""
+    """The output of `files --output json`."""
     done = ask(emulator, "files", "--output", "json", *arguments, **more)
     assert done.exit_code == 0, done.output
     return list(json.loads(done.stdout))
@@ -70,7 +70,7 @@ def _key(file: EmulatedFile) -> str:
 
 
 def test_files_are_those_that_there_are(emulator: Emulator) -> None:
-    """Each file is an object with these members, in the tap's order, and of Firstup's size."""
+    """Each file is an object with these members, in the tap's order, with Firstup's size."""
     emulator.add_generation(rows=20)
     emulator.add_generation(rows=20)
     found = listed(emulator)
@@ -93,7 +93,7 @@ def test_files_are_those_that_there_are(emulator: Emulator) -> None:
 
 
 def test_pending_is_what_the_tap_reads(emulator: Emulator) -> None:
-    """With a state, what is said to be pending is what the next run reads, and nothing else."""
+    """With a state, the pending files are exactly those that the next run reads."""
     emulator.add_generation(rows=20)
     state = run(settings(emulator)).state
     emulator.add("users", "2026-05-14-18", "user_id\n1\n2\n3\n", file_name="late.csv")
@@ -129,7 +129,7 @@ def test_pending_is_what_the_tap_reads(emulator: Emulator) -> None:
     ],
 )
 def test_files_chosen(emulator: Emulator, arguments: list[str], count: int) -> None:
-    """Streams and times choose, and nothing is asked of files that are not chosen."""
+    """Files are chosen by stream and time, and no request is made for others."""
     for generation in ("2026-05-14-16", "2026-05-14-20", "2026-05-15-00"):
         for stream in STREAMS:
             emulator.add(stream, generation, "user_id\n1\n")
@@ -138,7 +138,7 @@ def test_files_chosen(emulator: Emulator, arguments: list[str], count: int) -> N
 
 
 def test_table(emulator: Emulator) -> None:
-    """The table has a line a file, not cut where there is no terminal, and the totals."""
+    """The table has a line per file, not truncated without a terminal, and the totals."""
     emulator.add_generation(rows=20)
     lines = ask(emulator, "files").stdout.splitlines()
     assert len(lines) == 1 + len(emulator.files) + 1
@@ -159,7 +159,7 @@ def test_delivered_files(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_state_as_meltano_prints_it(emulator: Emulator, tmp_path: Path) -> None:
-    """What `meltano state get` prints is a state, for the tap as well."""
+    """The output of `meltano state get` is a state, for the tap too."""
     emulator.add_generation(rows=5)
     state = run(settings(emulator)).state
     write(tmp_path, "state.json", {"singer_state": state})
@@ -168,7 +168,7 @@ def test_state_as_meltano_prints_it(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_files_that_are_gone(emulator: Emulator) -> None:
-    """A file that expired since it was listed is told, and hides nothing; `get` ends with 1."""
+    """A file that expired since it was listed is reported and hides no other; `get` fails."""
     gone = emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     emulator.add("users", "2026-05-14-20", "user_id\n2\n")
     gone.gone = True
@@ -192,7 +192,7 @@ def test_files_that_are_gone(emulator: Emulator) -> None:
 
 
 def test_keys_are_never_cut(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a narrow terminal, and beside a long name, a key is whole."""
+    """On a narrow terminal, and beside a long name, a key is not truncated."""
     file = emulator.add("users", "2026-05-14-16", "user_id\n1\n", file_name="x" * 300 + ".csv")
     for width in ("40", "80", "400"):
         monkeypatch.setenv("COLUMNS", width)
@@ -201,7 +201,7 @@ def test_keys_are_never_cut(emulator: Emulator, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_names_are_shown_not_obeyed(emulator: Emulator) -> None:
-    """What a terminal, or the library that draws tables, would obey is shown as it stands."""
+    """Text that a terminal or the table library would interpret is shown literally."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n", file_name="[red]\x1b[31m\n[/x].csv")
     out = ask(emulator, "files").stdout
     assert "[red]" in out
@@ -210,7 +210,7 @@ def test_names_are_shown_not_obeyed(emulator: Emulator) -> None:
 
 
 def test_one_token_for_all_sizes(emulator: Emulator) -> None:
-    """A token that is refused while sizes are asked is replaced once."""
+    """A token that is refused while sizes are requested is replaced once."""
     for hour in range(20):
         emulator.add("users", f"2026-05-14-{hour:02}", "user_id\n1\n")
     emulator.fail("show", status=401, skip=5)
@@ -220,7 +220,7 @@ def test_one_token_for_all_sizes(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("route", ["list", "show"])
 def test_interrupt(emulator: Emulator, route: str) -> None:
-    """Ctrl-C ends a command at once, whatever is waited for."""
+    """Ctrl-C ends a command immediately, whatever it is waiting for."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     emulator.fail(route, stall=20, times=None)
     config = write(Path.cwd(), "config.json", settings(emulator))
@@ -254,7 +254,7 @@ def test_interrupt(emulator: Emulator, route: str) -> None:
     ],
 )
 def test_odd_surroundings(emulator: Emulator, redirect: str, says: str) -> None:
-    """Output that nobody takes, and files that are none, are one line and status 1."""
+    """Output that cannot be written, and unusable files, are one line and status 1."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     write(Path.cwd(), "config.json", settings(emulator))
     Path("binary").write_bytes(b"\xff\xfe\x00\x80")
@@ -283,7 +283,7 @@ def test_odd_surroundings(emulator: Emulator, redirect: str, says: str) -> None:
 )
 @pytest.mark.parametrize("command", [["files"], ["doctor", "--bundle", "b.json"], ["report"]])
 def test_no_secret_in_urls(emulator: Emulator, config: dict[str, Any], command: list[str]) -> None:
-    """A login or a query in a URL is shown nowhere."""
+    """A login or a query in a URL is never shown."""
     done = ask(emulator, *command, **config)
     assert done.exit_code == 1
     bundle = Path("b.json").read_text() if Path("b.json").exists() else ""
@@ -291,7 +291,7 @@ def test_no_secret_in_urls(emulator: Emulator, config: dict[str, Any], command: 
 
 
 def test_a_stranger_is_told(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A 404 of something that is no API is no files, with a warning; doctor says api_url."""
+    """A 404 that is not from the API means no files, with a warning; doctor names api_url."""
     html = {"Content-Type": "text/html"}
     emulator.fail("list", status=404, headers=html, body="<html>404</html>", times=None)
     run(settings(emulator))
@@ -303,7 +303,7 @@ def test_a_stranger_is_told(emulator: Emulator, caplog: pytest.LogCaptureFixture
 
 
 def test_get(emulator: Emulator, tmp_path: Path) -> None:
-    """Files come as they are stored, or plain; a second time nothing is fetched."""
+    """Files are fetched as stored, or decompressed; a second call fetches nothing."""
     emulator.add_generation(rows=20)
     for options in ([], ["--unzip"]):
         to = tmp_path / f"to{len(options)}"
@@ -322,7 +322,7 @@ def test_get(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_get_looks_at_what_is_there(emulator: Emulator, tmp_path: Path) -> None:
-    """A file that has not the stated size is fetched again."""
+    """A file that does not have the stated size is fetched again."""
     file = emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     done = ask(emulator, "get", "--all", "--to", "to")
     path = tmp_path / done.stdout.strip()
@@ -343,7 +343,7 @@ def test_get_chosen(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_get_goes_on(emulator: Emulator) -> None:
-    """A download that broke off goes on from its last byte; nothing has the file's name before."""
+    """An interrupted download resumes at its last byte; only a complete file gets its name."""
     file = emulator.add("users", "2026-05-14-16", os.urandom(300_000), gzip=False)
     emulator.fail("download", drop_after=200_000)
     done = ask(emulator, "get", "--all", "--to", "to")
@@ -361,7 +361,7 @@ def test_get_goes_on(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("size", [5, 200_000, 300_000, 400_000])
 def test_get_with_a_foreign_beginning(emulator: Emulator, size: int) -> None:
-    """What is not the file's beginning is fetched afresh, however much of it there is."""
+    """A part that is not the file's beginning is fetched again, however long it is."""
     file = emulator.add("users", "2026-05-14-16", os.urandom(300_000), gzip=False)
     part = Path(f"to/users/2026-05-14-16/000-{_key(file)}.csv.part")
     part.parent.mkdir(parents=True)
@@ -372,7 +372,7 @@ def test_get_with_a_foreign_beginning(emulator: Emulator, size: int) -> None:
 
 
 def test_get_damaged(emulator: Emulator) -> None:
-    """A file that is damaged twice is an error, and is not there."""
+    """A file that is damaged twice is an error, and is not written."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     emulator.fail("download", corrupt_at=9, times=None)
     done = ask(emulator, "get", "--all", "--to", "to")
@@ -395,7 +395,7 @@ def test_get_damaged(emulator: Emulator) -> None:
     ],
 )
 def test_get_wrongly(emulator: Emulator, arguments: list[str], status: int, says: str) -> None:
-    """What cannot be done is told before anything is downloaded."""
+    """A request that cannot be met is reported before anything is downloaded."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     done = ask(emulator, "get", *arguments)
     assert done.exit_code == status
@@ -413,7 +413,7 @@ def _steps(done: Result) -> dict[str, str]:
 
 
 def test_doctor_finds_nothing(emulator: Emulator, tmp_path: Path) -> None:
-    """Where all is well each step is passed, and the status is 0."""
+    """If everything is right each step passes, and the status is 0."""
     emulator.first_generation = datetime.now(UTC)
     emulator.add_generation(rows=20)
     write(tmp_path, "state.json", run(settings(emulator)).state)
@@ -444,7 +444,7 @@ def test_doctor_finds_nothing(emulator: Emulator, tmp_path: Path) -> None:
 def test_doctor_stops(
     emulator: Emulator, prepare: Any, config: dict[str, Any], step: str, says: str
 ) -> None:
-    """The first step that fails is the last one, says what to do, and the status is 1."""
+    """The first step that fails is the last one and says what to do; the status is 1."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     prepare(emulator)
     done = ask(emulator, "doctor", **config)
@@ -477,13 +477,13 @@ def test_doctor_shows_what_a_run_gives(emulator: Emulator, tmp_path: Path) -> No
 
 
 def _shown_types(done: Result) -> str:
-    """What the step `types` has found."""
+    """The finding of the step `types`."""
     (line,) = (line for line in done.stdout.splitlines() if line[2:].startswith("types "))
     return line.partition(" s  ")[2]
 
 
 def test_doctor_reads_as_a_run_does(emulator: Emulator, tmp_path: Path) -> None:
-    """A file that a run refuses is refused: here the key that records were emitted with lacks."""
+    """A file that a run refuses is refused: here it lacks the key used for earlier records."""
     emulator.add("users", "2026-05-14-16", "user_id,first_name\n1,Zoë\n")
     write(tmp_path, "state.json", run(settings(emulator)).state)
     emulator.add("users", "2026-05-14-20", "first_name\nZoë\n")
@@ -493,7 +493,7 @@ def test_doctor_reads_as_a_run_does(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_doctor_without_files(emulator: Emulator) -> None:
-    """An account without files is doubtful, says where they are set up, and is no failure."""
+    """An account without files is doubtful, with a hint where to set them up, and no failure."""
     done = ask(emulator, "doctor")
     assert done.exit_code == 0
     assert _steps(done)["scope and lists"] == "!"
@@ -511,7 +511,7 @@ def test_doctor_sees_another_program(emulator: Emulator, tmp_path: Path) -> None
 
 
 def test_doctor_compares_clocks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that is wrong by more than minutes is told."""
+    """A clock that is wrong by more than minutes is reported."""
     late = datetime.now(UTC) - timedelta(hours=1)
     monkeypatch.setattr("tap_firstup_dde.checks.utc_now", lambda: late)
     done = ask(emulator, "doctor")
@@ -539,7 +539,7 @@ def test_doctor_compares_clocks(emulator: Emulator, monkeypatch: pytest.MonkeyPa
 def test_doctor_reads_meltano(
     emulator: Emulator, tmp_path: Path, block: dict[str, Any], says: list[str]
 ) -> None:
-    """Settings of loaders that cost speed or data are told; they are no failure."""
+    """Settings of loaders that cost speed or data are reported, but are no failure."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     kind = "extractors" if block["name"].startswith("tap-") else "loaders"
     write(tmp_path, "meltano.yml", {"plugins": {kind: [block]}})
@@ -560,7 +560,7 @@ def test_own_meltano_yml_costs_nothing(emulator: Emulator, monkeypatch: pytest.M
 
 
 def test_bundle(emulator: Emulator, tmp_path: Path) -> None:
-    """The support bundle has every step and the settings, no secret and no row."""
+    """The support bundle has every step and the settings, but no secret and no row."""
     emulator.add("users", "2026-05-14-16", "user_id,first_name\n1,Precious\n")
     maps = {"users": {"note": "'precious'"}}
     done = ask(emulator, "doctor", "--bundle", "bundle.json", stream_maps=maps)
@@ -586,7 +586,7 @@ def _table(page: str, caption: str) -> list[list[str]]:
 
 
 def test_report(emulator: Emulator, tmp_path: Path) -> None:
-    """The page's numbers are those of the files, and it is written where it is wanted."""
+    """The page's numbers are those of the files, and it is written to the given path."""
     emulator.add_generation(rows=20)
     emulator.add_generation(rows=30)
     write(tmp_path, "state.json", run(settings(emulator)).state)
@@ -608,7 +608,7 @@ def test_report(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_report_without_content(emulator: Emulator) -> None:
-    """Files are not read where that is not wanted, and a page is made for an empty account."""
+    """Files are not read if not requested, and an empty account gets a page too."""
     emulator.add_generation(rows=20)
     assert ask(emulator, "report", "--no-content").exit_code == 0
     assert Path("firstup-report.html").stat().st_size > 1000
@@ -621,7 +621,7 @@ def test_report_without_content(emulator: Emulator) -> None:
 
 
 def test_report_of_a_broken_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """One file that cannot be read is told, and the page is made all the same."""
+    """A file that cannot be read is reported, and the page is written nevertheless."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     emulator.fail("download", corrupt_at=9, times=None)
     done = ask(emulator, "report")
@@ -634,7 +634,7 @@ def test_report_of_a_broken_file(emulator: Emulator, caplog: pytest.LogCaptureFi
 
 @pytest.mark.parametrize("name", [None, *main.program.commands])
 def test_help(name: str | None, tmp_path: Path) -> None:
-    """Each command has help with an example of it, whose options there are."""
+    """Each command's help has an example, whose options exist."""
     done = CliRunner().invoke(main, [*([name] if name else []), "--help"])
     assert done.exit_code == 0
     (example,) = (line for line in done.output.splitlines() if "Example: firstup-dde" in line)
@@ -647,7 +647,7 @@ def test_help(name: str | None, tmp_path: Path) -> None:
 
 
 def test_names() -> None:
-    """The program's help knows the names that the vendor has, without loading the tap."""
+    """The program's help has the vendor's names, without loading the tap."""
     vendor, program = TapFirstupDDE.vendor, main.program
     assert (program.tool, program.vendor) == (vendor.tool, vendor.name)
     assert program.load_tap() is TapFirstupDDE
@@ -683,7 +683,7 @@ def test_settings_from_the_environment(emulator: Emulator, monkeypatch: pytest.M
 
 
 def test_bookmarks_are_not_changed(emulator: Emulator, tmp_path: Path) -> None:
-    """Looking changes no state file."""
+    """The commands change no state file."""
     emulator.add_generation(rows=5)
     path = Path(write(tmp_path, "state.json", run(settings(emulator)).state))
     before = path.read_bytes()

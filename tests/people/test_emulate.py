@@ -1,4 +1,4 @@
-"""``firstup-dde emulate`` serves until told to stop, and says how to reach it."""
+"""``firstup-dde emulate`` serves until it is stopped, and prints how to reach it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMMAND = (sys.executable, "-W", "error", "-c", "from tap_firstup_dde.cli import
 
 @contextmanager
 def emulate(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """Run the command and give its process and its settings."""
+    """Run the command; yields its process and its settings."""
     with subprocess.Popen(  # our own command
         [*COMMAND, "emulate", "--rows", "20", *options],
         stdout=subprocess.PIPE,
@@ -42,7 +42,7 @@ def emulate(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, st
 
 
 def ask(settings: dict[str, str], path: str) -> Any:
-    """Ask the API with the credentials of the ready line."""
+    """Call the API with the credentials from the ready line."""
     form = {"grant_type": "client_credentials"}
     form |= {name: settings[name] for name in ("client_id", "client_secret")}
     with requests.Session() as session:
@@ -53,7 +53,7 @@ def ask(settings: dict[str, str], path: str) -> Any:
 
 
 def listed(settings: dict[str, str], stream: str) -> list[str]:
-    """List the generations of a stream's files."""
+    """The generations of a stream's files."""
     return [file["generated_at"] for file in ask(settings, stream)["files"]]
 
 
@@ -70,7 +70,7 @@ def test_ready_and_stop(number: signal.Signals) -> None:
 
 
 def test_generations() -> None:
-    """As many generations as told end at the last full four hours before now."""
+    """The requested number of generations end at the last full four hours before now."""
     before = datetime.now(UTC)
     with emulate("--generations", "2", "--parts", "1") as (_, settings):
         files = listed(settings, "activities")
@@ -92,7 +92,7 @@ def test_seed() -> None:
 
 
 def test_new_every() -> None:
-    """With --new-every further generations turn up by themselves."""
+    """With --new-every further generations appear by themselves."""
     options = ("--generations", "0", "--new-every", "0.1")
     with emulate(*options) as (process, settings):
         deadline = time.monotonic() + 10
@@ -104,7 +104,7 @@ def test_new_every() -> None:
 
 
 def test_no_generation_of_the_future() -> None:
-    """Generations that are asked for are new ones, and none is later than now."""
+    """Requested generations are new, and none is later than now."""
     with emulate("--parts", "1") as (_, settings):
         for _ in range(6):
             requests.post(f"{settings['api_url']}/emulator/generations", timeout=10).close()
@@ -115,7 +115,7 @@ def test_no_generation_of_the_future() -> None:
 
 
 def test_port_in_use() -> None:
-    """A port that is taken ends it with status 1 and one line that says so."""
+    """A port in use ends it with status 1 and one line that says so."""
     with Emulator() as emulator:
         run = CliRunner().invoke(main, ["emulate", "--port", str(emulator.port)])
     assert run.exit_code == 1

@@ -38,7 +38,7 @@ TOYS = people_program(
 
 @pytest.fixture(autouse=True)
 def delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with one file, and settings that name it."""
+    """A folder with one file, and settings for reading it."""
     monkeypatch.chdir(tmp_path)
     Path("toys/2026-05-14").mkdir(parents=True)
     Path("toys/2026-05-14/a.csv").write_text("id,pieces\n1,100\n2,200\n")
@@ -51,7 +51,7 @@ def toys(*arguments: str, **options: Any) -> Result:
 
 
 def test_files_of_another_vendor() -> None:
-    """`files` and `get` need no more than the tap: a file that stays does not expire."""
+    """`files` and `get` need only the tap: a file that stays does not expire."""
     (entry,) = json.loads(toys("files", "--output", "json").stdout)
     assert (entry["stream"], entry["expires_at"], entry["file_name"]) == ("toys", None, "a.csv")
     done = toys("get", "--all", "--to", "here")
@@ -75,7 +75,7 @@ def test_doctor_of_another_vendor() -> None:
 
 
 def test_report_of_another_vendor() -> None:
-    """`report` has the vendor's name in its file's, and no section that the vendor lacks."""
+    """`report` has the vendor's name in its file name, and no section that the vendor lacks."""
     assert toys("report").stdout.strip() == "toys-report.html"
     page = Path("toys-report.html").read_text()
     assert "<td>2</td>" in page  # rows
@@ -98,7 +98,7 @@ def test_summary(name: str) -> None:
 
 
 def test_completion_is_light() -> None:
-    """A shell completes the commands, with what they do, and none is loaded for it."""
+    """A shell completes the commands with their descriptions, without loading any."""
     program = people_program(main.program)
     found = ShellComplete(program, {}, "firstup-dde", "_X").get_completions([], "")
     names = {item.value: item.help for item in found}

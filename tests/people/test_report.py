@@ -1,4 +1,4 @@
-"""The page says what the files say, to everybody, and fetches nothing."""
+"""The page shows what the files contain, accessibly, and fetches nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def series(stream: str, count: int) -> list[Generation]:
 
 
 def make(**changes: Any) -> str:
-    """A page; what *changes* does not name is an example."""
+    """A page of example data, except for *changes*."""
     days = [Engagement(date(2026, 5, 1 + n), 5 + n, 90 + n, 70, 30 + n, n) for n in range(9)]
     types = [StreamTypes("users", {"a": "string", "b": "integer", "c": "string"}, ["b"])]
     own = engagement.section(changes.pop("engagement", days))
@@ -93,7 +93,7 @@ PAGES = {
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 def test_sound(page: str) -> None:
-    """Whatever is in it, a page is well-formed, its ids are unique, and its references resolve."""
+    """Whatever its data, a page is well-formed, its ids are unique, and its references resolve."""
     root = parse(page)
     ids = [element.get("id") for element in root.iter() if element.get("id")]
     named = " ".join(element.get("aria-labelledby", "") for element in root.iter()).split()
@@ -106,7 +106,7 @@ def test_sound(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 def test_fetches_nothing(page: str) -> None:
-    """No element and no style leads out of the page, and no script is in it."""
+    """No element or style refers to anything outside the page, and it has no script."""
     root = parse(page)
     links = [e.get(name) for e in root.iter() for name in ("src", "href") if e.get(name)]
     assert all(link and link.startswith("#") for link in links)
@@ -117,7 +117,7 @@ def test_fetches_nothing(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 def test_for_everybody(page: str) -> None:
-    """Charts have words, tables have heads, headings go down by one, what scrolls takes focus."""
+    """Charts have text, tables have headers, headings descend by one, scroll areas take focus."""
     root = parse(page)
     charts = [svg for svg in root.iter("svg") if svg.find("desc") is not None]
     assert all(svg.findtext("title") for svg in root.iter("svg"))
@@ -133,7 +133,7 @@ def test_for_everybody(page: str) -> None:
 
 
 def test_values_are_text() -> None:
-    """Names from files are shown as they are; what no page can hold is marked."""
+    """Names from files are shown unchanged; characters that HTML cannot hold are marked."""
     root = parse(PAGES["hostile"])
     shown = HOSTILE.translate(dict.fromkeys((0, 0x1B, 0xD800), "\ufffd"))
     assert root.findtext(".//header/h1") == shown
@@ -180,7 +180,7 @@ def test_types_table() -> None:
     ],
 )
 def test_state(status: str | None, hours: int | None, state: str) -> None:
-    """What is not read and gone within 48 hours stands out; the cell and the table say so."""
+    """Unread files that expire within 48 hours are highlighted, in the cell and in the table."""
     ends = None if hours is None else NOON + hours * HOUR
     page = make(generations=[Generation("users", NOON - HOUR, 1, 1, 1, status, ends)])
     (row,) = cells(page, "Generations of users")
@@ -231,13 +231,13 @@ def test_size() -> None:
     ],
 )
 def test_missing(present: list[float], lost: list[float]) -> None:
-    """What the usual distance would have had is missing; a late one, or no cadence, is no alarm."""
+    """Generations at the usual interval are missing; a late one, or no cadence, is no alarm."""
     assert coverage.missing(times(*present)) == times(*lost)
 
 
 @given(st.sets(st.integers(1, 58), max_size=19), st.integers(1, 48))
 def test_missing_are_those_taken_away(taken: set[int], hours: int) -> None:
-    """Of a regular series exactly those are missing that were taken away, while most are there."""
+    """Of a regular series exactly those that were removed are missing, while most exist."""
     left = [n for n in range(60) if n not in taken]
     lost = coverage.missing(times(*(n * hours for n in left)))
     assert lost == times(*(n * hours for n in sorted(taken)))
@@ -255,7 +255,7 @@ def test_missing_are_those_taken_away(taken: set[int], hours: int) -> None:
     ],
 )
 def test_generations(statuses: list[str | None], status: str | None) -> None:
-    """Files of one generation count together; a sum is known when every part is."""
+    """Files of one generation are counted together; a sum is known if every part is."""
     stock = [
         Available(ExportFile("users", f"{n}", "a", "", NOON), each, 0, 5 * n, NOON + n * HOUR)
         for n, each in enumerate(statuses)
@@ -269,14 +269,14 @@ def test_generations(statuses: list[str | None], status: str | None) -> None:
 
 
 def test_historical_files_have_no_cadence() -> None:
-    """A file of the past that lies far back makes nothing missing."""
+    """A historical file from long ago does not make any generation missing."""
     past = Generation("users", NOON - 4000 * HOUR, 1, 1, 1, READ, None, historical=True)
     page = make(generations=[past, *series("users", 20)])
     assert "missing" not in {row[1] for row in cells(page, "Generations of users")}
 
 
 def test_engagement() -> None:
-    """The sums of sample files, in whichever blocks, are those of a reckoning by hand."""
+    """The sums of sample files, in any blocks, are those of a calculation by hand."""
     parts = [
         part
         for number in range(8)
@@ -320,7 +320,7 @@ def test_engagement() -> None:
 def test_engagement_of_a_row(
     columns: dict[str, str | None], expected: tuple[int, int, int, int] | None
 ) -> None:
-    """A row counts for its day in UTC; what is not there, or is no number, counts as nothing."""
+    """A row counts for its day in UTC; a missing value, or one that is not a number, is zero."""
     found = engagement.engagement([pl.DataFrame({k: [v] for k, v in columns.items()})] * 2)
     assert [(e.day.day, e.people, e.events, e.opens) for e in found] == [
         (day, people, 2 * events, 2 * opens)
@@ -360,7 +360,7 @@ def _light(colour: str) -> float:
     + [("on", "soon", 4.5)],
 )
 def test_contrast(scheme: int, front: str, back: str, least: float) -> None:
-    """Text and marks have the contrast that WCAG asks for at AA, light and dark."""
+    """Text and marks have the contrast that WCAG requires at AA, light and dark."""
     colours = _colours(scheme)
     low, high = sorted((_light(colours[front]), _light(colours[back])))
     assert (high + 0.05) / (low + 0.05) >= least

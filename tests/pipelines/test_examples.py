@@ -1,4 +1,4 @@
-"""The example queries say what the export files hold."""
+"""The example queries return what the export files contain."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def exported() -> Iterator[Emulator]:
 def loaded(
     exported: Emulator, database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[psycopg.Connection]:
-    """A database into which they were loaded by the real loader."""
+    """A database that the real loader has loaded them into."""
     folder = tmp_path_factory.mktemp("pipe")
     write(folder, "tap.json", settings(exported))
     write(folder, "state.json", {"bookmarks": {}})
@@ -69,14 +69,14 @@ def _rows(emulator: Emulator, stream: str) -> list[dict[str, str]]:
 
 
 def _asked(connection: psycopg.Connection, name: str) -> list[tuple[Any, ...]]:
-    """The answer to an example query."""
+    """The result of an example query."""
     text: LiteralString = (ROOT / "examples" / "sql" / f"{name}.sql").read_text()
     return connection.execute(sql.SQL(text)).fetchall()
 
 
 @pytest.mark.parametrize("path", QUERIES, ids=lambda path: Path(path).stem)
 def test_every_query_answers(loaded: psycopg.Connection, path: Path) -> None:
-    """Each query runs on what was loaded, and has an answer."""
+    """Each query runs on the loaded tables, and has a result."""
     assert _asked(loaded, path.stem)
 
 
@@ -123,7 +123,7 @@ def test_daily_active_users(exported: Emulator, loaded: psycopg.Connection) -> N
 
 
 def test_acknowledgement_rate(exported: Emulator, loaded: psycopg.Connection) -> None:
-    """Only campaigns that ask for it, by their newest version; nobody counts who did not see it."""
+    """Only campaigns that require it, by newest version; only people who saw it count."""
     newest = {row["campaign_id"]: row["acknowledgeable"] for row in _rows(exported, "campaigns")}
     reached: dict[str, set[str]] = defaultdict(set)
     acknowledged: dict[str, set[str]] = defaultdict(set)

@@ -1,4 +1,4 @@
-"""Pipelines as people run them: `meltano run`, again and again, into real databases."""
+"""Pipelines as in production: `meltano run`, repeatedly, into real databases."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Firstup:
     Attributes:
         emulator: Where it is served.
         seed: Picks the data.
-        sent: What records call a file → the file, in the order in which they are to be loaded.
+        sent: Name of a file in records → the file, in the order in which they must be loaded.
     """
 
     emulator: Emulator
@@ -106,10 +106,10 @@ class Firstup:
         Args:
             hour: When, in hours after the beginning.
             rows: Rows of the activities.
-            people: Whose data are updated, about half of them.
-            drop: Columns that are not there.
-            drift: Whether some values do not fit what was there before.
-            streams: What is exported.
+            people: Users whose data are updated, about half of them.
+            drop: Columns to omit.
+            drift: True for some values that do not fit earlier types.
+            streams: Streams to export.
             file_name: The files' name.
         """
         day, hour = divmod(hour, 24)
@@ -151,7 +151,7 @@ class Firstup:
 
 @pytest.fixture(params=["postgres", "postgres BATCH", "duckdb", "jsonl"])
 def loader(request: pytest.FixtureRequest, tmp_path: Path) -> Loader:
-    """Each loader, with nothing loaded."""
+    """Each loader, with empty tables."""
     if request.param == "duckdb":
         return DuckDB(tmp_path)
     if request.param == "jsonl":
@@ -163,7 +163,7 @@ def loader(request: pytest.FixtureRequest, tmp_path: Path) -> Loader:
 def project(
     request: pytest.FixtureRequest, loader: Loader, emulator: Emulator, tmp_path: Path
 ) -> Project:
-    """A project that loads from the emulator with that loader."""
+    """A project that loads from the emulator with a loader."""
     tap: dict[str, Any] = {**emulator.settings, "max_retries": 0}
     if "BATCH" in request.node.callspec.id:
         storage = {"root": str(tmp_path / "batches")}
@@ -176,14 +176,14 @@ def project(
     made = Project(tmp_path, {"tap-firstup-dde": tap, loader.NAME: load})
     if not isinstance(loader, Postgres):  # the other way than in meltano.yml
         (extractor,) = made.description["plugins"]["extractors"]
-        # Meltano caches the catalogs only of plugins that it could install.
+        # Meltano only caches the catalogs of plugins that it could install.
         extractor |= {"use_cached_catalog": True, "pip_url": "tap-firstup-dde"}
         made.write()
     return made
 
 
 def _wait(until: Callable[[], object], meltano: subprocess.Popen[str], project: Project) -> None:
-    """Wait for something that is to happen before the run is over."""
+    """Wait for something that should happen before the run ends."""
     deadline = time.monotonic() + 60
     while not until():
         assert meltano.poll() is None, project.log
@@ -192,7 +192,7 @@ def _wait(until: Callable[[], object], meltano: subprocess.Popen[str], project: 
 
 
 def _cut_off(loader: Loader, emulator: Emulator, project: Project, who: str) -> None:
-    """Run Meltano, and kill everything or the loader alone once it has begun with a long file."""
+    """Run Meltano, and kill everything or the loader alone once it has started a long file."""
     before = len(emulator.requests)
     loaded = loader.size("activities")
     with project.start("run", *OPTIONS, "tap-firstup-dde", loader.NAME) as meltano:
@@ -214,11 +214,11 @@ def _cut_off(loader: Loader, emulator: Emulator, project: Project, who: str) -> 
 
 
 def test_ten_runs(emulator: Emulator, loader: Loader, project: Project) -> None:
-    """Whatever happens in ten runs, at last each row is there as exported, keys in their newest.
+    """Whatever happens in ten runs, in the end each row is loaded, and keys have their newest.
 
-    Where rows are only ever added, those of a run that was cut off may be there again, the same.
-    ``--force`` because for five minutes Meltano takes a run that was killed for one that goes on.
-    New columns come with a cached catalog and without.
+    In append-only targets, rows of a run that was cut off may be repeated, unchanged.
+    ``--force``, because for five minutes Meltano treats a killed run as still active.
+    New columns are added with and without a cached catalog.
     """
     firstup = Firstup(emulator, seed=7)
 
@@ -249,7 +249,7 @@ def test_ten_runs(emulator: Emulator, loader: Loader, project: Project) -> None:
     firstup.generate(24, drift=True)
     firstup.generate(24, drift=True, file_name="001.csv", people=range(700, 800))
     run()  # 8
-    del emulator.files[:9]  # what Firstup no longer keeps stays where it was loaded
+    del emulator.files[:9]  # rows that Firstup no longer has remain loaded
     run()  # 9
     firstup.generate(28)
     run()  # 10
@@ -260,7 +260,7 @@ def test_ten_runs(emulator: Emulator, loader: Loader, project: Project) -> None:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An S3 of our own with the bucket `states`; the URL of its server."""
+    """The URL of an S3 server of our own with the bucket `states`."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-bucket")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-bucket")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -275,7 +275,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def _checkout(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> Project:
-    """What a CI job begins with: the repository's files, and nothing of an earlier job."""
+    """What a CI job starts with: the repository's files, and nothing from earlier jobs."""
     (folder / "examples").mkdir(parents=True)
     shutil.copytree(ROOT / "examples" / "ci", folder / "examples" / "ci")
     return Project(folder, settings)
@@ -295,9 +295,9 @@ def _elt(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_ci_job(emulator: Emulator, database: str, bucket: str, tmp_path: Path) -> None:
-    """A job that keeps nothing but its state, in a bucket, loads each file once, failures or not.
+    """A job whose only memory is its state, in a bucket, loads each file once despite failures.
 
-    Without a bucket it does not begin; while another one runs, it does not either.
+    It does not start without a bucket, nor while another job runs.
     """
     loader = Postgres(tmp_path, database, in_meltano(Postgres.NAME))
     firstup = Firstup(emulator, seed=11)
@@ -343,7 +343,7 @@ def test_ci_job(emulator: Emulator, database: str, bucket: str, tmp_path: Path) 
 
 
 def test_several_programs(emulator: Emulator, database: str, tmp_path: Path) -> None:
-    """Two programs in one project have each its schema and its state; a token mix-up is refused."""
+    """Two programs in one project each have their schema and state; a token mix-up is refused."""
     loader = Postgres(tmp_path, database, in_meltano(Postgres.NAME))
     with Emulator(program_id="777", client_id="emea", client_secret="of-emea") as other:  # noqa: S106
         programs = {"emea": other, "us": emulator}
@@ -381,7 +381,7 @@ def test_several_programs(emulator: Emulator, database: str, tmp_path: Path) -> 
 
 
 def test_full_refresh(emulator: Emulator, database: str, tmp_path: Path) -> None:
-    """A full refresh keeps what Firstup no longer has; types that it infers otherwise are refused.
+    """A full refresh keeps rows that Firstup no longer has; differently inferred types are refused.
 
     It begins without a state, and so without the types that had gone out: the loader says no and
     leaves the table alone, until `column_types` names them.

@@ -1,4 +1,4 @@
-"""Real loaders take what the tap sends: while files drift, every value of every row arrives."""
+"""Real loaders accept what the tap emits: every value of every row arrives, despite drift."""
 
 from __future__ import annotations
 
@@ -179,14 +179,14 @@ RUNS = (
         ),
     ),
 )
-SCHEMAS = {"activities": [1, 1, 3], "users": [1, 1, 1]}  # one a run, but for what no look can see
+SCHEMAS = {"activities": [1, 1, 3], "users": [1, 1, 1]}  # one per run, unless sampling misses it
 
 
 @pytest.fixture(params=["postgres as in meltano.yml", "postgres", "duckdb", "jsonl", "snowflake"])
 def loader(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Loader:
-    """Each of the loaders, with nothing loaded."""
+    """Each of the loaders, with empty tables."""
     if request.param == "duckdb":
         return DuckDB(tmp_path)
     if request.param == "jsonl":
@@ -199,7 +199,7 @@ def loader(
 
 
 def _misfits(stream: str) -> dict[str, str]:
-    """The columns for what does not fit, with their type."""
+    """The misfit columns, with their type."""
     return {
         f"{column}__text": "string"
         for exports in RUNS
@@ -212,7 +212,7 @@ def _misfits(stream: str) -> dict[str, str]:
 def test_drift(emulator: Emulator, loader: Loader) -> None:
     """Over runs in which columns come, go and change, nothing fails and every value arrives.
 
-    A database's columns keep their type, and the loader's STATE brings just the new files.
+    A database's columns keep their type, and with the loader's STATE only new files are read.
     """
     sent: dict[str, Export] = {}
     columns: dict[str, dict[str, str]] = {stream: {} for stream in TYPES}
@@ -242,9 +242,9 @@ def test_drift(emulator: Emulator, loader: Loader) -> None:
 
 @pytest.mark.parametrize("batch", [False, True], ids=["RECORD", "BATCH"])
 def test_snowflake(emulator: Emulator, snowflake: int, tmp_path: Path, *, batch: bool) -> None:
-    """The loader for Snowflake takes both, into columns whose types stay, and every value arrives.
+    """The loader for Snowflake accepts both, column types never change, and every value arrives.
 
-    Before a server that stands in for Snowflake: `tests/snowflake_loader.py` says what it lacks.
+    With a server that emulates Snowflake: `tests/snowflake_loader.py` says what it lacks.
     """
     loader = Snowflake(tmp_path, snowflake)
     storage = {"root": str(tmp_path / "files")}
@@ -268,7 +268,7 @@ def test_snowflake(emulator: Emulator, snowflake: int, tmp_path: Path, *, batch:
 
 
 def test_nul(emulator: Emulator, database: str, tmp_path: Path) -> None:
-    """With the settings of meltano.yml NUL, which PostgreSQL cannot hold, comes as U+FFFD."""
+    """With meltano.yml's settings NUL, which PostgreSQL cannot store, is replaced by U+FFFD."""
     emulator.add("users", "2026-05-14-00", "user_id,first_name\n1,a\0b\n")
     loader = Postgres(tmp_path, database, in_meltano(Postgres.NAME))
     loader.load(emulator)
@@ -276,7 +276,7 @@ def test_nul(emulator: Emulator, database: str, tmp_path: Path) -> None:
 
 
 def test_malformed(emulator: Emulator, database: str, tmp_path: Path) -> None:
-    """A row that cannot be read reaches the database as it stands, where that is asked for."""
+    """A row that cannot be read reaches the database verbatim if malformed_rows is divert."""
     emulator.add("activities", "2026-05-14-00", 'user_id,content_id\n1,2\n3\n4,"5"x\n6,7\n')
     loader = Postgres(tmp_path, database, in_meltano(Postgres.NAME))
     loader.load(emulator, malformed_rows="divert")
@@ -293,7 +293,7 @@ def test_versions(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["target-postgres", "target-snowflake"])
 def test_settings_of_loaders(name: str) -> None:
-    """A loader knows each setting that meltano.yml has of it, with these defaults' types."""
+    """A loader has each setting that meltano.yml lists for it, of the type of the default."""
     about = subprocess.check_output([program(name), "--about", "--format", "json"])
     known = json.loads(about)["settings"]["properties"]
     kinds = {"string": "string", "options": "string", "integer": "integer", "boolean": "boolean"}

@@ -1,1 +1,1 @@
-"""Tests of the readers: the rows of a file are what its bytes say."""
+"""Tests of the readers: the rows of a file are those in its bytes."""

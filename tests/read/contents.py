@@ -101,7 +101,7 @@ def archive_of(**members: bytes) -> bytes:
 
 
 def _broken() -> dict[str, bytes]:
-    """What is wrong with a file → its bytes."""
+    """Description of a fault → bytes of a file with it."""
     good = gzip.compress(FORMATS["csv ','"])
     archive = zipped(FORMATS["csv ','"] * 50)
     book = workbook()

@@ -1,4 +1,4 @@
-"""Batches are merged and cut without losing a row, and never grow beyond a bound."""
+"""Batches are merged and split without losing a row, and never exceed a bound."""
 
 from __future__ import annotations
 

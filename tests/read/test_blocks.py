@@ -1,4 +1,4 @@
-"""Polars reads all rows but the odd ones, and the result is that of the careful reader alone."""
+"""Polars reads all rows but odd ones, and the result is the careful reader's."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _both(data: bytes, block: int, piece: int) -> tuple[dict[int, Any], dict[int
 @example(["1,2\r", "\n", "3,4\n"], b"", 1024, 4)
 @example(["\r"] * 40, b"", 256, 9)
 def test_both_ways(lines: list[str], last: bytes, block: int, piece: int) -> None:
-    """Row numbers, cells, nulls and faults are those of the careful reader, however it is cut."""
+    """Row numbers, cells, nulls and faults are the careful reader's, however it is split."""
     found, expected = _both(b"a,b\n" + "".join(lines).encode() + last, block, piece)
     assert found == expected
 
@@ -96,7 +96,7 @@ def test_odd_rows_cost_little(monkeypatch: pytest.MonkeyPatch, odd: bytes) -> No
     batches = list(CSVReader([_rows(odd)], "f", ReadOptions(divert=True)))
     assert sum(batch.frame.height + len(batch.malformed) for batch in batches) >= 150_000
     assert careful < 15_000
-    # Nor are there many small batches, each of which costs what a large one does.
+    # Nor are there many small batches, each of which costs as much as a large one.
     assert len(batches) < 8
 
 
@@ -112,7 +112,7 @@ def test_empty_lines(line: bytes) -> None:
 
 @pytest.mark.parametrize("line", [b"\n", b"\r\n", b"\r"])
 def test_empty_lines_above_the_header(line: bytes) -> None:
-    """However many blank lines are above the header row, it is found."""
+    """The header row is found below any number of blank lines."""
     pieces = [line * 100_000] * 100 + [b"a;b;c\n1;2;3\n"]
     before = time.process_time()
     (batch,) = CSVReader(pieces, "f")

@@ -1,4 +1,4 @@
-"""Files like those that other projects test CSV readers with: every row is read or named.
+"""Files like those that other projects test CSV readers with: every row is read or reported.
 
 Each case imitates a kind of file in the public corpus that it is named after. The header row is
 kept apart from the rows below it, so that laws can be checked over the whole table.
@@ -44,7 +44,7 @@ class Bad:
     """A row that cannot be read.
 
     Attributes:
-        raw: Its text as it stands.
+        raw: Its text, verbatim.
         reason: What is wrong with it.
     """
 
@@ -602,9 +602,9 @@ def rows_by_number(batches: CSVReader) -> Iterator[tuple[int, Cells | Bad]]:
 
 @pytest.mark.parametrize(("case", "block"), BLOCKS)
 def test_divert(case: Case, block: int) -> None:
-    """Every row is read, or diverted verbatim with the reason, and nothing of the file is lost.
+    """Every row is read, or diverted verbatim with the reason, and nothing is lost.
 
-    Where every row can be read, the rows are those of Python's csv module.
+    If every row can be read, the rows are those of Python's csv module.
     """
     batches = reader(case.data, block, divert=True)
     found = sorted(rows_by_number(batches), key=lambda pair: pair[0])
@@ -730,7 +730,7 @@ NONE = type(None)
 
 
 def text_of(value: Any) -> str:
-    """A record's value as the file has it."""
+    """A record's value as spelt in the file."""
     return "" if value is None else str(value)
 
 
@@ -750,7 +750,7 @@ redshift/numbers-and-times redshift/parts-in-one ruby/mixture univocity/line-end
 
 
 def catalog_of(columns: Sequence[str]) -> dict[str, Any]:
-    """A catalog that knows the columns, else the file is not one of activities; no types."""
+    """A catalog with the columns, so that the file counts as one of activities; no types."""
     schema = {"properties": {column: {"type": "null"} for column in columns}}
     metadata = [{"breadcrumb": [], "metadata": {"selected": True}}]
     entry = {"tap_stream_id": "activities", "schema": schema, "metadata": metadata}
@@ -773,7 +773,7 @@ def test_tap_diverts(emulator: Emulator, name: str, types: str) -> None:
     columns = case.columns.split()
     state: Mapping[str, Any] = {}
     if types == "pinned":
-        # Every column is an integer by now, so that text has to stand beside it.
+        # Every column is an integer by now, so text goes into its misfit column.
         ones = ",".join(columns) + "\n" + ",".join("1" for _ in columns) + "\n"
         emulator.add("activities", "2026-05-14-08", ones)
         state = run(settings(emulator), None, catalog_of(columns)).state
@@ -808,7 +808,7 @@ def test_tap_fails(emulator: Emulator, name: str) -> None:
 @pytest.mark.parametrize("mode", ["fail", "divert"])
 @pytest.mark.parametrize("name", ["pandas/bz2", "duckdb/arrow", "duckdb/parquet"])
 def test_tap_refuses(emulator: Emulator, name: str, mode: str) -> None:
-    """A file that is not CSV ends the run in either mode, is named, and none of it is emitted."""
+    """A file that is not CSV ends the run in either mode and is named; none of it is emitted."""
     data, says = REFUSED[name]
     with pytest.raises(FormatError, match=f"2026-05-14-12/000.csv/.*{says}") as caught:
         tapped(emulator, data, mode, {}, ["user_id"])

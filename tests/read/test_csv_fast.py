@@ -28,7 +28,7 @@ Rows = list[tuple[str | None, ...]]
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
-    """Cut data into chunks of one size."""
+    """Data in chunks of one size."""
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
@@ -74,7 +74,7 @@ CELLS = st.text(
 
 @st.composite
 def _files(draw: st.DrawFn) -> tuple[str, str]:
-    """Draw a CSV file as Python writes it, and its separator."""
+    """A CSV file as Python writes it, and its separator."""
     width = draw(st.integers(1, 4))
     separator = draw(st.sampled_from(",,|\t;")) if width > 1 else ","
     row = st.lists(CELLS, min_size=width, max_size=width)
@@ -105,7 +105,7 @@ def _expected(text: str, separator: str = ",") -> list[list[str]]:
 @example(("c0\n\n", ","), 1, 1)
 @example(('c0,c1\n"\r\n",\r\n', ","), 7, 1)
 def test_csv(file: tuple[str, str], block: int, piece: int) -> None:
-    """Whatever Python writes as CSV is read as Python reads it, in any blocks and pieces."""
+    """All CSV that Python writes is read as Python reads it, in any blocks and pieces."""
     text, separator = file
     _, rows = read(text.encode(), block, piece)
     assert [[cell or "" for cell in row] for row in rows] == _expected(text, separator)
@@ -113,7 +113,7 @@ def test_csv(file: tuple[str, str], block: int, piece: int) -> None:
 
 @given(_files(), st.integers(1, 200))
 def test_csv_in_one_go(file: tuple[str, str], block: int) -> None:
-    """The fast way and the careful one agree, nulls included."""
+    """The fast and the careful reader agree, nulls included."""
     text, separator = file
     data = text.encode()
     rows = careful_rows(data, ended=True, separator=ord(separator))
@@ -130,7 +130,7 @@ def _outcome(data: bytes, block: int, piece: int) -> Rows | str:
 
 
 def _careful_outcome(data: bytes) -> Rows | str:
-    """The same from the careful reader alone."""
+    """The same with the careful reader alone."""
     header = next(careful_rows(data, ended=True))
     rows = careful_rows(data[header.end :], ended=True, width=len(header.cells))
     texts: Rows = []
@@ -184,7 +184,7 @@ def test_divert_any_bytes(data: bytes, block: int, piece: int) -> None:
 
 
 def _line(row: bytes) -> str:
-    """A row's text as it is diverted."""
+    """The text of a diverted row."""
     return re.sub(rb"(\r\n|\n|\r)\Z", b"", row).decode(errors="backslashreplace")
 
 
@@ -213,7 +213,7 @@ def test_divert(bad: bytes, raw: list[str], reason: str, block: int) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 50])
 def test_numbers_in_both_modes(block: int) -> None:
-    """The rows before the one that ends a run have the numbers that they have diverted."""
+    """The rows before the one that ends a run have the same numbers as when it is diverted."""
     data = b'a,b\n1,2\n\n"3\n",4\n' * 9 + b"5\n6,7\n"
     batches: list[Batch] = []
     with pytest.raises(FormatError, match="row 27: 1 cells"):
@@ -232,7 +232,7 @@ def test_divert_unclosed_quote(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_divert_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line that never ends is an error even then: it would not fit into the memory."""
+    """A line that never ends is an error even then: it would not fit into memory."""
     monkeypatch.setattr(csv_fast, "LONGEST_ROW", 100_000)
     with pytest.raises(FormatError, match="row 2 is longer than 100000 bytes"):
         diverted(b'a,b\n1,2\n"' + b"x" * 300_000, 1000, 5000)
@@ -240,7 +240,7 @@ def test_divert_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(_files(), st.data())
 def test_cut(file: tuple[str, str], data: st.DataObject) -> None:
-    """Of a file's beginning every whole row is read, and nothing of the one it ends in."""
+    """Every complete row of a file's beginning is read, and nothing of the one it ends in."""
     content, separator = file[0].encode(), ord(file[1])
     rows = careful_rows(content, ended=True, separator=separator)
     header, *ends = [row.end for row in rows]
@@ -337,7 +337,7 @@ GOOD = (b'1,"x\ny"\n\n3,4\n', b"1,2\n3,4\n")
 @pytest.mark.parametrize("before", GOOD)
 @pytest.mark.parametrize("block", [1, 10, 1 << 20])
 def test_malformed_rows(row: bytes, fault: str, after: bytes, before: bytes, block: int) -> None:
-    """A row that cannot be read is never padded or cut: the message names file, row and fault."""
+    """A row that cannot be read is never padded or truncated: the error names file, row, fault."""
     with pytest.raises(FormatError, match="users 000") as caught:
         read(b"a,b\n" + before + row + after, block)
     assert str(caught.value).startswith(f"users 000.csv: row 3: {fault}")
@@ -363,7 +363,7 @@ def test_rows_before_a_malformed_one(block: int) -> None:
     ],
 )
 def test_malformed_header(header: bytes, fault: str) -> None:
-    """A header row that cannot be read is an error that says so."""
+    """A header row that cannot be read is an error with the reason."""
     with pytest.raises(FormatError, match=f"header row cannot be read: {fault}"):
         read(header)
 
@@ -399,7 +399,7 @@ def test_no_pieces() -> None:
 @pytest.mark.parametrize("quoted", [True, False])
 @pytest.mark.parametrize("block", [64, 1 << 16])
 def test_long_cell(block: int, quoted: bool) -> None:  # noqa: FBT001 - a table of one column
-    """A cell much larger than a block is read whole."""
+    """A cell much larger than a block is read completely."""
     cell = ("x" * 99 + (',"\n' if quoted else "")) * 50_000
     row = '"' + cell.replace('"', '""') + '"' if quoted else cell
     _, rows = read(f"a,b\n1,2\n{row},3\n4,5\n".encode(), block)
@@ -414,7 +414,7 @@ def test_endless_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_long_header() -> None:
-    """A header longer than a first look is read whole."""
+    """A header longer than the first block is read completely."""
     names = [f"column {n}" for n in range(9000)]
     columns, rows = read((",".join(names) + "\n" + ",".join(names)).encode())
     assert columns == [name.replace(" ", "_") for name in names]
@@ -422,7 +422,7 @@ def test_long_header() -> None:
 
 
 def test_reserved() -> None:
-    """A file's own column never takes the place of one that the tap adds."""
+    """A file's own column never replaces one that the tap adds."""
     reader = CSVReader([b"Generated At,a\n1,2\n"], "users 000.csv", ReadOptions(ADDED))
     assert reader.columns == ["generated_at_2", "a"]
 

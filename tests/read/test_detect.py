@@ -41,7 +41,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("name", FORMATS)
 def test_pairs(tmp_path: Path, expected: list[dict[str, Any]], name: str, packing: str) -> None:
-    """Whatever the format and the packing, the records are the same."""
+    """The records are the same in any format and packing."""
     found = _records(tmp_path, PACKINGS[packing](FORMATS[name]))
     assert [r["tenure"] for r in expected] == [7, None, 123456789012]
     assert found == expected
@@ -50,7 +50,7 @@ def test_pairs(tmp_path: Path, expected: list[dict[str, Any]], name: str, packin
 @pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("name", FORMATS)
 def test_beginnings(name: str, packing: str) -> None:
-    """Of a file's first bytes, however many, no row is read that the whole file does not have."""
+    """A file's first bytes, however many, never yield a row that the whole file does not have."""
     data = PACKINGS[packing](FORMATS[name])
 
     def rows(most: int | None) -> list[dict[str, str]]:
@@ -77,7 +77,7 @@ def test_workbook(tmp_path: Path, expected: list[dict[str, Any]], packing: str) 
 
 
 def test_several_members(tmp_path: Path) -> None:
-    """The files of an archive are read one after the other, with continuous row numbers."""
+    """The files of an archive are read in sequence, with continuous row numbers."""
     found = _records(tmp_path, zipped(b"user_id,a\n1,x\n", b"", b"user_id,a\n2,y\n3,z\n"))
     assert [(r["user_id"], r["_sdc_source_lineno"]) for r in found] == [
         ("1", 1),
@@ -150,7 +150,7 @@ def test_malformed_objects(tmp_path: Path) -> None:
     ],
 )
 def test_one_bad_object(tmp_path: Path, content: str, good: list[str], fault: str) -> None:
-    """A broken object costs itself and no other one."""
+    """A broken object affects no other one."""
     deliver(tmp_path, "users", "2026-05-14-16", content, ending="")
     with pytest.raises(FormatError, match=f"row [12]: {fault}"):
         run(reading(tmp_path))
@@ -160,7 +160,7 @@ def test_one_bad_object(tmp_path: Path, content: str, good: list[str], fault: st
 
 
 def test_large_utf_16(tmp_path: Path) -> None:
-    """The sampled beginning of a large file may end within a character."""
+    """The sampled beginning of a large file may end in the middle of a character."""
     rows = "user_id,name\n" + "".join(f"{n},x\U0001f600y\n" for n in range(300_000))
     data = rows.encode("utf-16")
     assert len(data) > 4 << 20

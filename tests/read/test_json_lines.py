@@ -1,4 +1,4 @@
-"""JSON objects are rows in any layout, and anything else is named."""
+"""JSON objects are rows in any layout, and anything else is reported."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_several_on_a_line(tmp_path: Path) -> None:
     ],
 )
 def test_broken(content: str, good: str, bad: set[int] | None) -> None:
-    """A broken object costs itself, whatever else is on its line."""
+    """A broken object affects nothing else on its line."""
     rows, faults = read(content)
     assert [row["user_id"] for row in rows if row["user_id"]] == good.split()
     assert faults
@@ -155,7 +155,7 @@ def test_broken(content: str, good: str, bad: set[int] | None) -> None:
     ],
 )
 def test_faults(bad: str | bytes, reason: str, array: bool) -> None:  # noqa: FBT001 - a table
-    """Each fault has words of its own, and costs its row only."""
+    """Each fault has its own message, and affects only its row."""
     data = bad.encode() if isinstance(bad, str) else bad
     between = b"," if array else b"\n"
     content = between.join([b'{"user_id":"a"}', data, b'{"user_id":"b"}'])
@@ -218,13 +218,13 @@ def test_envelope(content: str, rows: int) -> None:
 
 
 def test_envelope_of_two() -> None:
-    """Where two members might hold the rows, both are named."""
+    """If two members could hold the rows, both are named."""
     with pytest.raises(FormatError, match="f: several members hold rows: data, more\ufffd"):
         read(f'{{"data":{ROWS},"more\\u0007":{ROWS}}}')
 
 
 def test_envelope_with_a_broken_object() -> None:
-    """A broken object in an envelope costs itself."""
+    """A broken object in an envelope affects no other one."""
     rows, faults = read('{"data":[{"user_id":"1"},{"user_id" 2},{"user_id":"3"}],"count":3}')
     assert [row["user_id"] for row in rows] == ["1", "3"]
     assert list(faults) == [2]
@@ -265,7 +265,7 @@ def test_envelope_in_a_run(tmp_path: Path) -> None:
     ids=range(9),
 )
 def test_time_is_linear(content: bytes) -> None:
-    """Long strings, and whatever is broken, take time by their length."""
+    """Long strings, and broken ones, take time linear in their length."""
     before = time.process_time()
     read(content)
     assert time.process_time() - before < 12
@@ -304,7 +304,7 @@ def test_elements(
     size: int,
     indent: int | None,
 ) -> None:
-    """However JSON is cut into pieces, its objects are found one by one, verbatim."""
+    """However JSON is split into chunks, its objects are found one by one, verbatim."""
     text = (
         json.dumps(objects, indent=indent)
         if array

@@ -54,7 +54,7 @@ LABELS = st.text(
         (f"र्{ZWJ} य", "र्_य"),
         ("1\ufe0f\u20e3 Name", "_1\ufe0f\u20e3_name"),
         ("२ नाम", "_२_नाम"),
-        # A mark that stands by itself is like any other character.
+        # A mark by itself is like any other character.
         ("\u0301", ""),
         ("\u0301a \u0301 b\u0301", "a_b\u0301"),
         ("\ufeff User ID \u00a0", "user_id"),
@@ -189,13 +189,13 @@ def test_column_names(header: list[str], names: str) -> None:
 
 
 def test_column_names_reserved() -> None:
-    """A reserved name is never given."""
+    """No column gets a reserved name."""
     assert column_names(["a", "b"], ["a", "a_2"]) == ["a_3", "b"]
 
 
 @given(st.lists(st.text(max_size=5) | st.sampled_from(["a", "A", "a_2", "", "1"])))
 def test_column_names_law(header: list[str]) -> None:
-    """Whatever the labels, each column has a name of its own, made of letters and digits."""
+    """Whatever the labels, each column has its own name, made of letters and digits."""
     names = column_names(header, ADDED)
     assert len(names) == len(header) == len({*names, *ADDED}) - len(ADDED)
     for name in names:

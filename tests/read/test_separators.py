@@ -72,7 +72,7 @@ def test_known_names(text: str, names: str | None) -> None:
     ],
 )
 def test_first_rows(text: str, names: str) -> None:
-    """Where no name is known, the first rows decide, and after them the comma."""
+    """If no name is known, the first rows decide, otherwise the comma is used."""
     assert columns(text, ()) == names.split()
 
 
@@ -105,9 +105,9 @@ def test_known_names_law(
     st.lists(st.lists(st.text(st.sampled_from("12|;\t"), max_size=4)), min_size=1, max_size=5),
 )
 def test_comma_files(labels: list[str], rows: list[list[str]]) -> None:
-    """A file of commas whose rows have as many cells as its header row is never read otherwise.
+    """A comma file whose rows have as many cells as its header row is never read otherwise.
 
-    Others may be read otherwise only where their rows allow it as well.
+    Others may be read otherwise only if their rows allow it too.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)

@@ -1,4 +1,4 @@
-"""Workbooks by any program: the values that are stored, whatever the looks."""
+"""Workbooks by any program: the stored values, however they are displayed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rows(*lines: str) -> str:
 
 
 def text(*values: str) -> str:
-    """Cells with texts of their own."""
+    """Cells with inline texts."""
     return "".join(f'<c t="inlineStr"><is><t>{value}</t></is></c>' for value in values)
 
 
@@ -150,7 +150,7 @@ def values(content: bytes) -> list[str | None]:
 
 
 def column(cells: Sequence[str], **more: Any) -> list[str | None]:
-    """A column of these cells, as it is read."""
+    """The values read from a column of these cells."""
     lines = [text(f"u{n}") + cell for n, cell in enumerate(cells)]
     return values(book(rows(text("User ID", "x"), *lines), **more))
 
@@ -191,13 +191,13 @@ def test_escapes_in_a_header() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("_x05DF4"), max_size=30))
 def test_escaping_is_undone(value: str) -> None:
-    """A text that a program escapes in the usual way is read as it was."""
+    """A text that a program escapes in the usual way is read unchanged."""
     escaped = "".join(f"_x{ord(c):04X}_" if c in "_\r\n\t" else c for c in value)
     assert unescaped(escaped) == value
 
 
 def test_texts() -> None:
-    """Runs are joined, phonetic hints left out, blanks kept; an unknown number is a bad row."""
+    """Runs are joined, phonetic hints omitted, blanks kept; an unknown index is a bad row."""
     phonetic = '<rPh sb="0" eb="1"><t>トウ</t></rPh><phoneticPr fontId="1"/>'
     shared = (
         "<si><r><rPr><b/></rPr><t>a </t></r><r><t xml:space='preserve'> b</t></r></si>"
@@ -255,7 +255,7 @@ def test_numbers_are_whole(value: float) -> None:
 
 @pytest.mark.parametrize("stored", ["abc", "1e999", "nan", "1_000", "٣", "0x10", "1,5"])
 def test_no_number(stored: str) -> None:
-    """A cell of numbers that holds something else is a row that cannot be read."""
+    """A number cell that holds something else makes its row malformed."""
     with pytest.raises(FormatError, match="row 1: cell 2 does not hold a number"):
         column([f"<c><v>{stored}</v></c>"])
 
@@ -343,7 +343,7 @@ def test_moments_since_1904(shows: str, stored: str, expected: str) -> None:
     st.sampled_from(["dd.mm.yy", "h:mm", "d.m.yy h:mm"]),
 )
 def test_no_time_is_lost(day: int, milliseconds: int, code: str) -> None:
-    """Whatever the format shows of a moment, all of it is read, to the millisecond."""
+    """Whatever part of a moment the format displays, all of it is read, to the millisecond."""
     moment = datetime(1899, 12, 30) + timedelta(day, milliseconds=milliseconds)  # noqa: DTZ001
     kind = kind_of(code)
     assert kind
@@ -369,7 +369,7 @@ def test_types_of_cells() -> None:
 
 
 def test_times_by_openpyxl(tmp_path: Path) -> None:
-    """Times of day, date-times, durations, whole floats and rows with gaps, as they are shown."""
+    """Times of day, date-times, durations, whole floats and rows with gaps, as displayed."""
     content = saved(
         ["user_id", "at", "n", "hired", "watched", "start", None],
         ["1", datetime(2026, 5, 14, 10, 30), 5.0, date(2026, 5, 14), timedelta(hours=26)],  # noqa: DTZ001 - workbooks know no zones
@@ -402,14 +402,14 @@ BLANKS = [
 
 @pytest.mark.parametrize("blank", BLANKS)
 def test_blank_rows(blank: str) -> None:
-    """A row without a value is not a row, above the header either."""
+    """A row without a value is not a row, not even above the header."""
     lines = [blank, blank, text("User ID", "n"), blank, text("u1", "3"), blank, text("u2")]
     content = book(rows(*lines), shared="<si><t/></si>", formats=["0"])
     assert read(content) == [("user_id", "n"), ("u1", "3"), ("u2", None)]
 
 
 def test_places() -> None:
-    """Cells may skip columns, name their places or not; short rows are filled with nulls."""
+    """Cells may skip columns, with or without references; short rows are filled with nulls."""
     header = '<row r="3"><c r="B3" t="str"><v>User ID</v></c><c r="D3" t="str"><v>n</v></c></row>'
     lines = (
         '<row r="4"><c r="B4"><v>1</v></c><c r="D4"><v>2</v></c></row>'
@@ -575,7 +575,7 @@ PARTS = parts({"Users": USERS}, shared="")
     ).split(),
 )  # fmt: skip
 def test_packages(members: Mapping[str, str | bytes]) -> None:
-    """Parts are found by their relations, elements by their namespaces; looks do not matter."""
+    """Parts are found by their relations, elements by their namespaces; styles do not matter."""
     assert read(packed(members)) == [("user_id", "n"), ("u1", "1")]
 
 
@@ -635,7 +635,7 @@ RELATIONS = "xl/_rels/workbook.xml.rels"
     ],
 )
 def test_broken_workbooks(tmp_path: Path, content: bytes, message: str) -> None:
-    """A workbook that cannot be read is an error of one line that names the file and its part."""
+    """A workbook that cannot be read is a one-line error that names the file and its part."""
     path = deliver(tmp_path, "users", "2026-05-14-16", content, ending="")
     with pytest.raises(FormatError, match=message) as caught:
         run(reading(tmp_path))
@@ -725,7 +725,7 @@ def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_beginning() -> None:
-    """A look at a workbook whose bytes are all there costs its first rows, not all of it."""
+    """Sampling a workbook that is completely downloaded reads its first rows, not all of it."""
     many = rows(text("User ID"), *(f"<c><v>{n}</v></c>" for n in range(25_000)))
     content = book(f"{many}<broken", shared="<broken")
     options = ReadOptions(ADDED, divert=True, most=1 << 20)
@@ -771,7 +771,7 @@ def test_resumed(monkeypatch: pytest.MonkeyPatch, skip: int) -> None:
 
 
 def test_nothing_on_stderr(tmp_path: Path) -> None:
-    """Parts that the tap does not know bring no warnings of libraries."""
+    """Parts that the tap does not know cause no warnings from libraries."""
     extension = '<extLst><ext uri="{CCE6A557-97BC-4b89-ADB6-D9C93CAAB3DF}"><x/></ext></extLst>'
     content = packed(_with(PARTS, {"</worksheet>": f"{extension}</worksheet>"}))
     deliver(tmp_path, "users", "2026-05-14-16", content, ending="")

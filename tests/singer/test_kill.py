@@ -26,7 +26,7 @@ _TAP = (sys.executable, "-m", "tap_firstup_dde")
 
 @pytest.mark.parametrize("seed", range(14))
 def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, seed: int) -> None:
-    """SIGKILL after a random line, then a rerun: every row there, none twice but after STATE."""
+    """SIGKILL after a random line, then a rerun: every row, and only those after STATE twice."""
     for _ in range(2):
         emulator.add_generation(rows=60)
     emulator.add("users", "2026-05-16-00", "user_id\n" + "".join(f"{i}\n" for i in range(5000)))
@@ -50,9 +50,9 @@ def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals(emulator: Emulator, tmp_path: Path, number: signal.Signals) -> None:
-    """A run that is told to stop does not look finished; whole lines, the last one its STATE."""
+    """A run that is signalled does not look finished; complete lines, the last one its STATE."""
     emulator.add("users", "2026-05-16-00", "user_id\n1\n")
-    # Too large to be kept from the look: fetched again in its turn, and then it stalls.
+    # Too large to be kept by sampling: fetched again when it is read, and then it stalls.
     emulator.add("users", "2026-05-16-04", "user_id\n" + "1\n" * (5 << 19), gzip=False)
     emulator.fail("download", match="2026-05-16-04", skip=1, stall=30, drop_after=100, times=None)
     config = write(tmp_path, "config.json", settings(emulator))

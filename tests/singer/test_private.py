@@ -1,4 +1,4 @@
-"""The SDK's private names that the engine relies on: there, called so, and in one module only."""
+"""The SDK's private names that the engine uses: they exist, work so, and are in one module."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Plain(Tap):
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    """Give signals back to whom they were: a tap takes them."""
+    """Restore the signal handlers, which a tap replaces."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
@@ -103,7 +103,7 @@ def _tap(**config: Any) -> tuple[Plain, Stream, Collector]:
 
 
 def _calls(monkeypatch: pytest.MonkeyPatch, stream: Stream) -> list[str]:
-    """The private methods that a run calls, in order, each once where it is repeated at once."""
+    """The private methods that a run calls, in order, without immediate repetitions."""
     called = []
 
     def recorded(name: str) -> Any:
@@ -127,7 +127,7 @@ def _calls(monkeypatch: pytest.MonkeyPatch, stream: Stream) -> list[str]:
 
 @pytest.mark.parametrize(("owner", "name"), METHODS, ids=[name for _, name in METHODS])
 def test_signature(owner: type, name: str) -> None:
-    """A method has the parameters that the engine's calls and overrides go by."""
+    """A method has the parameters that the engine's calls and overrides rely on."""
     signature = inspect.signature(getattr(owner, name))
     parameters = [
         parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()
@@ -137,7 +137,7 @@ def test_signature(owner: type, name: str) -> None:
 
 
 def test_records_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SCHEMA is written first of all; the bookmark moves after a record; STATE comes at the end."""
+    """SCHEMA is written first; the bookmark moves after a record; STATE comes at the end."""
     _, stream, collector = _tap()
     assert _calls(monkeypatch, stream) == [
         "_write_schema_message",
@@ -152,7 +152,7 @@ def test_records_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batches_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SCHEMA is written first of all; STATE follows each batch."""
+    """SCHEMA is written first; STATE follows each batch."""
     _, stream, _ = _tap(batch_config=BATCHES)
     assert _calls(monkeypatch, stream) == [
         "_write_schema_message",
@@ -161,7 +161,7 @@ def test_batches_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_schema_is_written_by_one_method(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No SCHEMA is written where that method is replaced."""
+    """No SCHEMA is written if that method is replaced."""
     _, stream, collector = _tap()
     monkeypatch.setattr(stream, "_write_schema_message", lambda: None)
     stream.sync()
@@ -228,7 +228,7 @@ def test_settings_are_checked_by_one_method(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_environment_is_asked_for() -> None:
-    """The environment is one property of the class, and asked for only where it is to be read."""
+    """The environment is one property of the class, and accessed only if it is to be read."""
 
     class Surroundings(Plain):
         """Has a setting in its environment."""

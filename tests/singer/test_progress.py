@@ -1,4 +1,4 @@
-"""What a run tells of its progress, on a terminal and elsewhere; stdout is none of its business."""
+"""What a run shows of its progress, on a terminal and elsewhere, but never on stdout."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Shown:
 
     Attributes:
         status: Exit status.
-        out: What it wrote to stdout, which is no terminal.
+        out: What it wrote to stdout, which is not a terminal.
         drawn: All that the terminal got.
     """
 
@@ -51,7 +51,7 @@ class Shown:
 
     @property
     def lines(self) -> list[str]:
-        """The terminal's lines as they are in the end, their styles left out."""
+        """The terminal's lines in the end, without styles."""
         screen = [""]
         for row in self.drawn.split("\n"):
             for piece in re.split(r"(\x1b\[1A|\x1b\[2K|\r)", row):
@@ -96,7 +96,7 @@ def _on_terminal(
         while True:
             try:
                 drawn += os.read(ours, 1 << 16)
-            except OSError:  # nobody has it open any more
+            except OSError:  # no process has it open any more
                 break
             watch(tap, drawn.decode(errors="replace"))
         os.close(ours)
@@ -125,7 +125,7 @@ def _summary(lines: list[str]) -> dict[str, dict[str, float]]:
 
 
 def _only_messages(out: bytes) -> bool:
-    """Whether each line is a Singer message."""
+    """True if each line is a Singer message."""
     return all("type" in json.loads(line) for line in out.splitlines())
 
 
@@ -184,7 +184,7 @@ def test_other_ways_out(emulator: Emulator, tmp_path: Path, form: str) -> None:
 
 
 def test_nothing_to_read(emulator: Emulator, tmp_path: Path) -> None:
-    """A run without new files has a line for each stream all the same."""
+    """A run without new files has a line for each stream too."""
     done = command("--config", write(tmp_path, "c.json", settings(emulator)))
     told = _summary(done.log.splitlines()[-3:])
     assert tuple(told) == STREAMS
@@ -192,7 +192,7 @@ def test_nothing_to_read(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_error_line_stays_last(emulator: Emulator, tmp_path: Path) -> None:
-    """A run that fails has its summary, too, and below it the line that says why."""
+    """A run that fails has its summary too, and below it the line that says why."""
     emulator.add("activities", "2026-05-14-12", "likes\n" + "1\n" * 10)
     emulator.add("campaigns", "2026-05-14-12", "campaign_id\n1\n")
     emulator.add("campaigns", "2026-05-14-16", "campaign_id\n2\n").gone = True
@@ -227,16 +227,16 @@ def test_terminal(emulator: Emulator, tmp_path: Path) -> None:
     size = sum(len(file.body) for file in emulator.files if file.stream == "activities")
     assert activities.split()[:7] == ["activities", *"4 of 4 800 0 0".split()]
     assert activities.split()[7] == f"{size:,}"
-    assert activities.split()[-1] == "2"  # each broken download is told
+    assert activities.split()[-1] == "2"  # each broken download is logged
     assert [line.split()[0] for line in (campaigns, users)] == ["campaigns", "users"]
-    # Each line of the log is whole, above the drawing, of which nothing is left.
+    # Each line of the log is complete, above the drawing, of which nothing remains.
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \| ", line) for line in log)
     assert sum("rows" in line and "/00" in line for line in log) == 12
 
 
 @pytest.mark.parametrize(("columns", "narrow"), [(100, False), (80, False), (60, True)])
 def test_width(emulator: Emulator, tmp_path: Path, columns: int, *, narrow: bool) -> None:
-    """No figure of the summary is cut: where the table is too wide there are lines."""
+    """No figure of the summary is truncated: if the table is too wide there are lines."""
     emulator.add_generation(rows=200)
     path = write(tmp_path, "c.json", settings(emulator))
     shown = _on_terminal("--config", path, columns=columns)
@@ -245,7 +245,7 @@ def test_width(emulator: Emulator, tmp_path: Path, columns: int, *, narrow: bool
 
 
 def test_no_color(emulator: Emulator, tmp_path: Path) -> None:
-    """NO_COLOR leaves the bar its shape and takes its colours."""
+    """NO_COLOR keeps the bar's shape and removes its colours."""
     emulator.add_generation(rows=200)
     path = write(tmp_path, "c.json", settings(emulator))
     plain = _on_terminal("--config", path, env={"NO_COLOR": "1"})
@@ -255,7 +255,7 @@ def test_no_color(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_dumb_terminal(emulator: Emulator, tmp_path: Path) -> None:
-    """TERM=dumb is told what a file is told."""
+    """TERM=dumb gets the same output as a file."""
     emulator.add_generation(rows=200)
     path = write(tmp_path, "c.json", settings(emulator))
     shown = _on_terminal("--config", path, env={"TERM": "dumb"})
@@ -265,7 +265,7 @@ def test_dumb_terminal(emulator: Emulator, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("--discover",), ("--test",)])
 def test_quiet(emulator: Emulator, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """--quiet has warnings and errors only, on a terminal or not, in whatever order it is given."""
+    """--quiet shows warnings and errors only, on a terminal or not, at any position."""
     emulator.add_generation(rows=20)
     path = write(tmp_path, "c.json", settings(emulator))
     for options in (("--quiet", "--config", path, *arguments), ("--config", path, "--quiet")):
@@ -282,7 +282,7 @@ def test_quiet(emulator: Emulator, tmp_path: Path, arguments: tuple[str, ...]) -
 
 
 def test_now_and_then(emulator: Emulator, tmp_path: Path) -> None:
-    """Without a terminal a long read is told every so often, with figures that only grow."""
+    """Without a terminal a long read is logged at intervals, with figures that only grow."""
     emulator.add("users", "2026-05-14-12", "user_id\n" + "1\n" * 1000)
     emulator.add("users", "2026-05-14-16", "user_id\n" + "1\n" * 500)
     emulator.add("users", "2026-05-14-20", "user_id\n1\n")
@@ -307,7 +307,7 @@ def test_now_and_then(emulator: Emulator, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_on_a_terminal(emulator: Emulator, tmp_path: Path, number: signal.Signals) -> None:
-    """A run that is told to stop leaves a clean terminal: table, then the line that says so."""
+    """A run that is signalled leaves a clean terminal: the table, then the line that says so."""
     emulator.add("activities", "2026-05-16-00", "likes\n1\n")
     emulator.add("activities", "2026-05-16-04", "likes\n" + "1\n" * (5 << 19), gzip=False)
     emulator.fail("download", match="2026-05-16-04", skip=1, stall=30, drop_after=100, times=None)
@@ -333,7 +333,7 @@ def test_stopped_on_a_terminal(emulator: Emulator, tmp_path: Path, number: signa
 
 
 def test_stdout_in_every_mode(emulator: Emulator, tmp_path: Path) -> None:
-    """The messages are the same, whatever stderr is."""
+    """The messages are the same with any stderr."""
     _trouble(emulator)
     path = write(tmp_path, "c.json", settings(emulator, malformed_rows="divert"))
     runs = [
@@ -353,7 +353,7 @@ def test_stdout_in_every_mode(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_no_rich_without_a_terminal(emulator: Emulator, tmp_path: Path) -> None:
-    """A run whose stderr is no terminal does not load what draws."""
+    """A run whose stderr is not a terminal does not load the drawing library."""
     emulator.add_generation(rows=20)
     path = write(tmp_path, "c.json", settings(emulator))
     code = (
@@ -367,7 +367,7 @@ def test_no_rich_without_a_terminal(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest takes as long for its bytes as what is read; unknown before that, none after."""
+    """The rest is estimated to be read at the same pace; unknown at first, and empty at the end."""
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     tally = Tally("users", files=4, begun=0.0)
@@ -377,7 +377,7 @@ def test_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tally.remaining == "0:52:30 left"  # an eighth is read
     tally.close_file()
     tally.open_file(3_000)
-    assert tally.share == pytest.approx(1 / 8)  # they are larger than was thought
+    assert tally.share == pytest.approx(1 / 8)  # they are larger than estimated
     for _ in range(3):
         tally.close_file()
     assert tally.files_done == 4

@@ -1,4 +1,4 @@
-"""What a state says holds: over sources, merges, kills, odd dates, and files of another kind."""
+"""A state holds across sources, merges, kills, odd dates, and files of another kind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tap_firstup_dde.emulator import Emulator
 
 Json = dict[str, Any]
-OLD = 1_700_000_000  # seconds; long before the tests: nobody is writing such a file any more
+OLD = 1_700_000_000  # seconds; an old time of change: such a file is complete
 ROW_KEY = ["_sdc_source_file", "_sdc_source_lineno"]
 
 
@@ -43,7 +43,7 @@ def users(*ids: int | str, header: str = "user_id,tenure") -> str:
 def deliver(
     folder: Path, generation: str, content: str, *, program: str = "23552", mtime: int = OLD
 ) -> Path:
-    """Put a users file where Firstup would."""
+    """Write a users file where Firstup would."""
     year, month, day, hour = generation.split("-")
     path = folder / f"{program}-{month}-{day}-{year}-{hour}-user-incremental.gz"
     path.write_bytes(gzip.compress(content.encode(), mtime=0))
@@ -52,7 +52,7 @@ def deliver(
 
 
 def ids(done: Run) -> list[str]:
-    """The users of a run, in order."""
+    """The ids of a run's users, in order."""
     return [record["user_id"] for record in done.records("users")]
 
 
@@ -73,7 +73,7 @@ def failed(config: Json, state: Json | None = None) -> tuple[ExportError, Run]:
 
 @pytest.mark.parametrize("between", [True, False])
 def test_folder_then_api(emulator: Emulator, tmp_path: Path, *, between: bool) -> None:
-    """After a folder the API's late files and later parts are read, as if the API had begun."""
+    """After a folder the API's late files and later parts are read, as if the API came first."""
     deliver(tmp_path, "2026-05-14-08", users(8))
     deliver(tmp_path, "2026-05-14-12", users(12))
     state = run({"folder": {"url": str(tmp_path)}}).state
@@ -92,7 +92,7 @@ def test_folder_then_api(emulator: Emulator, tmp_path: Path, *, between: bool) -
 
 
 def test_folder_api_folder_api(emulator: Emulator, tmp_path: Path) -> None:
-    """A part that the API gains while a folder was read is read once the API is back."""
+    """A part that appears in the API while a folder is read is read once the API is back."""
     folder = {"folder": {"url": str(tmp_path)}}
     emulator.add("users", "2026-05-14-12", users(1))
     state = run(settings(emulator)).state
@@ -134,7 +134,7 @@ def _part(state: Json) -> Json:
 def test_unfinished_generation(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """A generation of which a part was not read to its end does not count as read elsewhere."""
+    """A generation with a part that was not read to its end does not count as read elsewhere."""
     tune(monkeypatch, slice=4)
     emulator.add("users", "2026-05-14-12", users(1, 2, 3), file_name="000.csv", file_id="a")
     second = emulator.add("users", "2026-05-14-12", users(*range(4, 12)), file_id="b")
@@ -166,7 +166,7 @@ def test_generation_of_another_program(
 
 
 def test_program_after_a_folder_of_two(emulator: Emulator, tmp_path: Path) -> None:
-    """A folder of two programs, then the API: rows keep saying whose they are."""
+    """A folder of two programs, then the API: rows still name their program."""
     deliver(tmp_path, "2026-05-14-08", users(1))
     deliver(tmp_path, "2026-05-14-08", users(2), program="7")
     state = run({"folder": {"url": str(tmp_path)}}).state
@@ -188,9 +188,9 @@ def test_key_names_the_program(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_key_names_an_unknown_program(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing says whose files they are, a key of the program is one error."""
+    """If nothing states the program of files, a key of the program is one error."""
     emulator.add("users", "2026-05-14-12", users(1))
-    # What the answers' header says is not looked at.
+    # The header of the responses is ignored.
     monkeypatch.setattr(FirstupTransport, "account", None)
     monkeypatch.setattr(FirstupTransport, "accounts", ())
     config = settings(emulator, primary_keys={"users": ["user_id", "_sdc_program_id"]})
@@ -212,7 +212,7 @@ def test_future(
     source: str,
     date: str,
 ) -> None:
-    """A file from the future is read once, with a warning, and keeps no regular file out."""
+    """A file from the future is read once, with a warning, and blocks no regular file."""
     now = datetime.now(UTC)
     odd = f"{now + timedelta(days=2):%Y-%m-%d-%H}" if date == "tomorrow" else date
     folder = {"folder": {"url": str(tmp_path)}}
@@ -240,7 +240,7 @@ def test_future(
 
 
 def test_bookmark_of_the_future(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A state whose bookmark lies in the future does not keep files out; finished ones stay so."""
+    """A state whose bookmark is in the future blocks no files; finished ones remain finished."""
     first, second = (emulator.add("users", f"2026-05-14-{h}", users(h)) for h in ("08", "12"))
     state = run(settings(emulator)).state
     emulator.files.remove(second)
@@ -265,7 +265,7 @@ def test_bookmark_of_the_future(emulator: Emulator, caplog: pytest.LogCaptureFix
 )
 @pytest.mark.parametrize("hour", ["08", "16"])
 def test_rowless_file_changes_nothing(emulator: Emulator, empty: str, hour: str) -> None:
-    """A file without rows beside good ones is finished, and decides neither columns nor key."""
+    """A file without rows beside others is finished, and determines neither columns nor key."""
     emulator.add("users", "2026-05-14-12", users(1))
     alone = run(settings(emulator))
     if empty == "name\n":
@@ -282,7 +282,7 @@ def test_rowless_file_changes_nothing(emulator: Emulator, empty: str, hour: str)
 @pytest.mark.parametrize("empty", ["", "\n\n", "[]", "{}" * 0, "user_id,duration,content_id\n"])
 @pytest.mark.parametrize("together", [True, False])
 def test_first_file_without_rows(emulator: Emulator, empty: str, *, together: bool) -> None:
-    """Where an account's first file has no rows, the second one decides the types."""
+    """If an account's first file has no rows, the second one determines the types."""
     header = "user_id,attribute_hire_date,registered_date,duration\n"
     emulator.add("users", "2026-05-14-08", empty)
     state = None if together else run(settings(emulator)).state
@@ -352,7 +352,7 @@ def test_later_file_lacks_the_key(
 
 @pytest.mark.parametrize("content", ['[{"First Name": "Ann"}]', '{"tenure": 3}\n{"tenure": 4}\n'])
 def test_later_json_lacks_the_key(emulator: Emulator, content: str) -> None:
-    """The same for JSON."""
+    """The same with JSON."""
     emulator.add("users", "2026-05-14-08", users(1))
     state = run(settings(emulator)).state
     emulator.add("users", "2026-05-14-12", content)
@@ -361,12 +361,12 @@ def test_later_json_lacks_the_key(emulator: Emulator, content: str) -> None:
 
 
 def test_look_that_stopped(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file without the key that the look did not reach sends no record without a key."""
+    """A file without the key that sampling did not reach emits no record without a key."""
     tune(monkeypatch, first_pause=0.0)
     emulator.add("users", "2026-05-14-08", users(1))
     emulator.add("users", "2026-05-14-12", users(2))
     emulator.add("users", "2026-05-14-16", "First Name,tenure\nAnn,3\n")
-    emulator.fail("download", status=500, skip=1, times=6)  # the look at the second file
+    emulator.fail("download", status=500, skip=1, times=6)  # the sample of the second file
     error, done = failed(settings(emulator))
     assert "lacks the key's column user_id" in str(error)
     assert ids(done) == ["1", "2"]
@@ -374,7 +374,7 @@ def test_look_that_stopped(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_old_state_has_a_key(emulator: Emulator) -> None:
-    """A state of an earlier version, without a key, keeps the one that its columns allow."""
+    """A state of an earlier version, without a key, gets the one that its columns allow."""
     emulator.add("users", "2026-05-14-08", users(1))
     state = run(settings(emulator)).state
     del state["bookmarks"]["users"]["key"]
@@ -384,7 +384,7 @@ def test_old_state_has_a_key(emulator: Emulator) -> None:
 
 
 def test_fallen_back_key_is_kept(emulator: Emulator) -> None:
-    """A key that fell back to the row's place stays there when files have the column later."""
+    """A key that fell back to the row's position remains when files have the column later."""
     emulator.add("users", "2026-05-14-08", "First Name,tenure\nAnn,3\n")
     first = run(settings(emulator))
     assert first.schema("users")["key_properties"] == ROW_KEY
@@ -519,7 +519,7 @@ def test_full_refresh_that_died(
 
 
 def test_states_of_two_environments(emulator: Emulator) -> None:
-    """Lists of one state and times of both: the files that either has finished are finished."""
+    """With the lists of one state and times of both, files finished in either are finished."""
     for hour in ("08", "10", "12"):
         emulator.add("users", f"2026-05-14-{hour}", users(hour))
     prod = run(settings(emulator)).state
@@ -550,7 +550,7 @@ def test_finished_file_in_progress(
 
 
 def test_monthly_generations(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """Generations a month apart are no gap where each run was in time; where none was, they are."""
+    """Generations a month apart are a gap only if no run was in time."""
     state: Json | None = None
     for month in (1, 2, 3, 4):
         emulator.files.clear()
@@ -566,13 +566,13 @@ def test_monthly_generations(emulator: Emulator, caplog: pytest.LogCaptureFixtur
     assert "expired unread" in caplog.text
 
 
-# Catalogs and states that type what they should not
+# Catalogs and states with types for columns that have fixed ones
 
 
 @pytest.mark.parametrize("kind", ["integer", "number", "boolean", "date", "date-time"])
 @pytest.mark.parametrize("where", ["state", "catalog"])
 def test_misfit_column_is_text(emulator: Emulator, kind: str, where: str) -> None:
-    """A misfit column holds text whatever a state or a catalog says of it."""
+    """A misfit column holds text, whatever a state or a catalog says."""
     emulator.add("users", "2026-05-14-08", "user_id,tenure\n1,A5\n")
     types = {"user_id": "string", "tenure": "integer", "tenure__text": kind}
     schema: Json = {n: {"type": ["null", k]} for n, k in types.items() if not k.startswith("date")}
@@ -602,7 +602,7 @@ def test_misfit_column_is_text(emulator: Emulator, kind: str, where: str) -> Non
 def test_catalog_without_a_type(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, bare: Any
 ) -> None:
-    """A catalog that names no type leaves the column its own, and a warning names it."""
+    """If a catalog names no type, the column keeps its own, and a warning names it."""
     emulator.add("users", "2026-05-14-08", users(1))
     properties = {
         "user_id": {"type": "string"},
@@ -635,7 +635,7 @@ def test_catalog_without_a_type(
 def test_late_file_while_another_is_cut_off(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """STATE goes out inside a long late file as well, and the other keeps its place."""
+    """STATE is emitted inside a long late file too, and the other file keeps its position."""
     state = _cut_off(emulator, monkeypatch)
     late = [f"late-{n}" for n in range(45)]
     emulator.add("users", "2026-05-14-11", users(*late))
@@ -695,7 +695,7 @@ def test_touched_file_is_not_read_again(tmp_path: Path) -> None:
 
 
 def test_many_small_files(emulator: Emulator, tmp_path: Path) -> None:
-    """Many pending small files are asked for and downloaded once each, with few descriptors."""
+    """Many pending small files are requested and downloaded once each, with few descriptors."""
     count = 250
     for number in range(count):
         emulator.add("users", f"2026-05-{number // 24 + 1:02}-{number % 24:02}", users(number))
@@ -728,7 +728,7 @@ def test_many_small_files(emulator: Emulator, tmp_path: Path) -> None:
 def test_look_into_a_large_archive(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """A large archive that is not the first file is looked into as any other large file is."""
+    """A large archive that is not the first file is sampled like any other large file."""
     tune(monkeypatch, whole=3000, head=3000)
     emulator.add("users", "2026-05-14-08", users(1, header="user_id,level"))
     noise = random.Random(0)
@@ -750,7 +750,7 @@ def test_look_into_a_large_archive(
 def test_damaged_file_is_downloaded_twice(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that stays damaged is downloaded twice in all; files before it are emitted."""
+    """A file that remains damaged is downloaded twice in total; files before it are emitted."""
     tune(monkeypatch, first_pause=0.0)
     emulator.add("users", "2026-05-14-08", users(1))
     file = emulator.add("users", "2026-05-14-12", users(2))
@@ -763,7 +763,7 @@ def test_damaged_file_is_downloaded_twice(
 
 
 def test_state_grows_with_files(emulator: Emulator) -> None:
-    """All STATE messages of a run together grow with its files, not with their square."""
+    """The total size of a run's STATE messages is linear in its files, not quadratic."""
     sizes = []
     for count in (100, 200, 400):
         emulator.files.clear()
@@ -775,7 +775,7 @@ def test_state_grows_with_files(emulator: Emulator) -> None:
     assert sizes[2] < 400 * 4000
 
 
-# Maps that name what is not there yet
+# Maps that name columns that do not exist yet
 
 
 @pytest.mark.parametrize(

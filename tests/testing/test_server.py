@@ -1,4 +1,4 @@
-"""An emulator of any vendor is a few lines on top of the engine's server and storage."""
+"""Any vendor's emulator is a few lines on top of the engine's server and storage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Bucket(LocalServer):
         self.files: list[StoredFile] = []
 
     def respond(self, call: Call) -> Response:
-        """Answer as the storage does."""
+        """Respond as the storage does."""
         return self.storage.respond(call, self.files, self.now())
 
 
@@ -76,7 +76,7 @@ def jobs() -> Iterator[Jobs]:
 
 @pytest.fixture
 def session(jobs: Jobs) -> Iterator[requests.Session]:
-    """Open a session that carries a token."""
+    """A session that sends a token."""
     with requests.Session() as opened:
         token = opened.post(f"{jobs.url}/token", data=FORM).json()
         assert token["realm"] == "7"

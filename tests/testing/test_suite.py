@@ -1,4 +1,4 @@
-"""The promises of every tap, kept by Firstup's and by one of a few lines."""
+"""The promises of every tap, kept by Firstup's and by a tap of a few lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _sample(emulator: Emulator) -> None:
 
 
 def _handed_out(emulator: Emulator) -> list[str]:
-    """Tokens and presigned URLs, by what marks these."""
+    """Tokens, and the parts that identify presigned URLs."""
     sent = (request.headers.get("authorization", "") for request in emulator.requests)
     return [*{header.removeprefix("Bearer ") for header in sent if header}, "X-Amz-", "Signature"]
 

@@ -1,4 +1,4 @@
-"""Delivered files: the same rows as through the API, from a folder, an SFTP server or a bucket."""
+"""Delivered files: the API's rows, from a folder, an SFTP server or a bucket."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def test_same_as_the_api(emulator: Emulator, tmp_path: Path) -> None:
-    """All streams of three generations: equal messages but for _sdc_source_file and state."""
+    """All streams of three generations: equal messages except _sdc_source_file and state."""
     for _ in range(3):
         emulator.add_generation(rows=40, parts=1)
     for file in emulator.files:
@@ -56,7 +56,7 @@ def test_same_as_the_api(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_source_names_the_file(tmp_path: Path) -> None:
-    """A record says which file it is from, wherever in the folder that lies."""
+    """A record states which file it is from, wherever in the folder that is."""
     path = deliver(tmp_path / "2026/05/14", "users", "2026-05-14-16", "user_id\n1\n")
     (record,) = run(reading(tmp_path)).records("users")
     key = hashlib.sha256(path.name.encode()).hexdigest()[:12]
@@ -65,7 +65,7 @@ def test_source_names_the_file(tmp_path: Path) -> None:
 
 
 def test_moved_file_is_not_read_again(tmp_path: Path) -> None:
-    """A file that is moved to another place in the folder is still the same one."""
+    """A file that is moved within the folder is still the same file."""
     path = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n")
     state = run(reading(tmp_path)).state
     (tmp_path / "archive").mkdir()
@@ -77,7 +77,7 @@ def test_moved_file_is_not_read_again(tmp_path: Path) -> None:
 def test_copied_file_is_not_read_again(
     tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file that is copied has another time of change; its bytes tell that it was read."""
+    """A copied file has another time of change, but its bytes show that it was read."""
     caplog.set_level(logging.INFO)
     path = deliver(tmp_path, "users", "2026-05-14-12", "user_id,tenure\n1,1\n", ending=ending)
     deliver(tmp_path, "users", "2026-05-14-16", "user_id,tenure\n1,2\n", ending=ending)
@@ -98,7 +98,7 @@ def test_copied_file_is_not_read_again(
 def test_another_file_of_the_same_size(
     tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is read; so is a copy under a state of a release that kept no checksums."""
+    """It is read; so is a copy with a state of a release without checksums."""
     path = deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n", ending=".csv")
     first = run(reading(tmp_path))
     if change == "content":
@@ -177,7 +177,7 @@ def test_foreign_and_unfinished_files(tmp_path: Path, caplog: pytest.LogCaptureF
 def test_almost_an_export(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, *, named: bool
 ) -> None:
-    """A file that is ignored although its name is almost that of an export is named."""
+    """A file that is ignored although its name resembles an export's is named."""
     (tmp_path / name).write_bytes(b"")
     assert run(reading(tmp_path)).of("RECORD") == []
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
@@ -185,7 +185,7 @@ def test_almost_an_export(
 
 
 def test_file_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file whose size changes between two looks is left for the next run."""
+    """A file whose size changes between two checks is left for the next run."""
     done = deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n")
     os.utime(done)
     growing = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n2\n")
@@ -213,7 +213,7 @@ def test_changed_file_is_read_again(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 def test_historical_files(tmp_path: Path) -> None:
-    """A backfill is never too late, moves no bookmark, and is read once."""
+    """A backfill is never too late, does not move the bookmark, and is read once."""
     deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n")
     first = run(reading(tmp_path))
     deliver(tmp_path, "users", "2024-05-14-16", "user_id\n0\n", export="historical")
@@ -233,7 +233,7 @@ def test_historical_files(tmp_path: Path) -> None:
 
 
 def test_historical_and_incremental_in_order(tmp_path: Path) -> None:
-    """In a run files come by generation, of either kind: a key's newest row is the last."""
+    """A run reads files of both kinds by generation: a key's newest row is the last."""
     deliver(tmp_path, "users", "2026-05-14-16", "user_id,tenure\n1,3\n")
     deliver(tmp_path, "users", "2026-05-14-12", "user_id,tenure\n1,2\n", export="historical")
     deliver(tmp_path, "users", "2026-05-14-08", "user_id,tenure\n1,1\n")
@@ -241,7 +241,7 @@ def test_historical_and_incremental_in_order(tmp_path: Path) -> None:
 
 
 def test_several_programs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """One program is picked by program_id; else a column tells them apart, with a warning."""
+    """program_id selects one program; otherwise a column distinguishes them, with a warning."""
     for program in ("1", "2"):
         content = f"user_id\n{program}\n"
         deliver(tmp_path, "users", "2026-05-14-16", content, program=program)
@@ -289,7 +289,7 @@ def test_checksum_files(tmp_path: Path, ending: str, text: str, beside_stem: boo
 
 
 def test_unknown_checksum_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A checksum file that is not understood is told once, and the file is read."""
+    """A checksum file that is not understood is reported once, and the file is read."""
     path = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n")
     path.with_name(path.name + ".checksum").write_text("-- none --")
     assert ids(run(reading(tmp_path))) == ["1"]
@@ -307,7 +307,7 @@ def test_unknown_checksum_file(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     ],
 )
 def test_wrong_folders(tmp_path: Path, folder: dict[str, Any], says: str) -> None:
-    """A folder that cannot be read is one line, without what is secret."""
+    """A folder that cannot be read is a one-line error without secrets."""
     path = write(tmp_path, "c.json", {"folder": folder, "max_retries": 0})
     done = command("--config", path)
     assert done.status == 1
@@ -327,7 +327,7 @@ def test_file_that_went_away(tmp_path: Path) -> None:
 
 
 def test_changed_file_that_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place inside a file that was delivered anew is kept: its other rows come next time."""
+    """The position inside a file that was delivered again is kept: the next run reads the rest."""
     tune(monkeypatch, slice=2)
     deliver(tmp_path, "users", "2026-05-14-16", "user_id\n0\n")
     state = run(reading(tmp_path)).state
@@ -339,13 +339,13 @@ def test_changed_file_that_is_cut_off(tmp_path: Path, monkeypatch: pytest.Monkey
         v for v in states if v["bookmarks"]["users"].get("in_progress", {}).get("rows") == 2
     ]
     assert ids(run(reading(tmp_path), inside)) == ["3", "4", "5"]
-    # A copy is the same file, also while it is in progress.
+    # A copy is the same file, even while it is in progress.
     os.utime(path, (OLD + 9,) * 2)
     assert ids(run(reading(tmp_path), inside)) == ["3", "4", "5"]
 
 
 def test_links(tmp_path: Path) -> None:
-    """Links to files and to folders are followed, in a circle too."""
+    """Links to files and to folders are followed, even in a circle."""
     deliver(tmp_path / "a", "users", "2026-05-14-12", "user_id\n1\n")
     path = deliver(tmp_path / "b", "users", "2026-05-14-16", "user_id\n2\n")
     (tmp_path / "in").mkdir()
@@ -372,7 +372,7 @@ def test_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_from_the_api_to_a_folder_and_back(emulator: Emulator, tmp_path: Path) -> None:
-    """With a state of the API what was generated up to it counts as read, and the other way."""
+    """With the API's state, generations up to its bookmark count as read, and vice versa."""
     emulator.add_generation(rows=5, parts=1)
     for file in emulator.files:
         deliver(tmp_path, file.stream, file.generated_at, gzip.decompress(file.body))
@@ -426,7 +426,7 @@ def storage() -> Iterator[dict[str, str]]:
 def bucket(
     storage: dict[str, str], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Any, str, dict[str, Any]]:
-    """A client of the server, the name of an empty bucket, and settings that read below in/."""
+    """A client of the server, the name of an empty bucket, and settings for reading below in/."""
     import boto3  # noqa: PLC0415 - slow
 
     monkeypatch.setattr(folder_module, "RECHECK", 0.01)
@@ -443,7 +443,7 @@ def bucket(
 
 
 def test_bucket(bucket: tuple[Any, str, dict[str, Any]], tmp_path: Path) -> None:
-    """A bucket is a folder like any other; its objects' ETags tell versions."""
+    """A bucket is a folder like any other; its objects' ETags distinguish versions."""
     client, name, config = bucket
     path = deliver(tmp_path, "users", "2026-05-14-16", "user_id\n1\n")
     client.upload_file(str(path), name, f"in/2026/{path.name}")
@@ -500,36 +500,36 @@ def test_archived_object(
 
 
 class Rewritten:
-    """A file that *rewrite* is called on after its first bytes were read."""
+    """A file for which *rewrite* is called after its first bytes were read."""
 
     def __init__(self, file: Any, rewrite: Callable[[], object]) -> None:
         self._file = file
         self._rewrite = rewrite
 
     def __getattr__(self, name: str) -> Any:
-        """What is not overridden is the file's."""
+        """Everything else is the file's own."""
         return getattr(self._file, name)
 
     def read(self, size: int) -> bytes:
-        """The next bytes; what follows them in the file is another."""
+        """The next bytes; then the rest of the file is replaced."""
         chunk: bytes = self._file.read(size)
         self._rewrite()
         return chunk
 
 
 def _in_place(path: Path, content: bytes) -> None:
-    """Write over a file, later than it was written."""
+    """Overwrite a file, with a later time of change."""
     path.write_bytes(content)
 
 
 def _unnoticed(path: Path, content: bytes) -> None:
-    """Write over a file, its time of change as it was."""
+    """Overwrite a file, with the same time of change."""
     path.write_bytes(content)
     os.utime(path, (OLD, OLD))
 
 
 def _instead(path: Path, content: bytes) -> None:
-    """Put another file in its place, its time of change the same."""
+    """Replace a file by another, with the same time of change."""
     other = path.with_suffix(".new")
     other.write_bytes(content)
     os.utime(other, (OLD, OLD))
@@ -580,7 +580,7 @@ def test_rewritten_while_it_is_read(
 def test_connection_that_fails_after_the_last_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it cannot be found out whether a file changed meanwhile, it is not taken as whole."""
+    """If a file cannot be checked for changes meanwhile, it does not count as complete."""
     deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n", ending=".csv")
     before, asked = LocalFileSystem.info, []
 
@@ -599,7 +599,7 @@ def test_connection_that_fails_after_the_last_byte(
 
 
 def test_moved_away_once_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is moved away as soon as its bytes were read is read."""
+    """A file that is moved away as soon as its bytes are read is read."""
     path = deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n")
     before = LocalFileSystem.open
 
@@ -612,7 +612,7 @@ def test_moved_away_once_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_rest_of_another_file(tmp_path: Path) -> None:
-    """Bytes of an earlier download are not completed with those of the file that is there now."""
+    """Bytes of an earlier download are not completed with those of the current file."""
     deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n", ending=".csv")
     transport = folder_module.FolderTransport(Folder(str(tmp_path)), parse_path, retries=Retries())
     (file,) = transport.list_files("users")
@@ -626,7 +626,7 @@ def test_rest_of_another_file(tmp_path: Path) -> None:
 
 
 def test_one_name_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Of two files of one name the newer is read, with a warning; the older never after it."""
+    """Of two files with one name the newer is read, with a warning, and the older never later."""
     deliver(tmp_path / "a", "users", "2026-05-14-12", "user_id\n1\n")
     path = deliver(tmp_path / "b", "users", "2026-05-14-12", "user_id\n2\n")
     os.utime(path, (OLD - 60,) * 2)
@@ -637,7 +637,7 @@ def test_one_name_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_what_is_not_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Links to nothing, pipes, and names that are not UTF-8 are counted and named, on one line."""
+    """Dangling links, pipes, and names that are not UTF-8 are counted and named, on one line."""
     caplog.set_level(logging.INFO)
     deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n")
     (tmp_path / "23552-05-14-2026-16-user-incremental.gz").symlink_to("nowhere")
@@ -657,7 +657,7 @@ def test_what_is_not_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_young_file_that_goes_away(tmp_path: Path) -> None:
-    """A file that is renamed while the tap waits for it to settle is left for the next run."""
+    """A file that is renamed before its second check is left for the next run."""
     path = deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n")
     os.utime(path)
     deliver(tmp_path, "users", "2026-05-14-16", "user_id\n2\n")
@@ -690,12 +690,12 @@ def test_young_file_that_goes_away(tmp_path: Path) -> None:
 def test_encoded_login(
     url: str, opened: str, login: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A login in any URL whose file system takes it undecoded is decoded; the path is not."""
+    """A login in a URL is decoded if its file system does not; the path is not."""
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda url, **options: (options, url))
     options, path = open_folder(url, {}, [])
     assert path == opened
     assert options == {**login, "skip_instance_cache": True}
-    # What the user sets explicitly wins.
+    # Explicit options override it.
     options, _ = open_folder(url, {"password": "own"}, [])
     assert options == {**login, "password": "own", "skip_instance_cache": True}
 

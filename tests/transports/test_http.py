@@ -1,4 +1,4 @@
-"""Requests are tried again where that helps, downloads go on, and no message holds a secret."""
+"""Requests are retried where that helps, downloads resume, and no message has a secret."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def file(emulator: Emulator) -> EmulatedFile:
 
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
-    """Open a session without credentials."""
+    """A session without credentials."""
     with bare_session() as opened:
         yield opened
 
 
 @pytest.fixture
 def opened(emulator: Emulator, file: EmulatedFile, session: requests.Session) -> Iterator[Opener]:
-    """Give what opens the file."""
+    """An opener of the file."""
     with Opener(session, emulator.presigned_url(file)) as opener:
         yield opener
 
@@ -60,7 +60,7 @@ class Opener(ExitStack):
     """Opens a range of the file, and closes it at the end of the test."""
 
     def __init__(self, session: requests.Session, url: str) -> None:
-        """Keep what stays the same."""
+        """Store what never changes."""
         super().__init__()
         self.session, self.url = session, url
 
@@ -81,7 +81,7 @@ class Opener(ExitStack):
 
 
 def read(body: Body) -> bytes:
-    """Give all bytes of a body."""
+    """All bytes of a body."""
     return b"".join(body.chunks)
 
 
@@ -112,12 +112,12 @@ def read(body: Body) -> bytes:
     ],
 )
 def test_is_secure(url: str, secure: bool) -> None:  # noqa: FBT001 - a column of the table
-    """Only https is secure, and http that never leaves the machine."""
+    """Only https is secure, and http on a loopback host."""
     assert http.is_secure(url) is secure
 
 
 class Flaky:
-    """Fails some times, then gives its count of calls."""
+    """Fails some times, then returns its count of calls."""
 
     def __init__(self, failures: int, error: Exception) -> None:
         """Fail *failures* times with *error*."""
@@ -133,7 +133,7 @@ class Flaky:
 
 @pytest.mark.parametrize("failures", [0, 1, 5])
 def test_retries(failures: int) -> None:
-    """What passes is tried again, with one pause before each new try."""
+    """Transient errors are retried, with one pause before each retry."""
     pauses: list[float] = []
     action = Flaky(failures, RetriableTransportError("busy"))
     assert retry.with_retries(action, Retries(pause=pauses.append)) == failures + 1
@@ -142,7 +142,7 @@ def test_retries(failures: int) -> None:
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_retries_end(retries: int) -> None:
-    """The last error is raised after as many new tries as were allowed."""
+    """The last error is raised after the allowed number of retries."""
     pauses: list[float] = []
     action = Flaky(99, RetriableTransportError("busy"))
     with pytest.raises(RetriableTransportError, match="busy"):
@@ -152,7 +152,7 @@ def test_retries_end(retries: int) -> None:
 
 @pytest.mark.parametrize("error", [TransportError("no"), ExpiredURLError("no"), FormatError("no")])
 def test_no_retries(error: ExportError) -> None:
-    """What does not pass is not tried again."""
+    """Permanent errors are not retried."""
     pauses: list[float] = []
     action = Flaky(1, error)
     with pytest.raises(type(error)):
@@ -164,7 +164,7 @@ def test_no_retries(error: ExportError) -> None:
     ("attempt", "ceiling"), [(1, 0.5), (2, 1.0), (3, 2.0), (7, 32.0), (8, 60.0), (500, 60.0)]
 )
 def test_backoff(attempt: int, ceiling: float) -> None:
-    """Waits double up to a minute, less up to half of it at random."""
+    """Pauses double up to a minute, each shortened by up to half at random."""
     error = RetriableTransportError("busy")
     seconds = [retry.delay(error, attempt, Retries(9)) for _ in range(200)]
     assert min(seconds) >= ceiling / 2
@@ -174,7 +174,7 @@ def test_backoff(attempt: int, ceiling: float) -> None:
 
 @pytest.mark.parametrize("seconds", [3.0, 3.5, retry.LONGEST_WAIT])
 def test_wait_asked_for(seconds: float, caplog: pytest.LogCaptureFixture) -> None:
-    """The server's wait is obeyed as it is, and told in the log."""
+    """The server's wait is obeyed exactly, and logged."""
     error = RetriableTransportError("users: busy", retry_after=seconds)
     assert retry.delay(error, 2, Retries()) == seconds
     assert f"users: busy; trying again in {seconds:.1f} s (2 of 5)" in caplog.text
@@ -182,7 +182,7 @@ def test_wait_asked_for(seconds: float, caplog: pytest.LogCaptureFixture) -> Non
 
 @pytest.mark.parametrize("asked", [None, -1.0, 0.0, 0.01, 15.9])
 def test_wait_too_short(asked: float | None) -> None:
-    """However short a wait the server asks for, the pause is no shorter than the backoff's."""
+    """However short a wait the server requests, the pause is no shorter than the backoff's."""
     error = RetriableTransportError("users: busy", retry_after=asked)
     assert 16 <= min(retry.delay(error, 7, Retries(9)) for _ in range(50)) <= 32
 
@@ -238,7 +238,7 @@ THERE = "Wed, 21 Oct 2015 07:28:00 GMT"  # the server's clock
     ],
 )
 def test_retry_after(value: str, date: str, seconds: float | None) -> None:
-    """Retry-After is seconds, or a date by the server's own clock; anything else is none."""
+    """Retry-After is seconds, or a date by the server's own clock; anything else is ignored."""
     answer = requests.Response()
     answer.headers.update({"Retry-After": value, "Date": date})
     assert http._retry_after(answer) == seconds
@@ -246,7 +246,7 @@ def test_retry_after(value: str, date: str, seconds: float | None) -> None:
 
 @pytest.mark.parametrize("zone", ["GMT", "+0000"])
 def test_retry_after_without_a_clock(zone: str) -> None:
-    """Where the server states no time, its date is compared with this machine's clock."""
+    """If the server states no time, its date is compared with this machine's clock."""
     answer = requests.Response()
     then = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=zone == "GMT")
     answer.headers["Retry-After"] = then
@@ -256,7 +256,7 @@ def test_retry_after_without_a_clock(zone: str) -> None:
 
 
 def test_retry_after_is_carried(emulator: Emulator, session: requests.Session) -> None:
-    """An answer that passes carries the wait that the server asked for."""
+    """A transient error has the wait that the server requested."""
     emulator.fail("list", status=429, headers={"Retry-After": "7"})
     with pytest.raises(RetriableTransportError) as caught:
         http.send(session, "GET", f"{emulator.url}/v2/data_exports/type/users", "the list")
@@ -265,7 +265,7 @@ def test_retry_after_is_carried(emulator: Emulator, session: requests.Session) -
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599])
 def test_passing_statuses(emulator: Emulator, opened: Opener, status: int) -> None:
-    """429 and 5xx pass; the message names what failed, the host and the status."""
+    """429 and 5xx are transient; the message names what failed, the host and the status."""
     emulator.fail("download", status=status)
     with pytest.raises(
         RetriableTransportError, match=f"users 000.csv: 127.0.0.1 answered {status}"
@@ -275,7 +275,7 @@ def test_passing_statuses(emulator: Emulator, opened: Opener, status: int) -> No
 
 @pytest.mark.parametrize("path", ["/x?X-Amz-Signature=secret", "/x"])
 def test_no_connection(session: requests.Session, emulator: Emulator, path: str) -> None:
-    """A refused connection passes, and its message has no query."""
+    """A refused connection is transient, and its message has no query."""
     url = emulator.url + path
     emulator.stop()
     with pytest.raises(RetriableTransportError, match="connection was refused") as caught:
@@ -284,7 +284,7 @@ def test_no_connection(session: requests.Session, emulator: Emulator, path: str)
 
 
 def test_unusable_url(session: requests.Session) -> None:
-    """A URL that cannot be asked is an error for good, without the URL."""
+    """An unusable URL is a permanent error that does not show it."""
     with pytest.raises(TransportError, match="the list: InvalidSchema") as caught:
         http.send(session, "GET", "gopher://host/x?secret", "the list")
     assert not isinstance(caught.value, RetriableTransportError)
@@ -292,7 +292,7 @@ def test_unusable_url(session: requests.Session) -> None:
 
 
 def test_bad_certificate(session: requests.Session, emulator: Emulator) -> None:
-    """A server that speaks no TLS where it should is an error without the URL's query."""
+    """A server that does not speak TLS is an error without the URL's query."""
     url = emulator.url.replace("http:", "https:") + "/x?secret"
     with pytest.raises(TransportError, match=r"127\.0\.0\.1") as caught:
         http.send(session, "GET", url, "the list", timeout=10)
@@ -300,7 +300,7 @@ def test_bad_certificate(session: requests.Session, emulator: Emulator) -> None:
 
 
 def test_whole(emulator: Emulator, opened: Opener) -> None:
-    """A file comes whole, as stored, in small chunks, with what was promised of it."""
+    """A file is fetched completely, as stored, in small chunks, with its promises."""
     body = opened()
     chunks = list(body.chunks)
     assert b"".join(chunks) == BYTES
@@ -314,7 +314,7 @@ def test_whole(emulator: Emulator, opened: Opener) -> None:
 
 
 def test_as_stored(emulator: Emulator, session: requests.Session) -> None:
-    """Gzip stays gzip, also when the server calls it a content encoding."""
+    """Gzip stays gzip, even if the server calls it a content encoding."""
     stored = emulator.add("users", "2026-05-14-20", "user_id\n1\n")
     emulator.fail("download", headers_extra={"Content-Encoding": "gzip"})
     with Opener(session, emulator.presigned_url(stored)) as opened:
@@ -323,7 +323,7 @@ def test_as_stored(emulator: Emulator, session: requests.Session) -> None:
 
 @pytest.mark.parametrize("offset", [1, 255_999, 256_000, len(BYTES) - 1])
 def test_range(emulator: Emulator, opened: Opener, offset: int) -> None:
-    """A download goes on from a byte, of the version that was begun."""
+    """A download resumes at a byte, of the same version."""
     version = opened().version
     body = opened(offset, version)
     assert (body.offset, body.version, read(body)) == (offset, version, BYTES[offset:])
@@ -332,7 +332,7 @@ def test_range(emulator: Emulator, opened: Opener, offset: int) -> None:
 
 
 def test_changed_file(opened: Opener, file: EmulatedFile) -> None:
-    """A file that changed since comes whole."""
+    """A file that changed since is sent from its beginning."""
     version = opened().version
     file.body = BYTES[::-1]
     body = opened(10, version)
@@ -341,7 +341,7 @@ def test_changed_file(opened: Opener, file: EmulatedFile) -> None:
 
 
 def test_careless_server(emulator: Emulator, opened: Opener) -> None:
-    """A range of another version is refused, should a server not heed If-Range."""
+    """A range of another version is refused, if a server ignores If-Range."""
     version = opened().version
     emulator.fail("download", headers_extra={"ETag": '"newer"'})
     with pytest.raises(RangeRefusedError, match="changed during the download"):
@@ -349,7 +349,7 @@ def test_careless_server(emulator: Emulator, opened: Opener) -> None:
 
 
 def test_ignored_range(emulator: Emulator, opened: Opener) -> None:
-    """A server that ignores ranges gives the whole, and the body says so."""
+    """A server that ignores ranges sends the complete file, and the body says so."""
     emulator.fail("download", ignore_range=True)
     body = opened(10, "")
     assert (body.offset, read(body)) == (0, BYTES)
@@ -360,14 +360,14 @@ def test_ignored_range(emulator: Emulator, opened: Opener) -> None:
     ["bytes 11-99/1000", "bytes 9-99/1000", "bytes */1000", "lines 10-99/1000", "x"],
 )
 def test_wrong_range(emulator: Emulator, opened: Opener, content_range: str) -> None:
-    """Another range than asked for is refused."""
+    """A range that was not requested is refused."""
     emulator.fail("download", content_range=content_range)
     with pytest.raises(RangeRefusedError, match="a range that was not requested"):
         opened(10)
 
 
 def test_range_past_the_end(opened: Opener) -> None:
-    """A range behind the end of the file means to start over (416)."""
+    """A range beyond the end of the file (416) means to start over."""
     with pytest.raises(RangeRefusedError, match="shorter"):
         opened(len(BYTES))
 
@@ -381,7 +381,7 @@ def test_refused_url(emulator: Emulator, opened: Opener, status: int) -> None:
 
 
 def test_expired_url(emulator: Emulator, opened: Opener) -> None:
-    """A URL that lapsed by S3's own clock has expired."""
+    """A URL that is too old by S3's own clock has expired."""
     emulator.expire_urls()
     with pytest.raises(ExpiredURLError):
         opened()
@@ -396,7 +396,7 @@ def test_gone(opened: Opener, file: EmulatedFile) -> None:
 
 @pytest.mark.parametrize("status", [204, 304, 412])
 def test_other_statuses(emulator: Emulator, opened: Opener, status: int) -> None:
-    """Any other answer is an error for good."""
+    """Any other response is a permanent error."""
     emulator.fail("download", status=status, headers={"Location": f"{emulator.url}/s3/elsewhere"})
     with pytest.raises(TransportError, match=f"answered {status} to a download") as caught:
         opened()
@@ -406,7 +406,7 @@ def test_other_statuses(emulator: Emulator, opened: Opener, status: int) -> None
 
 @pytest.mark.parametrize("after", [0, 1, 300_000, len(BYTES) - 1])
 def test_drop(emulator: Emulator, opened: Opener, after: int) -> None:
-    """A connection that drops inside the bytes passes; what came before it can be used."""
+    """A connection that drops within the bytes is transient; earlier bytes remain usable."""
     emulator.fail("download", drop_after=after)
     chunks = opened().chunks
     got = bytearray()
@@ -416,7 +416,7 @@ def test_drop(emulator: Emulator, opened: Opener, after: int) -> None:
 
 
 def test_drop_unanswered(emulator: Emulator, opened: Opener) -> None:
-    """A connection that drops without an answer passes."""
+    """A connection that drops without a response is transient."""
     emulator.fail("download", drop_after=-1)
     with pytest.raises(RetriableTransportError, match=r"users 000.csv: .* \(127\.0\.0\.1\)"):
         opened()
@@ -424,7 +424,7 @@ def test_drop_unanswered(emulator: Emulator, opened: Opener) -> None:
 
 @pytest.mark.parametrize(("after", "words"), [(None, "no response in time"), (9, "interrupted")])
 def test_stall(emulator: Emulator, opened: Opener, after: int | None, words: str) -> None:
-    """A server that stalls before or inside the bytes is left after the time-out."""
+    """A server that stalls before or within the bytes is given up after the timeout."""
     emulator.fail("download", stall=20, drop_after=after)
     with pytest.raises(RetriableTransportError, match=words):
         read(opened(timeout=0.2))
@@ -467,7 +467,7 @@ def test_no_secret(
 
 @pytest.mark.parametrize("body", ["", "<html>", "[]", "null", "1", '"x"', '{"a": 1', b"\xff\xfe"])
 def test_not_json(emulator: Emulator, session: requests.Session, body: str | bytes) -> None:
-    """An answer that is no JSON object is an error that tells its kind, not its content."""
+    """A response that is not a JSON object is an error that names its kind, not its content."""
     emulator.fail("list", status=200, body=body, headers={"Content-Type": "text/html"})
     url = f"{emulator.url}/v2/data_exports/type/users"
     answer = http.send(session, "GET", url, "the list")
@@ -477,7 +477,7 @@ def test_not_json(emulator: Emulator, session: requests.Session, body: str | byt
 
 
 def test_json(emulator: Emulator, session: requests.Session) -> None:
-    """An answer that is a JSON object is that object."""
+    """A response that is a JSON object is that object."""
     emulator.fail("list", status=200, body='{"data": {"é": [1, null]}}')
     answer = http.send(session, "GET", f"{emulator.url}/v2/data_exports/type/users", "the list")
     assert http.json_object(answer, "the list") == {"data": {"é": [1, None]}}

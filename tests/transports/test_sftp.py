@@ -1,4 +1,4 @@
-"""Delivered files on an SFTP server: who it is, who may read there, and what it leaves unsaid."""
+"""Delivered files on an SFTP server: its host key, logins, and what it does not state."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SFTP]:
 
 
 def test_pinned_host_key(served: SFTP) -> None:
-    """With the fingerprint of its host key a server is read."""
+    """A server is read if its host key has the set fingerprint."""
     done = run(served.settings(fingerprint=served.fingerprint))
     assert len(done.of("RECORD")) == 3
 
 
 def test_known_host(served: SFTP, tmp_path: Path) -> None:
-    """With a known_hosts file that knows it, too."""
+    """A server is also read if a known_hosts file has its key."""
     known = tmp_path / "known_hosts"
     public = served.key.export_public_key().decode()
     known.write_text(f"[127.0.0.1]:{served.port} {public}")
@@ -87,14 +87,14 @@ def test_keys(served: SFTP, tmp_path: Path, kind: str, passphrase: str | None) -
     ],
 )
 def test_wrong_login(served: SFTP, options: dict[str, Any], says: str) -> None:
-    """A login that is refused is an error that says where to look, without the secret."""
+    """A login that is refused is an error that says what to check, without the secret."""
     with pytest.raises(TransportError, match=says) as caught:
         run(served.settings(fingerprint=served.fingerprint, **options))
     assert "secret" not in str(caught.value)
 
 
 def test_dropped_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that drops in mid-file is made anew, and the file goes on from there."""
+    """A connection that drops in mid-file is restored, and the file resumes from there."""
     tune(monkeypatch, first_pause=0.01)
     monkeypatch.setattr(folder_access, "CHUNK", 1 << 18)
     rows = "user_id\n" + "".join(f"{n:09}\n" for n in range(500_000))
@@ -104,7 +104,7 @@ def test_dropped_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         done = run(server.settings(fingerprint=server.fingerprint))
         assert not server.drop_after
         assert len(set(ids(done))) == 500_000
-        assert server.read < 12 << 20  # of 5 MB, once for the look and once whole at most
+        assert server.read < 12 << 20  # of 5 MB, once for sampling and once completely at most
 
 
 TYPES = 0o170000  # of a mode, the bits that state what kind of entry it is
@@ -135,7 +135,7 @@ def test_attributes_without_a_type(
     ending: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Files are read, in sub-folders and behind links too, where the server states no types."""
+    """Files are read, in sub-folders and behind links too, if the server states no types."""
     monkeypatch.setattr(folder_module, "RECHECK", 0.01)
     deliver(tmp_path / "in", "users", "2026-05-14-12", "user_id\n1\n", ending=ending)
     path = deliver(tmp_path / "other", "users", "2026-05-14-16", "user_id\n2\n", ending=ending)
@@ -155,7 +155,7 @@ def test_attributes_without_a_type(
 
 
 def test_entries_that_cannot_be_opened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What is neither a file nor a folder is counted and named; the files beside it are read."""
+    """Entries that are neither file nor folder are counted and named; other files are read."""
     deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n")
     name = "23552-05-14-2026-16-user-incremental.gz"
     (tmp_path / name).symlink_to("nowhere")
@@ -187,7 +187,7 @@ def test_unknown_entry_that_may_not_be_listed(
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """One such name costs only itself, and the log names it."""
+    """One such name affects no other file, and the log names it."""
     deliver(tmp_path, "users", "2026-05-14-12", "user_id\n1\n")
     Path(os.fsdecode(bytes(tmp_path) + b"/pr\xe9nom")).mkdir()
     with SFTP(tmp_path) as server:
@@ -231,7 +231,7 @@ def test_connections_are_not_logged(tmp_path: Path) -> None:
 
 
 def test_rewritten_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A young CSV that is rewritten in place, its size the same, is refused and read next time."""
+    """A young CSV that is rewritten in place with the same size is refused, and read next time."""
     monkeypatch.setattr(folder_access, "CHUNK", 1 << 14)
     old, new = ("user_id\n" + "".join(f"{c}{n:06}\n" for n in range(40_000)) for c in "ab")
     path = deliver(tmp_path, "users", "2026-05-14-12", old, ending=".csv")

@@ -1,4 +1,4 @@
-"""Batch files: the rows of the RECORDs, in every format, wherever they are kept."""
+"""Batch files: the rows of the RECORDs, in every format, in any storage."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _as_columns(done: Run, stream: str) -> list[Record]:
 
 
 def _config(root: Path | str, file_format: str = "jsonl", **more: Any) -> dict[str, Any]:
-    """A ``batch_config``; of *more*, what is not the encoding's is the storage's or its own."""
+    """A ``batch_config``, with the members of *more* in encoding, storage or at the top."""
     encoding = {"format": file_format}
     if compression := more.pop("compression", None):
         encoding["compression"] = compression
@@ -119,7 +119,7 @@ def _config(root: Path | str, file_format: str = "jsonl", **more: Any) -> dict[s
 
 
 def _csv(columns: Mapping[str, Sequence[str | None]]) -> str:
-    """Columns as CSV; what is None, or lacks at the end, is an empty cell without quotes."""
+    """Columns as CSV; None, or a missing value at the end, is an empty cell without quotes."""
     rows = [[*columns], *zip_longest(*columns.values())]
     cells = [[v if v is None else '"' + v.replace('"', '""') + '"' for v in r] for r in rows]
     return "".join(",".join(cell or "" for cell in row) + "\n" for row in cells)
@@ -154,7 +154,7 @@ MISFITS: Mapping[str, Sequence[str | None]] = {
     "Note": ["a\0b", *TEXTS],
     "New": ["1", "", "-3"],
 }
-# And the look before the first SCHEMA does not see these.
+# And sampling before the first SCHEMA does not see these.
 UNSEEN: Mapping[str, Sequence[str | None]] = {
     "User ID": ["4", "5"],
     "Late": ["true", None, "😀"],
@@ -169,7 +169,7 @@ def _both(
     unseen: Sequence[EmulatedFile] = (),
     **more: Any,
 ) -> tuple[Run, Run]:
-    """The same run by RECORD and by BATCH."""
+    """The same run with RECORD and with BATCH."""
     done = []
     for batch in ({}, {"batch_config": config}):
         for file in unseen:
@@ -198,7 +198,7 @@ def test_rows_equal_records(
     compression: str | None,
     written: str,
 ) -> None:
-    """Files hold just the rows of RECORD; BATCH says how they are written, names say it too."""
+    """Files hold exactly the rows of RECORD; BATCH and the names state how they are written."""
     for _ in range(2):
         emulator.add_generation(rows=30, parts=2)
     config = _config(tmp_path, file_format, compression=compression)
@@ -216,7 +216,7 @@ def test_rows_equal_records(
 def test_awkward_rows_equal_records(
     emulator: Emulator, tmp_path: Path, file_format: str, compression: str | None
 ) -> None:
-    """So they do whatever the cells are, with misfits, and with columns new in a run's middle."""
+    """So they do with any cells, with misfits, and with columns that are new in mid-run."""
     config = _config(tmp_path, file_format, compression=compression)
     emulator.add("users", "2026-05-14-00", _csv(AWKWARD))
     records, batches = _both(emulator, config)
@@ -233,7 +233,7 @@ def test_awkward_rows_equal_records(
 
 @pytest.mark.parametrize("file_format", ["parquet", "arrow"])
 def test_column_types(emulator: Emulator, tmp_path: Path, file_format: str) -> None:
-    """A column's type is that of SCHEMA, also without a value; text is plain, no view of it."""
+    """A column's type is that of SCHEMA, even without values; text is plain, not a view."""
     emulator.add("users", "2026-05-14-00", _csv(AWKWARD))
     config = _config(tmp_path, file_format)
     done = run(settings(emulator, batch_config=config))
@@ -250,7 +250,7 @@ def test_column_types(emulator: Emulator, tmp_path: Path, file_format: str) -> N
 
 @pytest.mark.parametrize(("file_format", "written"), sorted({(e[0], e[2]) for e in ENCODINGS}))
 def test_column_names(file_format: str, written: str) -> None:
-    """A column's name is any text, and never taken for a pattern."""
+    """A column's name is any text, and never treated as a pattern."""
     columns: dict[str, tuple[list[str | None], str, list[Any]]] = {
         "*": (["1", None], "integer", [1, None]),
         "^.*$": (["0.5", "2"], "number", [0.5, 2]),
@@ -281,14 +281,14 @@ def test_column_names(file_format: str, written: str) -> None:
     ],
 )
 def test_root(emulator: Emulator, tmp_path: Path, root: Callable[[Path], str]) -> None:
-    """The root is a folder's path or its URL, and is made where it is not there."""
+    """The root is a folder's path or URL, and is created if it does not exist."""
     emulator.add("users", "2026-05-14-00", _csv(AWKWARD))
     _assert_same(*_both(emulator, _config(root(tmp_path))))
 
 
 @pytest.mark.parametrize("prefix", ["nightly-", "sub/folder/", None])
 def test_names(emulator: Emulator, tmp_path: Path, prefix: str | None) -> None:
-    """Names begin with the prefix, say the stream, and never come twice, in no run."""
+    """Names begin with the prefix, contain the stream, and are never repeated, in any run."""
     emulator.add_generation(rows=10, parts=2)
     config = _config(tmp_path, storage={"prefix": prefix})
     done = [run(settings(emulator, batch_config=config)).of("BATCH") for _ in range(2)]
@@ -300,11 +300,11 @@ def test_names(emulator: Emulator, tmp_path: Path, prefix: str | None) -> None:
         assert _local(url)
 
 
-# How many rows, and when STATE says so
+# Rows per file, and STATE
 
 
 def _small_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    """Have files parsed in blocks of so many bytes."""
+    """Parse files in blocks of that many bytes."""
     tune(monkeypatch, block=block)
 
 
@@ -317,7 +317,7 @@ def test_batch_size(
     block: int,
     most: int,
 ) -> None:
-    """Every file but an export's last has as many rows as asked for, however it is parsed."""
+    """Every file but an export's last has the requested rows, however it is parsed."""
     _small_blocks(monkeypatch, block)
     sizes = {"2026-05-14-00": 100, "2026-05-14-04": 75 if most == 1 else 250}
     for generation, size in sizes.items():
@@ -330,10 +330,10 @@ def test_batch_size(
 
 
 class Reading(Collector):
-    """Reads batch files the moment that their message goes out."""
+    """Reads batch files as soon as their message is written."""
 
     def write_message(self, message: Message | bytes) -> None:
-        """Keep the rows in the message."""
+        """Store the rows in the message."""
         start = len(self.messages)
         super().write_message(message)
         for new in self.messages[start:]:
@@ -347,7 +347,7 @@ def _places(rows: Sequence[Record]) -> list[tuple[str, int]]:
 
 
 def _done_by(state: Mapping[str, Any], places: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Of all rows those that a STATE calls done."""
+    """The rows that a STATE covers."""
     bookmark = state["bookmarks"].get("users", {})
     progress = bookmark.get("in_progress", {"file": "", "rows": 0})
     finished = set(bookmark.get("finished", []))
@@ -363,7 +363,7 @@ def _done_by(state: Mapping[str, Any], places: Sequence[tuple[str, int]]) -> set
 def test_state_follows_data(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    """No STATE calls a row done before its file is written; a run from there brings the rest."""
+    """No STATE covers a row before its file is written; a run from there emits the rest."""
     tune(monkeypatch, slice=10)
     monkeypatch.setattr(runs, "Collector", Reading)
     _small_blocks(monkeypatch, 256)
@@ -419,7 +419,7 @@ def test_deselected_columns(
     assert "rating__text" in _rows(second)["users"][0]
 
 
-# What can be wrong
+# Errors
 
 ENCODING, STORAGE = {"format": "jsonl"}, {"root": "/tmp", "params": SECRETS}  # noqa: S108
 
@@ -449,7 +449,7 @@ ENCODING, STORAGE = {"format": "jsonl"}, {"root": "/tmp", "params": SECRETS}  # 
     ],
 )
 def test_wrong_settings(config: Any, says: str) -> None:
-    """A wrong batch_config is one error in one line, which holds no secret."""
+    """A wrong batch_config is a one-line error without secrets."""
     with pytest.raises(ConfigValidationError) as caught:
         TapFirstupDDE(config={"access_token": "t", "batch_config": config})
     (error,) = caught.value.errors
@@ -470,7 +470,7 @@ def test_maps_and_flattening_are_refused(other: dict[str, Any]) -> None:
 
 
 def _failed(emulator: Emulator, tmp_path: Path, config: Mapping[str, Any]) -> str:
-    """The one line that a run ends with whose files cannot be written."""
+    """The one line with which a run ends if its files cannot be written."""
     emulator.add("users", "2026-05-14-00", _csv(AWKWARD))
     path = write(tmp_path, "config.json", settings(emulator, batch_config=config))
     done = command("--config", path, env={"TAP_FIRSTUP_DDE_LOGLEVEL": "DEBUG"})
@@ -487,7 +487,7 @@ def _failed(emulator: Emulator, tmp_path: Path, config: Mapping[str, Any]) -> st
 
 
 def test_files_are_what_copy_reads(emulator: Emulator, tmp_path: Path) -> None:
-    """A jsonl.gz file is one that a warehouse's COPY takes: an object a line, typed, UTF-8, no NUL.
+    """A warehouse's COPY accepts a jsonl.gz file: an object per line, typed, UTF-8, no NUL.
 
     Each object has the schema's columns, once, and values of their types; the file is one member
     of gzip, and nothing is before, between or after the lines.
@@ -517,7 +517,7 @@ def test_files_are_what_copy_reads(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_unwritable_root(emulator: Emulator, tmp_path: Path) -> None:
-    """A root that no folder can be made at ends the run with one line."""
+    """A root where no folder can be created ends the run with one line."""
     (tmp_path / "file").write_text("")
     config = _config(tmp_path / "file", storage={"params": SECRETS})
     assert "users" in (error := _failed(emulator, tmp_path, config))
@@ -529,7 +529,7 @@ def test_unwritable_root(emulator: Emulator, tmp_path: Path) -> None:
     [("unknown://x", "no file system that is known"), ("abfs://x", "install what abfs:// needs")],
 )
 def test_unknown_file_system(tmp_path: Path, root: str, says: str) -> None:
-    """A URL of a file system that is unknown, or is not installed, ends it before anything."""
+    """A URL of a file system that is unknown or not installed ends the run immediately."""
     config = {"access_token": "t", "api_url": "http://127.0.0.1:9", "batch_config": _config(root)}
     done = command("--config", write(tmp_path, "c.json", config))
     assert done.status == 1
@@ -552,7 +552,7 @@ def s3() -> Iterator[dict[str, Any]]:
 
 
 def test_s3(emulator: Emulator, tmp_path: Path, s3: dict[str, Any]) -> None:
-    """Files go to S3, with the rows of RECORD; what it is reached with is in no log."""
+    """Files are written to S3, with the rows of RECORD; its credentials are in no log."""
     emulator.add("users", "2026-05-14-00", _csv(AWKWARD))
     emulator.add_generation(rows=20)
     config = _config("s3://there/a/b", "parquet", storage={"params": s3})
@@ -571,7 +571,7 @@ def test_s3(emulator: Emulator, tmp_path: Path, s3: dict[str, Any]) -> None:
 
 
 def test_no_bucket(emulator: Emulator, tmp_path: Path, s3: dict[str, Any]) -> None:
-    """A bucket that is not there is never made: the run ends with one line."""
+    """A bucket that does not exist is never created: the run ends with one line."""
     error = _failed(emulator, tmp_path, _config("s3://typo/a", storage={"params": s3}))
     assert "a batch file cannot be written (FileNotFoundError)" in error
     assert s3fs.S3FileSystem(**s3).ls("", refresh=True) == ["there"]
@@ -581,7 +581,7 @@ def test_no_bucket(emulator: Emulator, tmp_path: Path, s3: dict[str, Any]) -> No
 
 
 def test_adbc(emulator: Emulator, tmp_path: Path, database: str) -> None:
-    """An Arrow file goes into PostgreSQL by ADBC as it is, with the values of RECORD."""
+    """An Arrow file is loaded into PostgreSQL by ADBC unchanged, with the values of RECORD."""
     emulator.add("users", "2026-05-14-00", _csv(AWKWARD))
     records, batches = _both(emulator, _config(tmp_path, "arrow"))
     (message,) = batches.of("BATCH")
@@ -598,7 +598,7 @@ def test_adbc(emulator: Emulator, tmp_path: Path, database: str) -> None:
 def test_target_postgres(
     emulator: Emulator, tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loader that takes batch files has the same rows from them as from RECORD."""
+    """A loader that accepts batch files gets the same rows from them as from RECORD."""
     monkeypatch.setenv("PGTZ", "UTC")  # without COPY it writes the session's local times
     emulator.add("users", "2026-05-14-00", _csv(AWKWARD))
     emulator.add_generation(rows=20)

@@ -29,7 +29,7 @@ CELLS = {
 
 @st.composite
 def _batches(draw: st.DrawFn) -> tuple[dict[str, list[str | None]], dict[str, str]]:
-    """Draw columns in canonical text, and their types."""
+    """Columns in canonical text, and their types."""
     types = draw(st.dictionaries(TEXT, st.sampled_from([*CELLS]), min_size=1, max_size=5))
     rows = draw(st.integers(0, 4))
     columns: dict[str, list[str | None]] = {}
@@ -42,14 +42,14 @@ def _batches(draw: st.DrawFn) -> tuple[dict[str, list[str | None]], dict[str, st
 
 
 def value_of(kind: str, text: str | None) -> Any:
-    """Give the JSON value that a canonical text stands for."""
+    """The JSON value that a canonical text represents."""
     if text is None or kind in {"string", "date", "date-time"}:
         return text
     return json.loads(text)
 
 
 def lines_of(columns: dict[str, list[str | None]], types: dict[str, str], stream: str) -> bytes:
-    """Encode columns of text."""
+    """The RECORD lines of columns of text."""
     frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     return record_lines(frame, types, stream, WHEN)
 
@@ -95,7 +95,7 @@ def test_unknown_type() -> None:
 
 @pytest.mark.parametrize("kind", ["value", "name", "stream"])
 def test_every_character(kind: str) -> None:
-    """Each of the first characters of Unicode, alone in a column, is read again as itself."""
+    """Each of the first characters of Unicode, alone in a column, is read back unchanged."""
     for character in map(chr, range(0x180)):
         name, stream = (character if kind == word else "x" for word in ("name", "stream"))
         value: str | None = character if kind == "value" else "x"
