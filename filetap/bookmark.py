@@ -194,9 +194,11 @@ class Bookmark:
         contents = {key: c for key, c in self.contents.items() if key != file.key}
         if content and file.version:
             contents[file.key] = content
-        return Bookmark(
+        return replace(
+            self,
             generated_at=newest,
             finished=kept,
+            closed_at=None,
             partly_read=tuple(part for part in self.partly_read if part.key != file.key),
             historical=past,
             versions=self._with_version(file),
@@ -207,8 +209,6 @@ class Bookmark:
                 for key, owner in (*self.owners.items(), (file.key, file.account))
                 if owner and key in kept
             },
-            unfinished=self.unfinished,
-            from_scratch=self.from_scratch,
         )
 
 

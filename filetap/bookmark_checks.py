@@ -36,7 +36,7 @@ def check_account(stream: str, state: Mapping[str, Any], now: str | None, word: 
     """
     before = state.get("program_id")
     if now and before and now != str(before):
-        msg = f"{stream}: the state belongs to {word} {before}, what is read now to {now}"
+        msg = f"{stream}: the state belongs to {word} {before}, but the files belong to {now}"
         raise StateError(msg, f"use one state per {word}, or start without a state")
 
 
@@ -60,7 +60,10 @@ def check_accounts(
     """
     word, accounts = vendor.account, transport.accounts
     if keyed and not (transport.account or accounts):
-        msg = f"{stream}: the key names {ACCOUNT}, and nothing says whose files they are"
+        msg = (
+            f"{stream}: the key names {ACCOUNT}, but neither the API nor file names say whose "
+            "files they are"
+        )
         raise SettingsError(msg, f"leave it out of primary_keys.{stream}")
     if len(accounts) <= 1:
         return False
@@ -130,7 +133,7 @@ def warn_of_gap(
     regular = [file.generated_at for file in plan.listed if not file.historical]
     if missing := plan.bookmark.gap(regular, kept):
         logger.warning(
-            "%s: no file is listed of the hours from %s to %s; files of that time may have "
+            "%s: no file is listed for the hours from %s to %s; files of that time may have "
             "expired unread: %s",
             plan.stream,
             *(format_time(moment) for moment in missing),

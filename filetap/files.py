@@ -99,6 +99,13 @@ class Transport(Protocol):
         """Open the file from *offset* (bytes), or from 0 if it is no longer *version*.
 
         Safe to call from threads, for a file each.
+
+        Raises:
+            RetriableTransportError: Try again.
+            RangeRefusedError: Start over at the first byte.
+            ExpiredURLError: Call again: that uses a new URL.
+            FileGoneError: The file no longer exists.
+            TransportError: The file cannot be fetched.
         """
 
     def stored_size(self, file: ExportFile) -> int | None:

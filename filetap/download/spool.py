@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from filetap.files import Body, ExportFile, Transport
     from filetap.settings import Settings
 
-_DAMAGED_HINT = "run again; if it stays, report the file to its vendor"
+_DAMAGED_HINT = "run again; if it happens again, report the file to its vendor"
 
 logger = logging.getLogger(__name__)
 

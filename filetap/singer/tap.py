@@ -70,7 +70,7 @@ class FileTap(ConfiguredTap):
     def __init_subclass__(cls, **options: Any) -> None:
         """Derive the tap's settings from its vendor."""
         super().__init_subclass__(**options)
-        cls.package_name = cls.name
+        cls.name = cls.package_name = cls.vendor.program
         cls.config_jsonschema = settings_schema(cls.vendor)
         # Up to 0.54 the SDK does so itself, later; from 0.55 on to copies only.
         cls.append_builtin_config(cls.config_jsonschema)
