@@ -81,9 +81,9 @@ class Bookmark:
             kept: How long files are available.
 
         Returns:
-            The bookmark and the oldest file's time, when they are further apart, by half, than any
-            two generations in the list that follow each other; those that are finished tell where
-            the list has one generation only. None when nothing seems to be missing.
+            The bookmark and the time of the oldest listed file, if more than 1.5 times the longest
+            interval between consecutive listed generations lies between them (between finished
+            ones, if only one is listed); None if nothing seems to be missing.
         """
         times = sorted(set(listed))
         if not times or self.generated_at is None or times[0] <= self.generated_at:

@@ -109,7 +109,7 @@ def log_listing(
     total = counted(len(plan.listed), "file")
     logger.info("%s: %d of %s to read", plan.stream, len(plan.files), total)
     warn_of_future(plan.files, plan.now, logger)
-    warn_of_lost_rows(plan, state, logger)
+    warn_of_lost_rows(plan, state, vendor, logger)
     if plan.incremental:
         warn_of_longer_lookback(plan, state, settings, logger)
     warn_of_gap(plan, state, vendor, logger)
@@ -178,12 +178,15 @@ def warn_of_future_bookmark(plan: Plan, state: Mapping[str, Any], logger: loggin
         )
 
 
-def warn_of_lost_rows(plan: Plan, state: MutableMapping[str, Any], logger: logging.Logger) -> None:
+def warn_of_lost_rows(
+    plan: Plan, state: MutableMapping[str, Any], vendor: Vendor, logger: logging.Logger
+) -> None:
     """Warn once if the partially read file has disappeared from the listing.
 
     Args:
         plan: What is listed, and how far the stream was read.
         state: The stream's part of the state; notes the file, so that the next run is silent.
+        vendor: What to try.
         logger: Receives the line.
     """
     key, rows = plan.bookmark.in_progress
@@ -191,12 +194,12 @@ def warn_of_lost_rows(plan: Plan, state: MutableMapping[str, Any], logger: loggi
         return
     if key != state.get("lost"):
         logger.warning(
-            "%s: file %s, of which %s %s read, is no longer listed; its other rows "
-            "are lost unless a historical export brings them",
+            "%s: file %s, of which %s %s read, is no longer listed; its other rows are lost%s",
             plan.stream,
             key,
             counted(rows, "row"),
             "was" if rows == 1 else "were",
+            vendor.hints.lost,
         )
     state["lost"] = key
 

@@ -28,8 +28,8 @@ class ExportFile:
         file_name: The name people see; not unique.
         generation: When it was generated, as listed.
         generated_at: The same, as an aware time in UTC.
-        historical: True for a backfill export: read regardless of lookback_days, and never advances
-            the bookmark.
+        historical: True for an export of past data, made on request: always read, however old,
+            and it never moves the bookmark.
         version: Changes when the stored file changes; empty if not known.
         account: The vendor's id of the account it belongs to; empty if not known.
         paths: Its path in a folder's file system, then those of files beside it that may hold its

@@ -59,6 +59,7 @@ class Hints:
         gap: When files seem to have expired unread.
         empty: When no file is listed.
         old: When the newest file is days old.
+        lost: When a partly read file has expired; follows a sentence.
         accounts: When files of several accounts are read; follows a sentence.
     """
 
@@ -66,6 +67,7 @@ class Hints:
     gap: str = "a run every few hours leaves no gap"
     empty: str = "check that exports are set up"
     old: str = "check that exports still run"
+    lost: str = ""
     accounts: str = ""
 
 

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A verified export file on the local disk.
+    """A download on the local disk: verified, unless it is only the beginning.
 
     Attributes:
         file: What was downloaded.
@@ -144,7 +144,7 @@ class Spool:
             raise
 
     def _fill(self, transport: Transport, download: _Download, largest: int | None) -> Spooled:
-        """Fetch until all bytes are on disk, or `HEAD` bytes of a file above *largest*."""
+        """Fetch until all bytes are on disk, or the head of a file above *largest*."""
         file = download.file
         furthest = failures = 0
         while not download.complete:
