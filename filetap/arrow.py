@@ -230,7 +230,7 @@ class FixedTable:
         """Refuse a file with a column that has no place.
 
         Raises:
-            FormatError: It has one.
+            FormatError: The file has such a column.
         """
         new = sorted(set(columns) - set(self.types))
         msg = f"{spooled.file}: it has columns that the query lacks: {', '.join(new)}"

@@ -81,9 +81,9 @@ class Bookmark:
             kept: How long files are available.
 
         Returns:
-            The bookmark and the oldest file's time, when they are further apart, by half, than any
-            two generations in the list that follow each other; those that are finished tell where
-            the list has one generation only. None when nothing seems to be missing.
+            The bookmark and the time of the oldest listed file, if more than 1.5 times the longest
+            interval between consecutive listed generations lies between them (between finished
+            ones, if only one is listed); None if nothing seems to be missing.
         """
         times = sorted(set(listed))
         if not times or self.generated_at is None or times[0] <= self.generated_at:
@@ -194,9 +194,11 @@ class Bookmark:
         contents = {key: c for key, c in self.contents.items() if key != file.key}
         if content and file.version:
             contents[file.key] = content
-        return Bookmark(
+        return replace(
+            self,
             generated_at=newest,
             finished=kept,
+            closed_at=None,
             partly_read=tuple(part for part in self.partly_read if part.key != file.key),
             historical=past,
             versions=self._with_version(file),
@@ -207,8 +209,6 @@ class Bookmark:
                 for key, owner in (*self.owners.items(), (file.key, file.account))
                 if owner and key in kept
             },
-            unfinished=self.unfinished,
-            from_scratch=self.from_scratch,
         )
 
 

@@ -36,7 +36,7 @@ def check_account(stream: str, state: Mapping[str, Any], now: str | None, word: 
     """
     before = state.get("program_id")
     if now and before and now != str(before):
-        msg = f"{stream}: the state belongs to {word} {before}, what is read now to {now}"
+        msg = f"{stream}: the state belongs to {word} {before}, but the files belong to {now}"
         raise StateError(msg, f"use one state per {word}, or start without a state")
 
 
@@ -60,7 +60,10 @@ def check_accounts(
     """
     word, accounts = vendor.account, transport.accounts
     if keyed and not (transport.account or accounts):
-        msg = f"{stream}: the key names {ACCOUNT}, and nothing says whose files they are"
+        msg = (
+            f"{stream}: the key names {ACCOUNT}, but neither the API nor file names say whose "
+            "files they are"
+        )
         raise SettingsError(msg, f"leave it out of primary_keys.{stream}")
     if len(accounts) <= 1:
         return False
@@ -106,7 +109,7 @@ def log_listing(
     total = counted(len(plan.listed), "file")
     logger.info("%s: %d of %s to read", plan.stream, len(plan.files), total)
     warn_of_future(plan.files, plan.now, logger)
-    warn_of_lost_rows(plan, state, logger)
+    warn_of_lost_rows(plan, state, vendor, logger)
     if plan.incremental:
         warn_of_longer_lookback(plan, state, settings, logger)
     warn_of_gap(plan, state, vendor, logger)
@@ -130,7 +133,7 @@ def warn_of_gap(
     regular = [file.generated_at for file in plan.listed if not file.historical]
     if missing := plan.bookmark.gap(regular, kept):
         logger.warning(
-            "%s: no file is listed of the hours from %s to %s; files of that time may have "
+            "%s: no file is listed for the hours from %s to %s; files of that time may have "
             "expired unread: %s",
             plan.stream,
             *(format_time(moment) for moment in missing),
@@ -175,12 +178,15 @@ def warn_of_future_bookmark(plan: Plan, state: Mapping[str, Any], logger: loggin
         )
 
 
-def warn_of_lost_rows(plan: Plan, state: MutableMapping[str, Any], logger: logging.Logger) -> None:
+def warn_of_lost_rows(
+    plan: Plan, state: MutableMapping[str, Any], vendor: Vendor, logger: logging.Logger
+) -> None:
     """Warn once if the partially read file has disappeared from the listing.
 
     Args:
         plan: What is listed, and how far the stream was read.
         state: The stream's part of the state; notes the file, so that the next run is silent.
+        vendor: What to try.
         logger: Receives the line.
     """
     key, rows = plan.bookmark.in_progress
@@ -188,12 +194,12 @@ def warn_of_lost_rows(plan: Plan, state: MutableMapping[str, Any], logger: loggi
         return
     if key != state.get("lost"):
         logger.warning(
-            "%s: file %s, of which %s %s read, is no longer listed; its other rows "
-            "are lost unless a historical export brings them",
+            "%s: file %s, of which %s %s read, is no longer listed; its other rows are lost%s",
             plan.stream,
             key,
             counted(rows, "row"),
             "was" if rows == 1 else "were",
+            vendor.hints.lost,
         )
     state["lost"] = key
 

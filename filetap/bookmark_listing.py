@@ -20,11 +20,11 @@ _OLD_VERSIONS = 1000  # versions remembered of listed files older than the lookb
 def reconcile(bookmark: Bookmark, files: Iterable[ExportFile]) -> Bookmark:
     """Learn from the list what the state does not say.
 
-    Of a state without a list of files: what is listed up to it is finished. Of one from
-    another source (of the API, and delivered files are listed now, or the other way
-    round): files of a generation that was read there count as finished, the ones listed
-    when the generation is first seen here, and no others; a file that was cut off there
-    is continued here. Of one without times: when its files were generated.
+    There are three cases. A state without a list of files: everything listed up to its bookmark
+    is finished. A state from the other source (the API, and a folder is listed now, or the other
+    way round): files of a generation that was read there count as finished, but only those listed
+    the first time that generation is seen here; a partly read file is continued. A state without
+    times: they are taken from the listing.
     """
     files = list(files)
     listed = {file.key: file.generated_at for file in files}

@@ -28,8 +28,8 @@ class ExportFile:
         file_name: The name people see; not unique.
         generation: When it was generated, as listed.
         generated_at: The same, as an aware time in UTC.
-        historical: True for a backfill export: read regardless of lookback_days, and never advances
-            the bookmark.
+        historical: True for an export of past data, made on request: always read, however old,
+            and it never moves the bookmark.
         version: Changes when the stored file changes; empty if not known.
         account: The vendor's id of the account it belongs to; empty if not known.
         paths: Its path in a folder's file system, then those of files beside it that may hold its
@@ -99,6 +99,13 @@ class Transport(Protocol):
         """Open the file from *offset* (bytes), or from 0 if it is no longer *version*.
 
         Safe to call from threads, for a file each.
+
+        Raises:
+            RetriableTransportError: Try again.
+            RangeRefusedError: Start over at the first byte.
+            ExpiredURLError: Call again: that uses a new URL.
+            FileGoneError: The file no longer exists.
+            TransportError: The file cannot be fetched.
         """
 
     def stored_size(self, file: ExportFile) -> int | None:

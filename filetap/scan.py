@@ -1,4 +1,4 @@
-"""One export file to typed batches: the only way in which rows are read."""
+"""One export file to typed batches: the only way to read rows into a table."""
 
 from __future__ import annotations
 

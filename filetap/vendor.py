@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from filetap.settings import Settings
 
 
+def _string(_column: str) -> str:
+    """The type of any column while it has no values."""
+    return "string"
+
+
 @dataclass(frozen=True, slots=True)
 class Documented:
     """What a vendor documents about a stream's columns.
@@ -25,9 +30,9 @@ class Documented:
     """
 
     columns: Mapping[str, str]
-    text: frozenset[str]
-    yes_no: frozenset[str]
-    assume: Callable[[str], str]
+    text: frozenset[str] = frozenset()
+    yes_no: frozenset[str] = frozenset()
+    assume: Callable[[str], str] = _string
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class StreamSpec:
 
     Attributes:
         name: Name of the stream.
-        key: Columns of its key; those of the row's place where rows have no id.
+        key: Columns of its key; `ROW_KEY` if rows have no id.
         documented: What the vendor documents about its columns.
     """
 
@@ -50,19 +55,19 @@ class Hints:
     """The vendor's part of what messages suggest.
 
     Attributes:
-        credentials: When nothing says where files come from.
         gone: When a listed file has expired.
         gap: When files seem to have expired unread.
         empty: When no file is listed.
         old: When the newest file is days old.
+        lost: When a partly read file has expired; follows a sentence.
         accounts: When files of several accounts are read; follows a sentence.
     """
 
-    credentials: str = "set the credentials, or folder to read delivered files"
     gone: str = "run more often; start_date skips what can no longer be read"
     gap: str = "a run every few hours leaves no gap"
     empty: str = "check that exports are set up"
     old: str = "check that exports still run"
+    lost: str = ""
     accounts: str = ""
 
 
@@ -73,21 +78,22 @@ def _none(_config: Mapping[str, Any]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """Everything that makes an engine a tap.
+    """Everything that the engine needs to know to be this vendor's tap.
 
     Attributes:
         name: The vendor's name, in messages.
         program: Name of the Singer program; its upper case begins the environment's variables.
         tool: Name of the program for people.
         streams: Stream → what is known about it.
-        settings: JSON Schema of the vendor's own settings, which come first.
-        source: Validated settings → where files come from, of the vendor's own kind or a `Folder`.
+        settings: JSON Schemas of the vendor's own settings, by name.
+        source: Takes the validated settings and returns where files come from (a `Folder`, or the
+            vendor's own type): `Settings.source`.
         faults: Validated settings → what is wrong with the vendor's own, with what to do.
         shadowed: Validated settings → those that have no effect, and which one takes their place.
-        connect: Settings → transport.
+        connect: Takes `Settings` and returns a `Transport`.
         hints: The vendor's part of messages.
         account: The vendor's word for a tenant.
-        retention: How long files can be downloaded; None if they stay.
+        retention: How long a listed file can be downloaded; None if files do not expire.
     """
 
     name: str

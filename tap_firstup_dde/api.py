@@ -35,6 +35,7 @@ REGIONS = {
 }
 SCOPE = "data_exports.read"
 _TOKEN_LIFETIME = 6600.0  # seconds; the documentation says two hours
+URL_HINT = "check region, api_url, auth_url, the network and any proxy in between"
 _CREDENTIALS_HINT = "check client_id, client_secret, region and auth_url"
 GONE_HINT = (
     "Firstup keeps files for about seven days: run more often, or request a historical "
@@ -96,6 +97,7 @@ class FirstupTransport:
             lifetime=_TOKEN_LIFETIME,
             timeout=timeout,
             hint=_CREDENTIALS_HINT,
+            url_hint=URL_HINT,
         )
         self._tokens = Tokens(self._api, client, connection.access_token)
         # The URL in use: its file's id, the URL with its promises, when to request a new one.
@@ -111,11 +113,6 @@ class FirstupTransport:
     def accounts(self) -> tuple[str, ...]:
         """The only program, once known."""
         return (self._program_id,) if self._program_id else ()
-
-    @property
-    def hosts(self) -> tuple[str, str]:
-        """The base URLs of the API and of the authorisation server."""
-        return self._to.api_url, self._to.auth_url
 
     def authorise(self) -> None:
         """Make sure that there is a token to send.
@@ -155,7 +152,7 @@ class FirstupTransport:
             if response.status_code != 200:
                 msg = f"{what}: its page {len(seen)} answered {response.status_code}"
                 raise TransportError(msg, "run again: the list may be incomplete")
-            content = json_object(response, what)
+            content = json_object(response, what, URL_HINT)
             files += listed_files(content, stream, what, empty=first)
             header = [response.links["next"]["url"]] if "next" in response.links else []
             link = next_link(content, header, pages=len(seen), files=len(files), what=what)
@@ -216,7 +213,7 @@ class FirstupTransport:
         if response.status_code == 404:
             msg = f"{file}: the file expired between list and download"
             raise FileGoneError(msg, GONE_HINT)
-        return signed_file(json_object(response, str(file)), file, self._to.api_url)
+        return signed_file(json_object(response, str(file), URL_HINT), file, self._to.api_url)
 
     def _get(self, url: str, what: str) -> requests.Response:
         """Send a GET request, with a new token if the first is refused; returns 200, 204 or 404."""
@@ -231,6 +228,7 @@ class FirstupTransport:
                 url,
                 what,
                 follow=self._is_api,
+                hint=URL_HINT,
                 auth=Bearer(used),
                 headers={"Accept": "application/json"},
                 timeout=self._timeout,

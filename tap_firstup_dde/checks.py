@@ -20,7 +20,7 @@ from filetap.people.steps import (
 from filetap.times import utc_now
 from filetap.transports.connection import bare_session
 from filetap.transports.http import http_date, send
-from tap_firstup_dde.api import Connection
+from tap_firstup_dde.api import URL_HINT, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,8 @@ def _host(examination: Examination) -> Finding:
     for url in dict.fromkeys((api.api_url, api.auth_url)):
         with bare_session() as session:
             before = utc_now()
-            response = send(session, "GET", url, f"the host of {url}", timeout=timeout)
+            what = f"the host of {url}"
+            response = send(session, "GET", url, what, hint=URL_HINT, timeout=timeout)
             if there := http_date(response.headers.get("Date") or ""):
                 examination.skew = there - before
         hosts[urlsplit(url).hostname or url] = None

@@ -9,5 +9,4 @@ from tap_firstup_dde.vendor import FIRSTUP
 class TapFirstupDDE(FileTap):
     """Singer tap for Firstup Direct Data Export v2."""
 
-    name = "tap-firstup-dde"
     vendor = FIRSTUP

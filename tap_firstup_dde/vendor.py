@@ -127,6 +127,7 @@ FIRSTUP = Vendor(
             "up; files appear after the first scheduled run that has data"
         ),
         old="check in Creator Studio that exports still run",
+        lost=" unless a historical export brings them",
         accounts="; folder.program_id reads one only",
     ),
     account="program",

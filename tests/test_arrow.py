@@ -167,7 +167,7 @@ def test_account_in_the_key(tmp_path: Path) -> None:
     assert list(columns.types)[-1] == "_sdc_program_id"
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(SettingsError, match="nothing says whose files they are"):
+    with pytest.raises(SettingsError, match="nor file names say whose files they are"):
         find(source(folder(empty, primary_keys=keys)))
 
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tomllib
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +25,7 @@ from tests import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SDK_OWN = {"stream_maps", "stream_map_config", "faker_config", "batch_config"}
 TapFirstupDDE.append_builtin_config(TapFirstupDDE.config_jsonschema)
@@ -209,7 +209,14 @@ def test_about(output: str) -> None:
 
 
 PACKAGES = [ROOT / "filetap", ROOT / "tap_firstup_dde"]
-DOCS = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [
+    ROOT / "README.md",
+    ROOT / "SECURITY.md",
+    ROOT / ".github" / "CONTRIBUTING.md",
+    ROOT / "examples" / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 def _pattern(node: ast.expr) -> str:
@@ -255,7 +262,7 @@ def test_every_message_is_in_the_docs() -> None:
     assert told - there == set()
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: Path(path).name)
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links(path: Path) -> None:
     """Every link within the project has a target, headings included."""
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
@@ -267,6 +274,15 @@ def test_links(path: Path) -> None:
         if heading:
             headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
             assert heading in {h.lower().replace(" ", "-") for h in headings}, target
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_paths_in_the_docs(path: Path) -> None:
+    """Every file of the project that a page names exists."""
+    named = re.findall(
+        r"`((?:filetap|tap_\w+|tests|benchmarks|demo|examples)/[\w/.]+)`", path.read_text()
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_readme_is_short() -> None:

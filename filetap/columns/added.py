@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from filetap.files import ExportFile
+    from filetap.vendor import Vendor
 
 SOURCE_FILE = "_sdc_source_file"
 SOURCE_LINE = "_sdc_source_lineno"
@@ -33,21 +34,23 @@ _DESCRIPTIONS = {
     GENERATED_AT: "When {vendor} generated the file (UTC)",
     SOURCE_FILE: "Generation, name and key of the file",
     SOURCE_LINE: "Row number in the file, from 1",
-    ACCOUNT: "Whose file it is, where a folder has those of several programs",
+    ACCOUNT: "Whose file it is, where a folder has those of several {account}s",
 }
 
 
-def record_schema(types: Mapping[str, str], added: Collection[str], vendor: str) -> dict[str, Any]:
+def record_schema(
+    types: Mapping[str, str], added: Collection[str], vendor: Vendor
+) -> dict[str, Any]:
     """The JSON Schema of a record.
 
     Args:
         types: Column → type of the file's own columns.
         added: The added columns that the record has.
-        vendor: The vendor's name, for descriptions.
+        vendor: The vendor, for descriptions.
     """
     properties = {name: json_schema(kind) for name, kind in types.items()}
     for name in added:
-        description = _DESCRIPTIONS[name].format(vendor=vendor)
+        description = _DESCRIPTIONS[name].format(vendor=vendor.name, account=vendor.account)
         properties[name] = {**json_schema(ADDED_TYPES[name]), "description": description}
     return {"type": "object", "properties": properties}
 

@@ -205,5 +205,5 @@ def decompress(
         left -= 0 if most is None else len(chunk)
     if most is None and not cut and gunzip.fault:
         msg = f"{what}: the file is damaged: {gunzip.fault}"
-        raise IntegrityError(msg, "run again; if it stays, report the file to its vendor")
+        raise IntegrityError(msg, "run again; if it happens again, report the file to its vendor")
     yield gunzip.end()

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from filetap.files import Body, ExportFile, Transport
     from filetap.settings import Settings
 
-_DAMAGED_HINT = "run again; if it stays, report the file to its vendor"
+_DAMAGED_HINT = "run again; if it happens again, report the file to its vendor"
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A verified export file on the local disk.
+    """A download on the local disk: verified, unless it is only the beginning.
 
     Attributes:
         file: What was downloaded.
@@ -144,7 +144,7 @@ class Spool:
             raise
 
     def _fill(self, transport: Transport, download: _Download, largest: int | None) -> Spooled:
-        """Fetch until all bytes are on disk, or `HEAD` bytes of a file above *largest*."""
+        """Fetch until all bytes are on disk, or the head of a file above *largest*."""
         file = download.file
         furthest = failures = 0
         while not download.complete:

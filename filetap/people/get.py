@@ -44,10 +44,10 @@ class GetOptions(FileOptions):
     quiet: bool
 
     def check(self) -> None:
-        """Refuse a command line that chooses nothing, or cannot choose.
+        """Refuse a command line that chooses no files, or has --pending without --state.
 
         Raises:
-            UsageError: It does.
+            UsageError: It chooses no files, or cannot know which are pending.
         """
         chosen = (self.keys, self.everything, self.pending, self.since, self.streams)
         if not any(chosen):

@@ -53,7 +53,7 @@ def check_owner(examination: Examination) -> Finding:
     """Check that the state and the files are of the same account.
 
     Raises:
-        StateError: They are not.
+        StateError: The state belongs to another account.
     """
     transport, word = examination.tap.transport, examination.tap.vendor.account
     for stream, state in examination.bookmarks.items():
@@ -76,7 +76,7 @@ def check_sizes(examination: Examination) -> Finding:
     """Ask for the size of every file; one that has expired is an error if it is pending.
 
     Raises:
-        FileGoneError: It is.
+        FileGoneError: A pending file has expired.
     """
     before = examination.stock
     if not before:

@@ -185,7 +185,7 @@ def _check_archive(members: Sequence[zipfile.ZipInfo], what: str) -> None:
     """Refuse an archive that would fill the memory, or that needs a password.
 
     Raises:
-        FormatError: It does.
+        FormatError: It is encrypted, or decompresses to too many times its size.
     """
     unpacked = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)

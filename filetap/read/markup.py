@@ -28,14 +28,14 @@ class Events:
         """Receive a start tag.
 
         Raises:
-            ValueError: It is refused.
+            ValueError: The markup is refused.
         """
 
     def end(self, name: str) -> None:
         """Receive an end tag.
 
         Raises:
-            ValueError: It is refused.
+            ValueError: The markup is refused.
         """
 
     def data(self, text: str) -> None:
@@ -45,7 +45,7 @@ class Events:
         """Approximate bytes of memory that the current, unfinished item takes.
 
         Raises:
-            ValueError: It is refused.
+            ValueError: The markup is refused.
         """
         return 0
 

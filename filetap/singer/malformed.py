@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from filetap.files import ExportFile
     from filetap.read.batch import Malformed
+    from filetap.vendor import Vendor
 
 
 class MalformedStream(ExtractorStream):
@@ -39,7 +40,7 @@ class MalformedStream(ExtractorStream):
     records, one by one, so that stream maps apply to it too.
     """
 
-    def __init__(self, tap: Tap, origin: str, vendor: str) -> None:
+    def __init__(self, tap: Tap, origin: str, vendor: Vendor) -> None:
         schema = record_schema(MALFORMED, ALWAYS_ADDED, vendor)
         super().__init__(tap, schema, f"{origin}{MALFORMED_SUFFIX}")
         self.primary_keys = ROW_KEY

@@ -158,7 +158,7 @@ class ConfiguredTap(Tap):
         """
         raise NotImplementedError
 
-    def faults(self, errors: list[str]) -> list[str]:
+    def settings_errors(self, errors: list[str]) -> list[str]:
         """What is wrong with the settings.
 
         Args:
@@ -194,7 +194,7 @@ class ConfiguredTap(Tap):
         except AttributeError:
             # In the SDK's own schema for __else__ one of the alternatives is not a schema.
             errors = ["stream_maps: __else__ can be __NULL__ or null only"]
-        errors = self.faults(errors)
+        errors = self.settings_errors(errors)
         if errors and raise_errors:
             self.warn_of_settings()
             msg = "the settings cannot be used"

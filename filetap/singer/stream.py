@@ -16,9 +16,9 @@ from filetap.columns.sample import Sample
 from filetap.columns.types import to_values
 from filetap.plan import plan_columns, plan_files
 from filetap.singer.checkpoint import Checkpoint
-from filetap.singer.files import PendingFiles
 from filetap.singer.malformed import MalformedStream
 from filetap.singer.maps import unknown_columns
+from filetap.singer.pending import PendingFiles
 from filetap.singer.private import BaseBatchFileEncoding, ExtractorStream, plain_logger
 from filetap.singer.progress import Tally
 from filetap.singer.table import StreamTable
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog
 
-    from filetap.singer.files import Run
+    from filetap.singer.pending import Run
     from filetap.singer.private import BatchConfig
     from filetap.vendor import StreamSpec
 
@@ -57,10 +57,10 @@ class ExportStream(ExtractorStream):
         settings, vendor = run.settings, run.vendor
         self._run = run
         known = Known.of(spec, settings, {})
-        self._table = StreamTable(self, known, vendor.name, settings.tuning)
+        self._table = StreamTable(self, known, vendor, settings.tuning)
         self._checkpoint = Checkpoint(self, settings)
         self._tally = Tally(spec.name)
-        malformed = MalformedStream(tap, spec.name, vendor.name) if settings.diverts else None
+        malformed = MalformedStream(tap, spec.name, vendor) if settings.diverts else None
         self._files = PendingFiles(
             run,
             self._table,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from filetap.files import ExportFile
     from filetap.settings import Tuning
     from filetap.singer.private import ExtractorStream
-    from filetap.vendor import Documented
+    from filetap.vendor import Documented, Vendor
 
 
 class StreamTable:
@@ -28,7 +28,7 @@ class StreamTable:
     Args:
         stream: The stream; its key follows the table's.
         known: What is known about the columns without reading a file.
-        vendor: The vendor's name, for descriptions.
+        vendor: The vendor, for descriptions.
         tuning: How much of a file is sampled.
 
     Attributes:
@@ -37,7 +37,9 @@ class StreamTable:
         has_accounts: True if records name the account whose file they come from.
     """
 
-    def __init__(self, stream: ExtractorStream, known: Known, vendor: str, tuning: Tuning) -> None:
+    def __init__(
+        self, stream: ExtractorStream, known: Known, vendor: Vendor, tuning: Tuning
+    ) -> None:
         self._stream = stream
         self._vendor = vendor
         self._tuning = tuning

@@ -20,9 +20,9 @@ from filetap.setting_checks import faults, parse, secrets, settings_warnings, wi
 from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
 from filetap.singer.command import tap_command
-from filetap.singer.files import Run
 from filetap.singer.inputs import read_json, settings_file, usable_catalog, usable_state
 from filetap.singer.maps import Mapper, unknown_streams
+from filetap.singer.pending import Run
 from filetap.singer.private import ConfiguredTap, plain_logger
 from filetap.singer.progress import Progress
 from filetap.singer.stream import ExportStream
@@ -70,7 +70,7 @@ class FileTap(ConfiguredTap):
     def __init_subclass__(cls, **options: Any) -> None:
         """Derive the tap's settings from its vendor."""
         super().__init_subclass__(**options)
-        cls.package_name = cls.name
+        cls.name = cls.package_name = cls.vendor.program
         cls.config_jsonschema = settings_schema(cls.vendor)
         # Up to 0.54 the SDK does so itself, later; from 0.55 on to copies only.
         cls.append_builtin_config(cls.config_jsonschema)
@@ -142,7 +142,7 @@ class FileTap(ConfiguredTap):
         return from_environment(cls.vendor.prefix, schema)
 
     @override
-    def faults(self, errors: list[str]) -> list[str]:
+    def settings_errors(self, errors: list[str]) -> list[str]:
         config, vendor = self.config, self.vendor
         SECRECY.guard(secrets(config, vendor))  # a secret may be set under a wrong name
         found = [without_secrets(e, config, vendor) for e in errors] or faults(config, vendor)

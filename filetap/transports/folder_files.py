@@ -26,16 +26,16 @@ class Named:
         stream: The stream its rows belong to.
         generation: When it was generated, as written.
         generated_at: The same as an aware time in UTC.
-        historical: True for a backfill export.
-        account: The account it belongs to.
+        historical: True for an export of past data.
+        account: The account it belongs to; empty if there is only one.
     """
 
     id: str
     stream: str
     generation: str
     generated_at: datetime
-    historical: bool
-    account: str
+    historical: bool = False
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)

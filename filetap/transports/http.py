@@ -38,6 +38,9 @@ LARGEST_RESPONSE = 64 << 20
 _REDIRECTS = 5  # followed for one request, at most
 
 
+URL_HINT = "check the URL, the network and any proxy in between"
+
+
 def is_secure(url: str) -> bool:
     """True if *url* is https, or http on a loopback host."""
     try:
@@ -55,13 +58,14 @@ def is_secure(url: str) -> bool:
         return host == "localhost"
 
 
-def send(
+def send(  # noqa: PLR0913 - what is sent, and what errors say
     session: requests.Session,
     method: str,
     url: str,
     what: str,
     *,
     follow: Callable[[str], bool] = lambda _: False,
+    hint: str = URL_HINT,
     **options: object,
 ) -> requests.Response:
     """Send a request; errors never show the URL's query.
@@ -73,6 +77,7 @@ def send(
         what: What the request is for, as messages name it.
         follow: Returns True if a redirect to that URL may be followed, with all that the request
             carries.
+        hint: What to check if the host cannot be reached, or seems to be another one.
         options: Those of `requests.Session.request`.
 
     Returns:
@@ -86,7 +91,7 @@ def send(
             large.
     """
     for _ in range(_REDIRECTS):
-        response = _send_once(session, method, url, what, **options)
+        response = _send_once(session, method, url, what, hint, **options)
         if not response.is_redirect:
             return response
         response.close()
@@ -95,7 +100,7 @@ def send(
             return response
         url = target
     msg = f"{what}: {urlsplit(url).hostname} redirects in a circle"
-    raise TransportError(msg, "check region, api_url and auth_url")
+    raise TransportError(msg, hint)
 
 
 def target_of(url: str, location: str) -> str:
@@ -109,7 +114,7 @@ def target_of(url: str, location: str) -> str:
 
 
 def _send_once(
-    session: requests.Session, method: str, url: str, what: str, **options: object
+    session: requests.Session, method: str, url: str, what: str, hint: str, **options: object
 ) -> requests.Response:
     """Send a request without following a redirect; raises as `send` does."""
     host = urlsplit(url).hostname
@@ -129,12 +134,10 @@ def _send_once(
         requests.exceptions.ChunkedEncodingError,
     ) as error:
         msg = f"{what}: {describe(error)} ({host})"
-        raise RetriableTransportError(
-            msg, "check region, api_url, auth_url and the network"
-        ) from None
+        raise RetriableTransportError(msg, hint) from None
     except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:  # as RequestException is
         msg = f"{what}: {type(error).__name__} ({host})"
-        raise TransportError(msg, "check region, api_url and auth_url") from None
+        raise TransportError(msg, hint) from None
     if response.status_code == 429 or response.status_code >= 500:
         response.close()
         msg = f"{what}: {host} answered {response.status_code}"
@@ -143,14 +146,14 @@ def _send_once(
         )
     if not options.get("stream") and not response.is_redirect:
         try:
-            body = _body(response, what, options.get("timeout"))
+            body = _body(response, what, hint, options.get("timeout"))
         finally:
             response.close()
         response.raw = BytesIO(body)
     return response
 
 
-def _body(response: requests.Response, what: str, timeout: object) -> bytes:
+def _body(response: requests.Response, what: str, hint: str, timeout: object) -> bytes:
     """The whole body of a response, decompressed; raises as `send` does."""
     body = bytearray()
     host = urlsplit(response.url).hostname
@@ -162,15 +165,13 @@ def _body(response: requests.Response, what: str, timeout: object) -> bytes:
                     break
     except urllib3.exceptions.DecodeError:
         msg = f"{what}: the response from {host} cannot be decompressed"
-        raise TransportError(msg, "check api_url, auth_url and any proxy in between") from None
+        raise TransportError(msg, hint) from None
     except (urllib3.exceptions.HTTPError, OSError) as error:
         msg = f"{what}: {describe(error)} ({host})"
-        raise RetriableTransportError(
-            msg, "check region, api_url, auth_url and the network"
-        ) from None
+        raise RetriableTransportError(msg, hint) from None
     if len(body) > LARGEST_RESPONSE:
         msg = f"{what}: the response from {host} is larger than {LARGEST_RESPONSE >> 20} MiB"
-        raise TransportError(msg, "check api_url, auth_url and any proxy in between")
+        raise TransportError(msg, hint)
     return bytes(body)
 
 
@@ -237,7 +238,7 @@ def open_range(  # noqa: PLR0913 - each describes the one download
             raise RangeRefusedError(msg)
         if status not in {200, 206}:
             msg = f"{what}: {urlsplit(url).hostname} answered {status} to a download"
-            raise TransportError(msg, "report the status: it is not documented")
+            raise TransportError(msg, "report the status")
         start = _start_of(response.headers.get("Content-Range", "")) if status == 206 else 0
         if start not in {0, offset}:
             msg = f"{what}: the server sent a range that was not requested"
@@ -302,8 +303,13 @@ def describe(error: Exception) -> str:
     return "the connection was lost"
 
 
-def json_object(response: requests.Response, what: str) -> dict[str, object]:
+def json_object(response: requests.Response, what: str, hint: str) -> dict[str, object]:
     """The JSON object in the body of a response.
+
+    Args:
+        response: The response.
+        what: What it is about, as messages name it.
+        hint: What to check if it is something else.
 
     Raises:
         FormatError: The body is not a JSON object.
@@ -316,7 +322,7 @@ def json_object(response: requests.Response, what: str) -> dict[str, object]:
         kind = content_type(response) or "no content type"
         size = counted(len(response.content), "byte")
         msg = f"{what}: the response is not a JSON object ({kind}, {size})"
-        raise FormatError(msg, "check api_url, auth_url and any proxy in between")
+        raise FormatError(msg, hint)
     return content
 
 

@@ -33,6 +33,7 @@ class Client:
         lifetime: Seconds that a token is used if the server does not say how long it is valid.
         timeout: Seconds that one socket operation may take.
         hint: What to check if no token is issued, for error messages.
+        url_hint: What to check if the server cannot be reached.
     """
 
     url: str
@@ -42,6 +43,7 @@ class Client:
     lifetime: float
     timeout: float
     hint: str
+    url_hint: str
 
     def __repr__(self) -> str:
         """Without the secret."""
@@ -120,12 +122,13 @@ class Tokens:
             _WHAT,
             data=form,
             headers={"Accept": "application/json"},
+            hint=client.url_hint,
             timeout=client.timeout,
         )
         if response.status_code != 200:
             msg = f"{_WHAT}: {urlsplit(client.url).hostname} answered {response.status_code}"
             raise AuthenticationError(msg, client.hint)
-        content = json_object(response, _WHAT)
+        content = json_object(response, _WHAT, client.url_hint)
         token = content.get("access_token")
         if not isinstance(token, str) or not is_token(token.strip()):
             msg = f"{_WHAT}: the response holds no usable access_token"

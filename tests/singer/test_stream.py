@@ -830,7 +830,7 @@ def test_another_program_is_refused(emulator: Emulator) -> None:
     emulator.add("users", "2026-05-14-12", users_csv("1,5"))
     state = run(settings(emulator)).state
     emulator.program_id = "7"
-    with pytest.raises(StateError, match="program 23552, what is read now to 7"):
+    with pytest.raises(StateError, match="program 23552, but the files belong to 7"):
         run(settings(emulator), state)
 
 

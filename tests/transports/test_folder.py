@@ -256,7 +256,7 @@ def test_several_programs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert ids(one) == ["2"]
     assert "_sdc_program_id" not in one.schema("users")["schema"]["properties"]
     assert one.state["bookmarks"]["users"]["program_id"] == "2"
-    with pytest.raises(StateError, match="the state belongs to program 2, what is read now to 1"):
+    with pytest.raises(StateError, match="belongs to program 2, but the files belong to 1"):
         run(reading(tmp_path, program_id="1"), one.state)
 
 

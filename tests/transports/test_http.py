@@ -473,11 +473,11 @@ def test_not_json(emulator: Emulator, session: requests.Session, body: str | byt
     answer = http.send(session, "GET", url, "the list")
     says = r"the list: .* not a JSON object \(text/html, \d+ bytes?\)"
     with pytest.raises(FormatError, match=says):
-        http.json_object(answer, "the list")
+        http.json_object(answer, "the list", "check")
 
 
 def test_json(emulator: Emulator, session: requests.Session) -> None:
     """A response that is a JSON object is that object."""
     emulator.fail("list", status=200, body='{"data": {"é": [1, null]}}')
     answer = http.send(session, "GET", f"{emulator.url}/v2/data_exports/type/users", "the list")
-    assert http.json_object(answer, "the list") == {"data": {"é": [1, None]}}
+    assert http.json_object(answer, "the list", "check") == {"data": {"é": [1, None]}}

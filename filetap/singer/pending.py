@@ -116,7 +116,7 @@ class PendingFiles:
             for position, (_, spooled) in enumerate(files, start=1):
                 self._tally.open_file(spooled.size)
                 with closing(spooled):
-                    if not self._is_read(spooled):
+                    if not self._is_unchanged_copy(spooled):
                         yield from self._file_frames(spooled, most, fill=fill)
                 following = next(iter(self.files[position : position + 1]), None)
                 self._checkpoint.finish(spooled, following)
@@ -132,7 +132,7 @@ class PendingFiles:
         """The verified bytes of *file*: kept by sampling, or downloaded now."""
         return self._kept.take(file) or self._run.spool.download(self._run.transport, file)
 
-    def _is_read(self, spooled: Spooled) -> bool:
+    def _is_unchanged_copy(self, spooled: Spooled) -> bool:
         """True if a file was moved or touched, but still has the content that was read."""
         file, bookmark = spooled.file, self._checkpoint.bookmark
         if not self._incremental or not bookmark.has_changed(file):
