@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.types import TYPES
+from filetap.settings import Settings
 from filetap.write.batch_files import FILE_FORMATS
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from filetap.vendor import Vendor
 
+_DEFAULTS = Settings(source=None)
 SECRET = {"secret": True, "writeOnly": True}  # what the SDK and Meltano Hub recognise
 
 
@@ -148,7 +150,7 @@ def _common(streams: Iterable[str]) -> dict[str, Any]:
             "integer",
             "Lookback",
             "A late file is read if it is at most this many days older than the bookmark.",
-            default=14,
+            default=_DEFAULTS.lookback_days,
             minimum=0,
             maximum=36500,
         ),
@@ -169,19 +171,23 @@ def _common(streams: Iterable[str]) -> dict[str, Any]:
             "Malformed rows",
             "How to handle a row that cannot be read: `fail` ends the run, `divert` sends its text "
             "to the stream `<stream>_malformed` and continues.",
-            default="fail",
+            default="divert" if _DEFAULTS.diverts else "fail",
             enum=["fail", "divert"],
         ),
         "request_timeout": setting(
             "number string",  # the SDK leaves numbers from the environment text
             "Request timeout",
             "Seconds that one socket operation may take.",
-            default=60,
+            default=int(_DEFAULTS.timeout),
             exclusiveMinimum=0,
             pattern=r"^(?!0+(\.0+)?$)[0-9]+(\.[0-9]+)?$",
         ),
         "max_retries": setting(
-            "integer", "Retries", "How often a request is retried.", default=5, minimum=0
+            "integer",
+            "Retries",
+            "How often a request is retried.",
+            default=_DEFAULTS.retries.count,
+            minimum=0,
         ),
         "spool_dir": setting(
             "string",

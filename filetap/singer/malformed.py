@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filetap.columns.added import (
     ALWAYS_ADDED,
@@ -23,7 +23,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context, Record
@@ -40,11 +40,12 @@ class MalformedStream(ExtractorStream):
     records, one by one, so that stream maps apply to it too.
     """
 
-    def __init__(self, tap: Tap, origin: str, vendor: Vendor) -> None:
+    def __init__(self, tap: Tap, origin: str, vendor: Vendor, maps: Mapping[str, Any]) -> None:
         schema = record_schema(MALFORMED, ALWAYS_ADDED, vendor)
         super().__init__(tap, schema, f"{origin}{MALFORMED_SUFFIX}")
         self.primary_keys = ROW_KEY
         self.replication_key = GENERATED_AT
+        self._maps = maps
         self._announced = False
 
     def write(self, file: ExportFile, rows: Sequence[Malformed]) -> None:
@@ -58,8 +59,7 @@ class MalformedStream(ExtractorStream):
 
     @override
     def prepare(self) -> None:
-        maps = self.config.get("stream_maps") or {}
-        for warning in unknown_columns(maps, self.name, self.schema["properties"]):
+        for warning in unknown_columns(self._maps, self.name, self.schema["properties"]):
             self.logger.warning("%s", warning)
         self.register(self.schema)
         self.write_schema()

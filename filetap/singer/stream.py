@@ -60,7 +60,9 @@ class ExportStream(ExtractorStream):
         self._table = StreamTable(self, known, vendor, settings.tuning)
         self._checkpoint = Checkpoint(self, settings)
         self._tally = Tally(spec.name)
-        malformed = MalformedStream(tap, spec.name, vendor) if settings.diverts else None
+        malformed = (
+            MalformedStream(tap, spec.name, vendor, settings.maps) if settings.diverts else None
+        )
         self._files = PendingFiles(
             run,
             self._table,
