@@ -1,6 +1,6 @@
 """target-snowflake with fakesnow: the loader itself, except its connection and stages.
 
-Run by the loader's own Python. It cannot be told a host, and fakesnow has no user stage: in place
+Run by the loader's own Python. Its host cannot be set, and fakesnow has no user stage: in place
 of PUT and MERGE from the stage the lines of batch files are merged as values of a statement, with
 the casts that the loader's own has. FAKESNOW_PORT says where fakesnow listens. One stream at
 a time, since the fake keeps what it is merging in one place.

@@ -157,7 +157,7 @@ class World:
             self.touch(path)
 
     def touch(self, path: Path) -> None:
-        """Give a delivered file another time."""
+        """Set a delivered file's time of change."""
         self._serial += 1
         os.utime(path, (1_700_000_000 + self._serial,) * 2)
 

@@ -1,4 +1,4 @@
-"""A limit on how many requests an emulated API answers in a given time."""
+"""A limit on how many requests an emulated API accepts in a given time."""
 
 from __future__ import annotations
 

@@ -383,7 +383,7 @@ def test_several_programs(emulator: Emulator, database: str, tmp_path: Path) -> 
 def test_full_refresh(emulator: Emulator, database: str, tmp_path: Path) -> None:
     """A full refresh keeps rows that Firstup no longer has; differently inferred types are refused.
 
-    It begins without a state, and so without the types that had gone out: the loader says no and
+    It starts without a state, and so without the types that were emitted: the loader fails and
     leaves the table alone, until `column_types` names them.
     """
     loader = Postgres(tmp_path, database, in_meltano(Postgres.NAME))

@@ -404,7 +404,7 @@ CASES = [
     # An accent of its own is no letter.
     Case("duckdb/nfc", "1,2\n", [("1", "2")], "e\u0301tat,\u00e9tat\n", "\u00e9tat \u00e9tat_2"),
     Case("duckdb/double-quoted-header", "1,2\n", [("1", "2")], '"say ""a""","b, c"\n', "say_a b_c"),
-    # Nothing tells that a file has no header row: its first row names the columns.
+    # Nothing shows that a file has no header row: its first row names the columns.
     Case("duckdb/no-header", "3,4\n", [("3", "4")], "1,2\n", "_1 _2"),
     Case("duckdb/names-of-blanks", "1,2\n", [("1", "2")], ' ,""\n', "column_1 column_2"),
     one("duckdb/lone-quote", '"', Bad('"', OPEN)),
