@@ -88,7 +88,7 @@ CATALOG = {
 
 
 # Not shrunk: that takes longer than to read twenty small files.
-@settings(max_examples=50, phases=[Phase.generate])
+@settings(max_examples=40, phases=[Phase.generate])
 @given(
     files=st.lists(_file(), min_size=FILES, max_size=FILES),
     whole=st.sampled_from([Tuning().whole, 80]),

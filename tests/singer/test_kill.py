@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _TAP = (sys.executable, "-m", "tap_firstup_dde")
 
 
-@pytest.mark.parametrize("seed", range(14))
+@pytest.mark.parametrize("seed", range(8))
 def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, seed: int) -> None:
     """SIGKILL after a random line, then a rerun: every row, and only those after STATE twice."""
     for _ in range(2):
