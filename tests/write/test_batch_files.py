@@ -574,7 +574,7 @@ def test_no_bucket(emulator: Emulator, tmp_path: Path, s3: dict[str, Any]) -> No
     """A bucket that does not exist is never created: the run ends with one line."""
     error = _failed(emulator, tmp_path, _config("s3://typo/a", storage={"params": s3}))
     assert "a batch file cannot be written (FileNotFoundError)" in error
-    assert s3fs.S3FileSystem(**s3).ls("", refresh=True) == ["there"]
+    assert "typo" not in s3fs.S3FileSystem(**s3).ls("", refresh=True)
 
 
 # Loaders
