@@ -90,7 +90,7 @@ def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
     start, spool = config.get("start_date"), config.get("spool_dir")
     if start and not _is_time(start):
         found.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
-    if spool and not Path(spool).is_dir():
+    if spool and not _is_folder(spool):
         found.append(f"spool_dir {spool!r} is not a folder; create it or unset it")
     if float(config.get("request_timeout") or 1) > _DAY:
         found.append("request_timeout is longer than a day; it is in seconds")
@@ -120,6 +120,14 @@ def _mapping_faults(config: Mapping[str, Any]) -> Iterable[str]:
             f"flattening_max_key_length {length} is too short for the column {GENERATED_AT}; "
             f"set it to {len(GENERATED_AT) + 1} or more"
         )
+
+
+def _is_folder(path: str) -> bool:
+    """True if *path* is a folder; False for a path that no file system takes."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_url(text: str) -> bool:

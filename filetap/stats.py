@@ -99,17 +99,18 @@ class FileStats:
         """Log how many rows share a key, or have none."""
         without = every.null_count()
         faults = {
-            "have the key of another row": len(every) - without - every.drop_nulls().n_unique(),
-            "have no key": without,
+            "the key of another row": len(every) - without - every.drop_nulls().n_unique(),
+            "no key": without,
         }
         for fault, count in faults.items():
             if count:
                 logger.warning(
-                    "%s: %d of the %s compared %s (%s), and a loader may keep one of them; "
+                    "%s: %d of the %s compared %s %s (%s), and a loader may keep one of them; "
                     "set primary_keys to columns that tell rows apart",
                     self._file,
                     count,
                     counted(len(every), "row"),
+                    "has" if count == 1 else "have",
                     fault,
                     ", ".join(self._key),
                 )

@@ -116,6 +116,8 @@ class OpenFolder:
             msg = f"{what}: the folder cannot be opened ({type(error).__name__})"
             extra = {"sftp": " (the extra sftp)", "s3": " (the extra s3)"}.get(scheme, "")
             hint = f"check folder.url and folder.options; install what {scheme}:// needs{extra}"
+            if isinstance(error, TypeError):
+                hint = "check the names in folder.options, and the types of their values"
             raise TransportError(msg, hint) from None
         except Exception as error:  # noqa: BLE001 - each file system has its own errors
             self._opened = None

@@ -417,7 +417,7 @@ def test_keys_in_one_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) 
         done = run(settings(emulator))
     assert len(done.records("users")) == 5
     assert "2 of the 5 rows compared have the key of another row (user_id)" in caplog.text
-    assert "1 of the 5 rows compared have no key (user_id)" in caplog.text
+    assert "1 of the 5 rows compared has no key (user_id)" in caplog.text
     assert "set primary_keys" in caplog.text
     caplog.clear()
     run(settings(emulator, primary_keys={"users": ["generated_at"]}))

@@ -49,6 +49,7 @@ def test_settings_from_file_and_environment(emulator: Emulator, tmp_path: Path) 
         ({"access_token": "t", "api_url": "http://[::bad"}, "api_url is not an https URL"),
         ({"access_token": "t", "start_date": "soon"}, "start_date 'soon' is not a time"),
         ({"access_token": "t", "spool_dir": "/no/such/folder"}, "spool_dir"),
+        ({"access_token": "t", "spool_dir": "/" + "x" * 300}, "spool_dir"),
         ({"access_token": "t", "lookback_days": -1}, "lookback_days"),
         ({"access_token": "t", "column_types": {"users": {"a": "money"}}}, "'money' is not one of"),
         ({"access_token": "t", "column_types": {"people": {}}}, "'people' is not one of"),
