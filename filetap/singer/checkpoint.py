@@ -42,9 +42,6 @@ class Checkpoint:
         self.bookmark = plan.bookmark
         if not plan.files:
             self._complete()
-        if not plan.listed:
-            # Nothing was read again: if this run dies, what an older state finished must not count.
-            self.bookmark = plan.bookmark
         if plan.files or self.bookmark != Bookmark():
             self._store()
 
