@@ -127,7 +127,7 @@ def warn_of_gap(
         logger: Receives the line.
     """
     kept, last = vendor.retention, last_listed(state)
-    # Whatever was generated since the last listing is still available.
+    # Files generated since the last listing are still available.
     if kept is None or (last and plan.now.date() - last <= kept):
         return
     regular = [file.generated_at for file in plan.listed if not file.historical]

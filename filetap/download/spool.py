@@ -309,7 +309,7 @@ class _Download:
     def _also_tried(self, checksum: Checksum) -> str:
         """Words to add if the checksum is that of the decompressed bytes; empty if it is not.
 
-        No documentation says so, but the words would settle the report of a mismatch.
+        No vendor documents that, but the message would explain a reported mismatch.
         """
         if (hasher := checksum.hasher()) and not self._gunzip.fault:
             self.stored.seek(0)
