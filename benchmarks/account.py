@@ -69,7 +69,7 @@ class Export:
         kind: ``incremental`` or ``historical``.
         program: Its program; the API has only one.
         subfolder: Where it is delivered below the folder, with a slash at the end.
-        gone: Step from which it is no longer available.
+        gone: Number of the first step in which the file is missing.
         listed: What the API says of it that is not true: attributes of the emulated file.
     """
 

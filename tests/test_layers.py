@@ -27,7 +27,7 @@ LAYERS = [
     {"download"},
     {"read"},
     {"columns"},
-    {"plan", "stats", "write"},
+    {"plan", "stats", "table", "write"},
     {"scan", "bookmark_checks", "setting_schema"},
     {"setting_checks", "arrow"},
     {"singer", "spark"},

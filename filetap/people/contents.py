@@ -2,88 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.added import ADDED
 from filetap.columns.resolve import Known
-from filetap.columns.sample import Sample, sample
-from filetap.columns.types import MISFIT_SUFFIX
+from filetap.columns.sample import sample
 from filetap.plan import plan_columns
 from filetap.read.batch import ReadOptions
 from filetap.read.detect import open_file
 from filetap.scan import ScanOptions, scan
 from filetap.stats import FileStats
+from filetap.table import KnownTable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from filetap.columns.resolve import Columns
-    from filetap.columns.sample import Expected
     from filetap.download.spool import Spooled
-    from filetap.files import ExportFile
     from filetap.scan import Rows
-    from filetap.settings import Settings, Tuning
+    from filetap.settings import Settings
     from filetap.singer.tap import FileTap
-    from filetap.vendor import Documented
 
 
-@dataclass
-class LocalTable:
-    """A stream's columns, which grow without a word to anyone: nothing is emitted.
-
-    Attributes:
-        known: What is known about the columns without reading a file.
-        columns: The columns by now.
-        tuning: How much of a file is sampled.
-    """
-
-    known: Known
-    columns: Columns
-    tuning: Tuning
-
-    @property
-    def expected(self) -> Expected:
-        """What files are expected to hold."""
-        return self.known.expected
-
-    @property
-    def documented(self) -> Documented:
-        """What the vendor documents."""
-        return self.known.spec.documented
-
-    @property
-    def key(self) -> Sequence[str]:
-        """Columns of the key."""
-        return self.columns.key
-
-    @property
-    def names(self) -> Collection[str]:
-        """The file columns by now."""
-        return self.columns.types
-
-    @property
-    def types(self) -> Mapping[str, str]:
-        """Column → type of the file columns."""
-        return self.columns.types
-
-    @property
-    def added(self) -> Collection[str]:
-        """No added columns: only the file's own are of interest."""
-        return ()
-
-    def extend(self, spooled: Spooled, columns: Sequence[str]) -> None:
-        """Add the columns of a file that has rows."""
-        found = Sample((*self.columns.types, *columns))
-        self.columns = self.known.resolve(found | sample(spooled, self.expected, self.tuning))
-
-    def add_misfits(self, file: ExportFile, misfits: Mapping[str, int]) -> None:  # noqa: ARG002
-        """Add misfit columns."""
-        added = {name + MISFIT_SUFFIX: "string" for name in misfits}
-        self.columns = replace(self.columns, types={**self.columns.types, **added})
-
-
-def table_for(spooled: Spooled, tap: FileTap, state: Mapping[str, Any]) -> LocalTable:
+def table_for(spooled: Spooled, tap: FileTap, state: Mapping[str, Any]) -> KnownTable:
     """The columns of a run that has only this file to read.
 
     Args:
@@ -98,11 +38,11 @@ def table_for(spooled: Spooled, tap: FileTap, state: Mapping[str, Any]) -> Local
     settings = tap.settings
     known = Known.of(tap.vendor.streams[spooled.file.stream], settings, state)
     found = sample(spooled, known.expected, settings.tuning)
-    return LocalTable(known, plan_columns(known, found), settings.tuning)
+    return KnownTable(known, plan_columns(known, found), settings.tuning)
 
 
 def read_rows(
-    spooled: Spooled, table: LocalTable, settings: Settings, *, divert: bool
+    spooled: Spooled, table: KnownTable, settings: Settings, *, divert: bool
 ) -> Iterator[Rows]:
     """Read all rows of a file.
 
@@ -121,7 +61,7 @@ def read_rows(
     yield from scan(spooled, table, options, FileStats(spooled.file, ()))
 
 
-def header(spooled: Spooled, table: LocalTable) -> Sequence[str]:
+def header(spooled: Spooled, table: KnownTable) -> Sequence[str]:
     """The columns of a file, whether it has rows or not."""
     options = ReadOptions(reserved=ADDED, known=table.expected.names)
     return open_file(spooled, options).columns

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from filetap.download.spool import Spooled
-    from filetap.people.contents import LocalTable
     from filetap.people.inventory import Available
     from filetap.singer.tap import FileTap
+    from filetap.table import KnownTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Examination:
     skew: timedelta | None = None
     stock: list[Available] = field(default_factory=list)
     spooled: dict[str, Spooled] = field(default_factory=dict)
-    tables: dict[str, LocalTable] = field(default_factory=dict)
+    tables: dict[str, KnownTable] = field(default_factory=dict)
 
     @property
     def config(self) -> dict[str, Any]:

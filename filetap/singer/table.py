@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.added import ACCOUNT, ADDED, ALWAYS_ADDED, record_schema
 from filetap.columns.resolve import ASSUMED, Columns, is_mapped_away
-from filetap.columns.sample import Sample, sample
 from filetap.columns.types import MISFIT_SUFFIX
+from filetap.table import KnownTable
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from filetap.columns.resolve import Known
-    from filetap.columns.sample import Expected
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.settings import Tuning
     from filetap.singer.private import ExtractorStream
-    from filetap.vendor import Documented, Vendor
+    from filetap.vendor import Vendor
 
 
-class StreamTable:
+class StreamTable(KnownTable):
     """A stream's columns; if a file adds some, a SCHEMA is written before its records.
 
     Args:
@@ -40,41 +45,21 @@ class StreamTable:
     def __init__(
         self, stream: ExtractorStream, known: Known, vendor: Vendor, tuning: Tuning
     ) -> None:
+        super().__init__(known, Columns(dict(known.spec.documented.columns), known.key), tuning)
         self._stream = stream
         self._vendor = vendor
-        self._tuning = tuning
-        self.known = known
-        self.columns = Columns(dict(known.spec.documented.columns), known.key)
         self.has_accounts = ACCOUNT in known.own_key
         self._has_new_pins = False
         self._warned: set[str] = set()
 
     @property
-    def expected(self) -> Expected:
-        """What files are expected to hold."""
-        return self.known.expected
-
-    @property
-    def documented(self) -> Documented:
-        """What the vendor documents."""
-        return self.known.spec.documented
-
-    @property
-    def key(self) -> Sequence[str]:
-        """Columns of the key."""
-        return self.columns.key
-
-    @property
-    def names(self) -> Collection[str]:
-        """The file columns so far, selected or not."""
-        return self.columns.types
-
-    @property
+    @override
     def types(self) -> dict[str, str]:
         """Column → type of the file columns that are emitted."""
         return {name: kind for name, kind in self.columns.types.items() if self._selects(name)}
 
     @property
+    @override
     def added(self) -> list[str]:
         """The added columns that are emitted."""
         return [name for name in ADDED if self._adds(name)]
@@ -164,15 +149,16 @@ class StreamTable:
             self._stream.write_state()
             self._has_new_pins = False
 
+    @override
     def extend(self, spooled: Spooled, columns: Sequence[str]) -> None:
         """Add the columns of a file that has rows."""
-        found = Sample((*self.columns.types, *columns))
-        found |= sample(spooled, self.expected, self._tuning)
+        found = self._with(spooled, columns)
         self.use(self.known.resolve(found), sampled=found.columns)
         self.announce(pin_key=True)
         self.write_schema(with_state=True)
 
-    def add_misfits(self, file: ExportFile, misfits: Mapping[str, int]) -> None:  # noqa: ARG002
+    @override
+    def add_misfits(self, file: ExportFile, misfits: Mapping[str, int]) -> None:
         """Add misfit columns that are selected, unless a map hides their base columns."""
         spec, maps = self.known.spec, self.known.maps
         names = [column + MISFIT_SUFFIX for column in misfits]
@@ -184,7 +170,6 @@ class StreamTable:
             and not is_mapped_away(name, spec.name, maps)
         ]
         if added:
-            types = {**self.columns.types, **dict.fromkeys(added, "string")}
-            self.columns = replace(self.columns, types=types)
+            self._add_text(added)
             self.announce(pin_key=True)
             self.write_schema(with_state=True)
