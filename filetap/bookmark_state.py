@@ -29,6 +29,10 @@ MEMBERS = (
     "from_scratch",
 )
 
+# `from_scratch` of a stream that a run without a state found no files of. Nothing else is written
+# for it; merged into an older state, it says that what that one has finished does not count.
+NOTHING_READ = "nothing read"
+
 
 def read_bookmark(state: Mapping[str, Any], now: datetime) -> Bookmark:
     """Read a stream's part of the Singer state, also one that Meltano merged of two.
@@ -44,6 +48,8 @@ def read_bookmark(state: Mapping[str, Any], now: datetime) -> Bookmark:
         StateError: A value is not what a state holds.
     """
     try:
+        if state.get("from_scratch") == NOTHING_READ:
+            return Bookmark(from_scratch=True)
         value = state.get("replication_key_value")
         newest = None if value is None else parse_generation(value)
         times = {k: parse_generation(v) for k, v in state.get("finished_at", {}).items()}

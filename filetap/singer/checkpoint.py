@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from filetap.bookmark import Bookmark
-from filetap.bookmark_state import MEMBERS, write_bookmark
+from filetap.bookmark_state import MEMBERS, NOTHING_READ, write_bookmark
 from filetap.times import utc_now
 
 if TYPE_CHECKING:
@@ -41,9 +41,11 @@ class Checkpoint:
         self.now = plan.now
         self.bookmark = plan.bookmark
         if not plan.files:
-            self._complete()
-        if plan.files or self.bookmark != Bookmark():
+            self._complete(listed=bool(plan.listed))
+        if plan.files or replace(self.bookmark, from_scratch=False) != Bookmark():
             self._store()
+        elif plan.bookmark.from_scratch:
+            self._stream.stream_state["from_scratch"] = NOTHING_READ
 
     def count(self, rows: int) -> None:
         """Count rows that were emitted since the last STATE."""
@@ -72,7 +74,7 @@ class Checkpoint:
         self.bookmark = replace(bookmark, unfinished=unfinished)
         self._store()
         if following is None:
-            self._complete()
+            self._complete(listed=True)
         if following is None or is_state_due(self._rows, len(self.bookmark.finished)):
             self.write()
 
@@ -87,9 +89,10 @@ class Checkpoint:
         self._rows = 0
         self._stream.write_state()
 
-    def _complete(self) -> None:
-        """Record that everything listed has been read."""
-        self.bookmark = replace(self.bookmark, from_scratch=False)
+    def _complete(self, *, listed: bool) -> None:
+        """Record that everything listed has been read, which proves nothing if no file was."""
+        if listed:
+            self.bookmark = replace(self.bookmark, from_scratch=False)
         self._stream.stream_state["listed_on"] = self.now.date().isoformat()
 
     def _store(self) -> None:

@@ -518,6 +518,33 @@ def test_full_refresh_that_died(
     assert ids(run(settings(emulator), merged(old, done.state))) == []
 
 
+def test_full_refresh_that_lists_nothing(emulator: Emulator) -> None:
+    """A full refresh that finds no files and dies does not hide those that were read before it."""
+    emulator.add("users", "2026-05-14-08", users(1, 2))
+    old = run(settings(emulator)).state
+    emulator.fail("list", status=404, times=3)
+    died = run(settings(emulator)).state
+    assert "finished" not in bookmark(died)
+    done = run(settings(emulator), merged(old, died))
+    assert ids(done) == ["1", "2"]
+    assert bookmark(done.state)["from_scratch"] is False
+    assert ids(run(settings(emulator), merged(old, done.state))) == []
+
+
+def test_full_refresh_cut_off_before_an_empty_list(emulator: Emulator) -> None:
+    """A list without files does not end a full refresh: what is left of it is still read."""
+    emulator.add("users", "2026-05-14-08", users(1, 2))
+    emulator.add("users", "2026-05-14-10", users(3))
+    old = run(settings(emulator)).state
+    scratch = bookmark(old) | {
+        "from_scratch": True,
+        "finished": bookmark(old)["finished"][:1],
+    }
+    emulator.fail("list", status=404, times=3)
+    empty = run(settings(emulator), {"bookmarks": {"users": scratch}}).state
+    assert ids(run(settings(emulator), merged(old, empty))) == ["3"]
+
+
 def test_states_of_two_environments(emulator: Emulator) -> None:
     """With the lists of one state and times of both, files finished in either are finished."""
     for hour in ("08", "10", "12"):
