@@ -1,42 +1,62 @@
-"""Work on the next item in a background thread while the current one is used."""
+"""Work on the next items in background threads while the current one is used."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def one_ahead(
-    items: Sequence[T], work: Callable[[T], R], discard: Callable[[R], object]
+def prefetch(
+    items: Iterable[T],
+    work: Callable[[T], R],
+    discard: Callable[[R], object],
+    *,
+    at_once: int = 1,
+    is_large: Callable[[T], bool] = lambda _: False,
 ) -> Generator[tuple[T, R], None, None]:
-    """Yield each item with its result, in order, while the next item is worked on.
+    """Yield each item with its result, in order, while the following items are worked on.
 
     Args:
-        items: Items to work on.
-        work: Called in a thread of its own, for one item at a time.
+        items: Items to work on; one is taken no sooner than needed.
+        work: Called in a thread of its own for each item.
         discard: Called with a result that is no longer wanted, because the generator was closed.
+        at_once: Items, at most, that are worked on or wait for their turn.
+        is_large: Returns True for an item of which there may be one at a time among them.
 
     Yields:
         Item and result. An error of *work* is raised when its item's turn comes.
     """
-    following: Future[R] | None = None
+    waiting = iter(items)
+    following = next(waiting, None)
+    begun: deque[tuple[T, Future[R]]] = deque()
+
+    def begin() -> None:
+        nonlocal following
+        while following is not None and len(begun) < at_once:
+            if is_large(following) and any(is_large(item) for item, _ in begun):
+                return
+            begun.append((following, _in_background(work, following)))
+            following = next(waiting, None)
+
     try:
-        for index, item in enumerate(items):
-            current, following = following or _in_background(work, item), None
-            result = current.result()
-            if index + 1 < len(items):
-                following = _in_background(work, items[index + 1])
+        begin()
+        while begun:
+            item, future = begun[0]
+            result = future.result()
+            begun.popleft()
+            begin()
             yield item, result
     finally:
-        if following:
-            following.add_done_callback(
+        for _, future in begun:
+            future.add_done_callback(
                 lambda done: None if done.exception() else discard(done.result())
             )
 

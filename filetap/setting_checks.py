@@ -53,6 +53,7 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         diverts=config["malformed_rows"] == "divert",
         timeout=float(config["request_timeout"]),
         retries=Retries(config["max_retries"], tuning.first_pause),
+        concurrency=config["concurrency"],
         spool=Path(spool) if spool else None,
         maps=config.get("stream_maps") or {},
         secrets=tuple(hidden),

@@ -189,6 +189,14 @@ def _common(streams: Iterable[str]) -> dict[str, Any]:
             default=_DEFAULTS.retries.count,
             minimum=0,
         ),
+        "concurrency": setting(
+            "integer",
+            "Concurrency",
+            "Files that are downloaded at once; what is emitted keeps its order.",
+            default=_DEFAULTS.concurrency,
+            minimum=1,
+            maximum=32,
+        ),
         "spool_dir": setting(
             "string",
             "Spool folder",

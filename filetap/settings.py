@@ -84,6 +84,7 @@ class Settings:
         diverts: True to send malformed rows to a stream of their own, False to fail.
         timeout: Seconds that one socket operation may take.
         retries: How often one request is repeated.
+        concurrency: Files that are downloaded at once, at most.
         spool: Folder for downloads while they are read; None for the system's temporary one.
         maps: Stream maps.
         secrets: Values to keep out of any output.
@@ -98,6 +99,7 @@ class Settings:
     diverts: bool = False
     timeout: float = 60.0
     retries: Retries = Retries()
+    concurrency: int = 8
     spool: Path | None = None
     maps: Mapping[str, Any] = field(default_factory=dict, repr=False)
     secrets: tuple[Any, ...] = field(default=(), repr=False)

@@ -14,6 +14,7 @@ from filetap.redaction import SECRECY, printable
 from filetap.transports.connection import bare_session
 from filetap.transports.http import content_type, json_object, open_range, send
 from filetap.transports.oauth import Bearer, Client, Tokens
+from filetap.transports.rate import RateLimit
 from filetap.transports.retry import with_retries
 from tap_firstup_dde.responses import SHAPE_HINT, listed_files, next_link, signed_file
 
@@ -34,8 +35,11 @@ REGIONS = {
     "eu": ("https://partner.onfirstup.eu", "https://auth.onfirstup.eu"),
 }
 SCOPE = "data_exports.read"
+# Firstup documents 1,000 a minute for each program; other clients of it may send some, too.
+REQUESTS_PER_MINUTE = 900
 _TOKEN_LIFETIME = 6600.0  # seconds; the documentation says two hours
 URL_HINT = "check region, api_url, auth_url, the network and any proxy in between"
+_URLS = 64  # kept, more than files are fetched at once
 _CREDENTIALS_HINT = "check client_id, client_secret, region and auth_url"
 GONE_HINT = (
     "Firstup keeps files for about seven days: run more often, or request a historical "
@@ -56,6 +60,7 @@ class Connection:
         client_secret: Its secret.
         scope: Sent with the token request unless empty.
         access_token: A ready-made token; empty to request tokens.
+        requests_per_minute: Requests to the API in any minute, at most.
         region: The region that was chosen; empty if none was.
     """
 
@@ -65,6 +70,7 @@ class Connection:
     client_secret: str = ""
     scope: str = ""
     access_token: str = ""
+    requests_per_minute: int = REQUESTS_PER_MINUTE
     region: str = field(default="", compare=False)
 
     def __repr__(self) -> str:
@@ -100,8 +106,9 @@ class FirstupTransport:
             url_hint=URL_HINT,
         )
         self._tokens = Tokens(self._api, client, connection.access_token)
-        # The URL in use: its file's id, the URL with its promises, when to request a new one.
-        self._signed: tuple[str, Signed, float] | None = None
+        self._limit = RateLimit(connection.requests_per_minute, retries.pause)
+        # The URLs in use: file id → the URL with its promises, and when to request a new one.
+        self._signed: dict[str, tuple[Signed, float]] = {}
         self._program_id: str | None = None
 
     @property
@@ -182,7 +189,7 @@ class FirstupTransport:
             ) as body:
                 yield body
         except ExpiredURLError:
-            self._signed = None
+            self._signed.pop(file.id, None)
             raise
         except FileGoneError as error:
             raise FileGoneError(error.message, GONE_HINT) from None
@@ -198,12 +205,13 @@ class FirstupTransport:
 
     def _sign(self, file: ExportFile, *, reuse: bool) -> Signed:
         """A presigned URL of *file*: the last one, if *reuse* and still valid, or a new one."""
-        if reuse and self._signed:
-            file_id, signed, until = self._signed
-            if file_id == file.id and time.monotonic() < until:
-                return signed
-        signed = self._signed_file(file)
-        self._signed = (file.id, signed, time.monotonic() + signed.lifetime * 0.9)
+        signed, until = self._signed.pop(file.id, (None, 0.0))
+        if not reuse or signed is None or time.monotonic() >= until:
+            signed = self._signed_file(file)
+            until = time.monotonic() + signed.lifetime * 0.9
+        self._signed[file.id] = (signed, until)
+        for unused in [*self._signed][:-_URLS]:
+            self._signed.pop(unused, None)
         return signed
 
     def _signed_file(self, file: ExportFile) -> Signed:
@@ -222,6 +230,7 @@ class FirstupTransport:
         def request() -> requests.Response:
             nonlocal used
             used = self._tokens.current()
+            self._limit.wait()
             return send(
                 self._api,
                 "GET",
@@ -234,9 +243,9 @@ class FirstupTransport:
                 timeout=self._timeout,
             )
 
-        response = with_retries(request, self._retries)
+        response = with_retries(request, self._retries, self._limit.hold)
         if response.status_code == 401 and self._tokens.discard(used):
-            response = with_retries(request, self._retries)
+            response = with_retries(request, self._retries, self._limit.hold)
         _check(response, what)
         # Goes into the state, so it must be neither secret nor unprintable.
         program = printable(SECRECY.scrub(response.headers.get("X-Program-Id", "")))

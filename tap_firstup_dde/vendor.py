@@ -11,7 +11,13 @@ from filetap.settings import Folder
 from filetap.transports.http import is_secure
 from filetap.transports.oauth import is_token
 from filetap.vendor import Hints, Vendor
-from tap_firstup_dde.api import GONE_HINT, REGIONS, Connection, FirstupTransport
+from tap_firstup_dde.api import (
+    GONE_HINT,
+    REGIONS,
+    REQUESTS_PER_MINUTE,
+    Connection,
+    FirstupTransport,
+)
 from tap_firstup_dde.delivered import folder_transport
 from tap_firstup_dde.documented import STREAMS
 
@@ -47,6 +53,13 @@ _SETTINGS: Mapping[str, Any] = {
     "access_token": setting(
         "string", "Access token", "A ready-made token, instead of client credentials.", **SECRET
     ),
+    "requests_per_minute": setting(
+        "integer",
+        "Requests per minute",
+        "Requests to the API in any minute, at most; Firstup allows 1,000 for each program.",
+        default=REQUESTS_PER_MINUTE,
+        minimum=1,
+    ),
     "folder": folder_setting("program"),
 }
 
@@ -65,6 +78,7 @@ def _source(config: Mapping[str, Any]) -> Folder | Connection:
         client_secret=(config.get("client_secret") or "").rstrip("\r\n"),
         scope=(config.get("scope") or "").strip(),
         access_token=(config.get("access_token") or "").strip(),
+        requests_per_minute=config.get("requests_per_minute") or REQUESTS_PER_MINUTE,
     )
 
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from filetap.errors import ExportError
-from filetap.prefetch import ahead, one_ahead
+from filetap.prefetch import ahead, prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def test_one_ahead_order() -> None:
+def test_prefetch_order() -> None:
     """Items are yielded in order, each with its own result."""
-    assert list(one_ahead(range(5), str, print)) == [(n, str(n)) for n in range(5)]
-    assert list(one_ahead([], str, print)) == []
+    assert list(prefetch(range(5), str, print)) == [(n, str(n)) for n in range(5)]
+    assert list(prefetch([], str, print)) == []
 
 
-def test_one_ahead_works_ahead() -> None:
+def test_prefetch_works_ahead() -> None:
     """While an item is used the next one is prepared, but no further."""
     started = [threading.Event() for _ in range(4)]
 
@@ -29,7 +29,7 @@ def test_one_ahead_works_ahead() -> None:
         started[item].set()
         return item
 
-    with closing(one_ahead(range(4), work, print)) as results:
+    with closing(prefetch(range(4), work, print)) as results:
         assert not started[0].is_set()
         for item, _ in results:
             if item < 3:
@@ -37,7 +37,7 @@ def test_one_ahead_works_ahead() -> None:
             assert not any(event.is_set() for event in started[item + 2 :])
 
 
-def test_one_ahead_one_at_a_time() -> None:
+def test_prefetch_one_at_a_time() -> None:
     """Two items are never prepared at once."""
     busy, most = 0, 0
     lock = threading.Lock()
@@ -51,11 +51,11 @@ def test_one_ahead_one_at_a_time() -> None:
         with lock:
             busy -= 1
 
-    assert len(list(one_ahead(range(20), work, print))) == 20
+    assert len(list(prefetch(range(20), work, print))) == 20
     assert most == 1
 
 
-def test_one_ahead_error() -> None:
+def test_prefetch_error() -> None:
     """An error is raised at its item's turn, not before, and the rest is not started."""
     failed, done = threading.Event(), []
 
@@ -67,7 +67,7 @@ def test_one_ahead_error() -> None:
             raise ExportError(msg)
         return item
 
-    with closing(one_ahead(range(4), work, print)) as results:
+    with closing(prefetch(range(4), work, print)) as results:
         assert next(results) == (0, 0)
         assert failed.wait(10)
         with pytest.raises(ExportError, match="damaged"):
@@ -76,7 +76,7 @@ def test_one_ahead_error() -> None:
 
 
 @pytest.mark.parametrize("fails", [True, False])
-def test_one_ahead_discards(fails: bool) -> None:  # noqa: FBT001 - a table of one column
+def test_prefetch_discards(fails: bool) -> None:  # noqa: FBT001 - a table of one column
     """A result that is no longer wanted is discarded as soon as it is ready."""
     go, discarded = threading.Event(), threading.Event()
     results: list[int] = []
@@ -93,7 +93,7 @@ def test_one_ahead_discards(fails: bool) -> None:  # noqa: FBT001 - a table of o
         results.append(result)
         discarded.set()
 
-    steps = one_ahead(range(3), work, discard)
+    steps = prefetch(range(3), work, discard)
     assert next(steps) == (0, 0)
     steps.close()
     assert not discarded.is_set()

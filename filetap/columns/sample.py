@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from filetap.columns.added import ADDED
@@ -12,15 +14,16 @@ from filetap.columns.infer import NO_EVIDENCE, Evidence, observe
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.download.pack import Pack
 from filetap.errors import ExportError, FormatError, IntegrityError
+from filetap.prefetch import prefetch
 from filetap.read.batch import ReadOptions
 from filetap.read.detect import open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from filetap.download.spool import Spool, Spooled
-    from filetap.files import ExportFile, Transport
-    from filetap.settings import Tuning
+    from filetap.download.spool import Spooled
+    from filetap.files import ExportFile
+    from filetap.settings import Settings, Tuning
     from filetap.vendor import Documented
 
 _ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook, whose contents are listed at its end
@@ -75,61 +78,113 @@ class Expected:
         return frozenset((*self.fixed, *self.before, *self.documented.columns))
 
 
-def sample_files(  # noqa: PLR0913 - what is sampled, and how
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What sampling files leaves behind.
+
+    Attributes:
+        found: What they hold.
+        kept: Verified downloads that wait to be read.
+        small: Keys of the files that are known to be small.
+    """
+
+    found: Sample = Sample()
+    kept: Pack = field(default_factory=Pack)
+    small: frozenset[str] = frozenset()
+
+
+def sample_files(
     files: Sequence[ExportFile],
-    transport: Transport,
-    spool: Spool,
+    download: Callable[[ExportFile, int | None], Spooled],
     expected: Expected,
-    tuning: Tuning,
+    settings: Settings,
     *,
     whole_first: bool,
-) -> tuple[Sample, Pack]:
+) -> Sampled:
     """Sample files before they are read: small ones whole, of large ones the beginning.
+
+    Several are downloaded at once.
 
     Args:
         files: In the order in which they will be read.
-        transport: Where they come from.
-        spool: Downloads them.
+        download: Downloads a file, or the beginning of one with more than that many bytes.
         expected: What needs no sample.
-        tuning: How much is sampled, and kept.
+        settings: How much is sampled, and kept on disk.
         whole_first: True to download the first file, which is read next, whole even if large.
 
     Returns:
-        What they hold, and the verified downloads that wait to be read: at most ``tuning.kept``
-        bytes beside the first one.
+        What they hold, and the verified downloads: ``Tuning.kept`` bytes at most, beside the first
+        one.
 
     Raises:
         ExportError: Not even the first file can be read. A later file's error is raised when
             that file is read, so that the files before it are emitted.
     """
-    found = Sample()
-    kept = Pack(spool.folder)
-    for position, file in enumerate(files):
-        first = whole_first and position == 0
-        room = tuning.kept - kept.size
-        try:
-            spooled = spool.download(transport, file, None if first else min(tuning.whole, room))
-            if not spooled.whole and _is_archive(spooled):
-                spooled.close()
-                spooled = spool.download(transport, file)
+    tuning, kept = settings.tuning, Pack(settings.spool)
+    found, small = Sample(), set[str]()
+
+    def with_limits() -> Iterator[tuple[ExportFile, int | None]]:
+        for position, file in enumerate(files):
+            first = whole_first and position == 0
+            yield file, None if first else min(tuning.whole, tuning.kept - kept.size)
+
+    attempt = partial(_attempt, download)
+    downloads = prefetch(with_limits(), attempt, _close, at_once=settings.concurrency)
+    with closing(downloads):
+        for position, ((file, most), result) in enumerate(downloads):
             try:
-                found |= sample(spooled, expected, tuning)
-            finally:
-                if first:
-                    kept.hold(file, spooled)
-                elif spooled.whole and spooled.size <= room:
-                    kept.add(spooled)
-                else:
+                spooled = _opened(result)
+                if not spooled.whole and _is_archive(spooled):
                     spooled.close()
-        except ExportError as error:
-            if position == 0:
-                kept.close()
-                raise
-            if isinstance(error, IntegrityError):
-                kept.hold(file, error)
-            logger.debug("%s: not sampled: %s", file, error)
-            break
-    return found, kept
+                    spooled = download(file, None)
+                if (spooled.total or tuning.whole + 1) <= tuning.whole:
+                    small.add(file.key)
+                try:
+                    found |= sample(spooled, expected, tuning)
+                finally:
+                    _put_away(spooled, kept, None if most is None else tuning.kept)
+            except ExportError as error:
+                if position == 0:
+                    kept.close()
+                    raise
+                if isinstance(error, IntegrityError):
+                    kept.hold(file, error)
+                logger.debug("%s: not sampled: %s", file, error)
+                break
+    return Sampled(found, kept, frozenset(small))
+
+
+def _attempt(
+    download: Callable[[ExportFile, int | None], Spooled], item: tuple[ExportFile, int | None]
+) -> Spooled | ExportError:
+    """A file's download, or the error that it ended with."""
+    try:
+        return download(*item)
+    except ExportError as error:
+        return error
+
+
+def _opened(result: Spooled | ExportError) -> Spooled:
+    """A download; raises the error that it ended with."""
+    if isinstance(result, ExportError):
+        raise result
+    return result
+
+
+def _put_away(spooled: Spooled, kept: Pack, most: int | None) -> None:
+    """Keep a whole download until it is read, as long as all take *most* bytes; close others."""
+    if most is None:
+        kept.hold(spooled.file, spooled)
+    elif spooled.whole and spooled.size <= most - kept.size:
+        kept.add(spooled)
+    else:
+        spooled.close()
+
+
+def _close(result: Spooled | ExportError) -> None:
+    """Free the disk space of a download."""
+    if not isinstance(result, ExportError):
+        result.close()
 
 
 def _is_archive(spooled: Spooled) -> bool:

@@ -72,7 +72,7 @@ class Pack:
         size: Bytes in the file.
     """
 
-    folder: Path | None
+    folder: Path | None = None
     size: int = 0
     _waiting: dict[str, Spooled | IntegrityError] = field(default_factory=dict)
     _file: IO[bytes] | None = None

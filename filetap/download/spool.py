@@ -46,6 +46,7 @@ class Spooled:
         size: Bytes as stored.
         content: Fingerprint of the bytes as stored: their number, and their CRC-64/NVME in hex.
         whole: True for the whole file; False for only its beginning, which is not verified.
+        total: Bytes of the whole file; None if not stated.
     """
 
     file: ExportFile
@@ -53,6 +54,7 @@ class Spooled:
     size: int
     content: str
     whole: bool = True
+    total: int | None = None
 
     @property
     def unread(self) -> int:
@@ -166,7 +168,14 @@ class Spool:
                     self.retries.pause(delay(error, failures, self.retries))
         if download.whole:
             download.verify()
-        return Spooled(file, download.stored, download.size, download.content, download.whole)
+        return Spooled(
+            file,
+            download.stored,
+            download.size,
+            download.content,
+            download.whole,
+            download.expected_size,
+        )
 
 
 class _Download:
@@ -178,6 +187,7 @@ class _Download:
         size: Bytes so far.
         version: The server's name for the content that the bytes belong to.
         whole: True if all bytes are wanted, not only the beginning.
+        expected_size: Bytes of the whole file; None if not stated.
     """
 
     def __init__(
@@ -201,7 +211,7 @@ class _Download:
         self.version = ""
         self.whole = True
         self._is_expected = False  # True once the expected size and checksum are known
-        self._expected_size: int | None = None
+        self.expected_size: int | None = None
         self._checksum: Checksum | None = None
         self._hasher: Hasher | None = None
         self._fingerprint = CRC64NVME()
@@ -215,12 +225,12 @@ class _Download:
     @property
     def complete(self) -> bool:
         """True if the expected number of bytes has arrived; False if it is not known."""
-        return self._expected_size is not None and self.size == self._expected_size > 0
+        return self.expected_size is not None and self.size == self.expected_size > 0
 
     @property
     def _exceeds(self) -> bool:
         """True if more bytes have arrived than expected."""
-        return self._expected_size is not None and self.size > self._expected_size
+        return self.expected_size is not None and self.size > self.expected_size
 
     def receive(self, body: Body, largest: int | None, head: int) -> None:
         """Store the bytes of *body*: all, or *head* bytes of a file larger than *largest*.
@@ -230,7 +240,7 @@ class _Download:
             SpoolError: The disk refused it.
         """
         stated = (body.size, body.checksum)
-        expected = (self._expected_size, self._checksum)
+        expected = (self.expected_size, self._checksum)
         if body.offset != self.size or (self._is_expected and self.size and stated != expected):
             self.restart()
         if body.offset != self.size:
@@ -248,7 +258,7 @@ class _Download:
     def _expect(self, body: Body) -> None:
         """Record the expected size and checksum; warn if there is nothing to verify against."""
         self._is_expected = True
-        self._expected_size, self._checksum = body.size, body.checksum
+        self.expected_size, self._checksum = body.size, body.checksum
         self._hasher = self._checksum.hasher() if self._checksum else None
         if self.size:
             self.stored.seek(0)
@@ -294,9 +304,9 @@ class _Download:
         wrong = ""
         if self._exceeds:
             wrong = f"more bytes than expected: at least {counted(self.size, 'byte')} instead of "
-            wrong += f"{self._expected_size}"
-        elif self._expected_size is not None and self.size != self._expected_size:
-            wrong = f"{counted(self.size, 'byte')} instead of {self._expected_size}"
+            wrong += f"{self.expected_size}"
+        elif self.expected_size is not None and self.size != self.expected_size:
+            wrong = f"{counted(self.size, 'byte')} instead of {self.expected_size}"
         elif self._checksum and self._hasher:
             digest = self._hasher.digest()
             if not self._checksum.matches(digest):

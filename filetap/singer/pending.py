@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from filetap.columns.sample import Sample, sample_files
-from filetap.download.pack import Pack
+from filetap.columns.sample import Sample, Sampled, sample_files
 from filetap.download.spool import Spooled
 from filetap.errors import ExportError
-from filetap.prefetch import one_ahead
+from filetap.prefetch import prefetch
 from filetap.scan import ScanOptions, scan
 from filetap.stats import FileStats
 
@@ -82,23 +82,22 @@ class PendingFiles:
         self._malformed = malformed
         self._log = logger
         self._incremental = True
-        self._kept = Pack(run.spool.folder)
+        self._sampled = Sampled()
 
     def close(self) -> None:
         """Free the downloads that sampling has kept."""
-        self._kept.close()
+        self._sampled.kept.close()
 
     def sample(self, *, whole_first: bool = True) -> Sample:
         """Sample the pending files, and keep the downloads of small ones."""
-        found, self._kept = sample_files(
+        self._sampled = sample_files(
             self.files,
-            self._run.transport,
-            self._run.spool,
+            partial(self._run.spool.download, self._run.transport),
             self._table.expected,
-            self._run.settings.tuning,
+            self._run.settings,
             whole_first=whole_first,
         )
-        return found
+        return self._sampled.found
 
     def frames(self, most: int, *, fill: bool, incremental: bool) -> Iterator[pl.DataFrame]:
         """Typed batches of the pending files; STATE is written between them.
@@ -111,7 +110,14 @@ class PendingFiles:
             incremental: False to read everything, whatever the bookmark says.
         """
         self._incremental = incremental
-        files = one_ahead(self.files, self._fetch, Spooled.close)
+        small = self._sampled.small
+        files = prefetch(
+            self.files,
+            self._fetch,
+            Spooled.close,
+            at_once=self._run.settings.concurrency,
+            is_large=lambda file: file.key not in small,
+        )
         try:
             for position, (_, spooled) in enumerate(files, start=1):
                 self._tally.open_file(spooled.size)
@@ -130,7 +136,7 @@ class PendingFiles:
 
     def _fetch(self, file: ExportFile) -> Spooled:
         """The verified bytes of *file*: kept by sampling, or downloaded now."""
-        return self._kept.take(file) or self._run.spool.download(self._run.transport, file)
+        return self._sampled.kept.take(file) or self._run.spool.download(self._run.transport, file)
 
     def _is_unchanged_copy(self, spooled: Spooled) -> bool:
         """True if a file was moved or touched, but still has the content that was read."""

@@ -14,7 +14,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -123,6 +123,7 @@ class LocalServer(ABC):
         ROUTES: Routes it knows; the first that matches counts.
         port: Port; 0 picks a free one when started, and keeps it over a restart.
         now: The server's clock.
+        latency: Seconds before each response.
         requests: The requests so far.
         lock: Held while a request is answered; whatever changes the server's state takes it.
     """
@@ -131,6 +132,7 @@ class LocalServer(ABC):
 
     port: int = 0
     now: Callable[[], datetime] = field(default_factory=lambda: lambda: datetime.now(UTC))
+    latency: float = 0.0
     requests: list[Request] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -234,7 +236,7 @@ class LocalServer(ABC):
             sent = whole if fault.drop_after is None else max(0, min(whole, fault.drop_after))
             # Logged before any byte is sent: a client that has the response finds its request here.
             self.requests.append(Request(method, route, path, headers, response.status, sent, body))
-        return response, fault
+        return response, replace(fault, stall=fault.stall + self.latency)
 
     def _route(self, method: str, path: str) -> tuple[str, tuple[str, ...]]:
         """The name of a request's route, and the decoded variable parts of its path."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # How many times the timeout of one socket operation a response's headers, or body, may take.
 PATIENCE = 5
+_CONNECTIONS = 32  # that are kept open for later requests
 
 
 class _NoAuth(AuthBase):
@@ -115,6 +116,6 @@ def bare_session() -> requests.Session:
         logging.getLogger(f"urllib3.{name}").addFilter(SECRECY)
     session = _Session()
     session.auth = _NoAuth()
-    session.mount("https://", _Adapter(max_retries=0))
-    session.mount("http://", _Adapter(max_retries=0))
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, _Adapter(max_retries=0, pool_maxsize=_CONNECTIONS))
     return session

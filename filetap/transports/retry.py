@@ -22,13 +22,16 @@ _YEAR = 365 * 86_400  # seconds
 logger = logging.getLogger(__name__)
 
 
-def with_retries(action: Callable[[], T], retries: Retries) -> T:
+def with_retries(
+    action: Callable[[], T], retries: Retries, hold: Callable[[float], object] = lambda _: None
+) -> T:
     """Call *action*, retrying on transient errors.
 
     Args:
         action: Called at most ``retries.count + 1`` times.
         retries: How often to try again, and the pauses; they are at most a minute, or longer if
             the server asks for it.
+        hold: Called with the seconds of each pause, so that others can wait as well.
 
     Returns:
         The result of the call that succeeded.
@@ -45,7 +48,9 @@ def with_retries(action: Callable[[], T], retries: Retries) -> T:
             if attempt >= retries.count:
                 raise
             attempt += 1
-            retries.pause(delay(error, attempt, retries))
+            seconds = delay(error, attempt, retries)
+            hold(seconds)
+            retries.pause(seconds)
 
 
 def delay(error: RetriableTransportError, attempt: int, retries: Retries) -> float:

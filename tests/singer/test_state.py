@@ -367,7 +367,7 @@ def test_look_that_stopped(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) 
     emulator.add("users", "2026-05-14-12", users(2))
     emulator.add("users", "2026-05-14-16", "First Name,tenure\nAnn,3\n")
     emulator.fail("download", status=500, skip=1, times=6)  # the sample of the second file
-    error, done = failed(settings(emulator))
+    error, done = failed(settings(emulator, concurrency=1))
     assert "lacks the key's column user_id" in str(error)
     assert ids(done) == ["1", "2"]
     assert done.schema("users")["key_properties"] == ["user_id"]
