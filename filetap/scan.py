@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from filetap.stats import FileStats
     from filetap.vendor import Documented
 
+_SMALL = 1 << 16  # stored bytes of a file that is not worth a thread
+
 logger = logging.getLogger(__name__)
 
 
@@ -127,8 +129,9 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
         StateError: The file has fewer rows than are to be skipped.
     """
     stats.rows = options.skip
+    reader = iter(_open(spooled, table, options))
     batches = rebatch(
-        ahead(iter(_open(spooled, table, options))),
+        ahead(reader) if spooled.size > _SMALL else reader,
         str(spooled.file),
         skip=options.skip,
         most=options.most,

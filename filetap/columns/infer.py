@@ -56,8 +56,9 @@ def observe(
     """
     if not columns:
         return before
-    first = _narrow(frame.head(_FIRST_ROWS), columns, documented, before)
-    return _narrow(frame, columns, documented, first)
+    if frame.height > 2 * _FIRST_ROWS:
+        before = _narrow(frame.head(_FIRST_ROWS), columns, documented, before)
+    return _narrow(frame, columns, documented, before)
 
 
 def _narrow(

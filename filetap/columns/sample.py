@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from filetap.columns.added import ADDED
 from filetap.columns.fit import misfitting
 from filetap.columns.infer import NO_EVIDENCE, Evidence, observe
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from filetap.settings import Settings, Tuning
     from filetap.vendor import Documented
 
+_TOGETHER = 2 << 20  # bytes of rows, as text in memory, that are examined together
 _ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook, whose contents are listed at its end
 
 logger = logging.getLogger(__name__)
@@ -121,7 +124,7 @@ def sample_files(
             that file is read, so that the files before it are emitted.
     """
     tuning, kept = settings.tuning, Pack(settings.spool)
-    found, small = Sample(), set[str]()
+    sampler, small = Sampler(expected, tuning), set[str]()
 
     def with_limits() -> Iterator[tuple[ExportFile, int | None]]:
         for position, file in enumerate(files):
@@ -140,7 +143,7 @@ def sample_files(
                 if (spooled.total or tuning.whole + 1) <= tuning.whole:
                     small.add(file.key)
                 try:
-                    found |= sample(spooled, expected, tuning)
+                    sampler.add(spooled)
                 finally:
                     _put_away(spooled, kept, None if most is None else tuning.kept)
             except ExportError as error:
@@ -151,7 +154,7 @@ def sample_files(
                     kept.hold(file, error)
                 logger.debug("%s: not sampled: %s", file, error)
                 break
-    return Sampled(found, kept, frozenset(small))
+    return Sampled(sampler.found(), kept, frozenset(small))
 
 
 def _attempt(
@@ -202,29 +205,86 @@ def sample(spooled: Spooled, expected: Expected, tuning: Tuning) -> Sample:
         FormatError: The header row, or a row longer than any may be, cannot be read, or the
             file is not an export of the stream.
     """
-    large = spooled.size > tuning.whole
-    archive = large and _is_archive(spooled)
-    most = min(tuning.head, tuning.whole) if large and not archive else None
-    # Malformed rows do not affect types; they are reported when the file is read.
-    options = ReadOptions(reserved=ADDED, known=expected.names, divert=True, most=most)
-    reader = open_file(spooled, options)
-    check_columns(spooled.file, reader.columns, expected)
-    fixed, documented = expected.fixed, expected.documented
-    unknown = [c for c in reader.columns if c not in fixed and c not in documented.text]
-    typed = {c: kind for c, kind in fixed.items() if f"{c}{MISFIT_SUFFIX}" not in fixed}
-    evidence, misfits = NO_EVIDENCE, frozenset[str]()
-    rows = size = 0
-    for batch in reader:
-        evidence = observe(batch.frame, unknown, documented, evidence)
-        misfits |= misfitting(batch.frame, typed, documented)
-        rows += batch.frame.height
-        size += int(batch.frame.estimated_size())
-        if archive and size >= tuning.unpacked:
-            break
-    if not rows:
-        return Sample()
-    columns = tuple(reader.columns)
-    return Sample(columns, frozenset(columns), evidence, misfits)
+    sampler = Sampler(expected, tuning)
+    sampler.add(spooled)
+    return sampler.found()
+
+
+class Sampler:
+    """Samples one file after the other.
+
+    The rows of small files are examined together: examining few rows takes as long as many.
+
+    Args:
+        expected: What needs no sample.
+        tuning: How much is sampled.
+    """
+
+    def __init__(self, expected: Expected, tuning: Tuning) -> None:
+        self._expected = expected
+        self._tuning = tuning
+        self._found = Sample()
+        self._frames: list[pl.DataFrame] = []  # of the same columns, not examined yet
+        self._size = 0
+
+    def found(self) -> Sample:
+        """What the files so far hold."""
+        if self._frames:
+            frame = pl.concat(self._frames)
+            self._frames, self._size = [], 0
+            self._found |= self._examined(frame, self._found.evidence)
+        return self._found
+
+    def add(self, spooled: Spooled) -> None:
+        """Sample a file, as `sample` does; after an error nothing of it counts.
+
+        Raises:
+            FormatError: It cannot be read, or is not an export of the stream.
+        """
+        tuning = self._tuning
+        large = spooled.size > tuning.whole
+        archive = large and _is_archive(spooled)
+        most = min(tuning.head, tuning.whole) if large and not archive else None
+        # Malformed rows do not affect types; they are reported when the file is read.
+        options = ReadOptions(reserved=ADDED, known=self._expected.names, divert=True, most=most)
+        reader = open_file(spooled, options)
+        check_columns(spooled.file, reader.columns, self._expected)
+        own, frames = Sample(), list[pl.DataFrame]()
+        rows = size = held = 0
+        for batch in reader:
+            frames.append(batch.frame)
+            rows += batch.frame.height
+            size += int(batch.frame.estimated_size())
+            if size - held > _TOGETHER:
+                own |= self._examined(pl.concat(frames), own.evidence)
+                frames, held = [], size
+            if archive and size >= tuning.unpacked:
+                break
+        if not rows:
+            return
+        columns = tuple(reader.columns)
+        if (
+            held
+            or self._size > _TOGETHER
+            or (self._frames and self._frames[0].columns != [*columns])
+        ):
+            self.found()
+        if held and frames:
+            own |= self._examined(pl.concat(frames), own.evidence)
+        elif not held:
+            self._frames += frames
+            self._size += size
+        self._found |= own | Sample(columns, frozenset(columns))
+
+    def _examined(self, frame: pl.DataFrame, before: Evidence) -> Sample:
+        """What the values of *frame* show, beside the evidence *before*."""
+        fixed, documented = self._expected.fixed, self._expected.documented
+        unknown = [c for c in frame.columns if c not in fixed and c not in documented.text]
+        typed = {c: kind for c, kind in fixed.items() if f"{c}{MISFIT_SUFFIX}" not in fixed}
+        return Sample(
+            evidence=observe(frame, unknown, documented, before),
+            misfits=misfitting(frame, typed, documented),
+        )
 
 
 def check_columns(file: ExportFile, columns: Sequence[str], expected: Expected) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import logging
 import socket
 import sys
+import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
-from threading import Event, Timer
+from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -89,25 +92,68 @@ def in_time(timeout: object, cut: Callable[[], object]) -> Iterator[None]:
     Raises:
         TimeoutError: The block took longer.
     """
-    late = Event()
-
-    def end() -> None:
-        late.set()
-        with suppress(OSError):
-            cut()
-
-    timer = Timer(PATIENCE * timeout if isinstance(timeout, int | float) else 600, end)
-    timer.daemon = True
-    timer.start()
+    seconds = PATIENCE * timeout if isinstance(timeout, int | float) else 600.0
+    alarm = _ALARMS.set(seconds, cut)
     try:
         yield
     except Exception:
-        if not late.is_set():
+        if not alarm.rung:
             raise
     finally:
-        timer.cancel()
-    if late.is_set():
+        alarm.cancelled = True
+    if alarm.rung:
         raise TimeoutError(errno.ETIMEDOUT, "timed out")
+
+
+@dataclass(order=True)
+class _Alarm:
+    """Something to do at a time, unless it is cancelled before."""
+
+    moment: float
+    ring: Callable[[], object] = field(compare=False)
+    cancelled: bool = field(default=False, compare=False)
+    rung: bool = field(default=False, compare=False)
+
+
+class _Alarms:
+    """Alarms of all threads, rung by one: a thread for each would cost more than its request."""
+
+    def __init__(self) -> None:
+        self._set: list[_Alarm] = []  # a heap
+        self._changed = Condition()
+        self._thread: Thread | None = None
+
+    def set(self, seconds: float, ring: Callable[[], object]) -> _Alarm:
+        """Have *ring* called in so many seconds."""
+        alarm = _Alarm(time.monotonic() + seconds, ring)
+        with self._changed:
+            while self._set and self._set[0].cancelled:
+                heapq.heappop(self._set)
+            heapq.heappush(self._set, alarm)
+            # After a fork, a thread of the parent is not alive.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = Thread(target=self._run, daemon=True)
+                self._thread.start()
+            elif self._set[0] is alarm:
+                self._changed.notify()
+        return alarm
+
+    def _run(self) -> None:
+        """Ring each alarm at its time."""
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                if not self._set or self._set[0].moment > now:
+                    self._changed.wait(self._set[0].moment - now if self._set else None)
+                    continue
+                alarm = heapq.heappop(self._set)
+            if not alarm.cancelled:
+                alarm.rung = True
+                with suppress(OSError):
+                    alarm.ring()
+
+
+_ALARMS = _Alarms()
 
 
 def bare_session() -> requests.Session:
