@@ -6,6 +6,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import polars as pl
+
 from filetap.columns.added import ADDED, with_added
 from filetap.columns.fit import fit
 from filetap.columns.sample import check_columns
@@ -16,8 +18,6 @@ from filetap.read.names import clashes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterator, Mapping, Sequence
-
-    import polars as pl
 
     from filetap.columns.sample import Expected
     from filetap.download.spool import Spooled
@@ -88,6 +88,7 @@ class ScanOptions:
         fill: True to give every batch but the last that many rows.
         divert: True to hand malformed rows on, False to fail.
         skip: Rows at the beginning that an earlier run emitted.
+        values: True to have integers as such, where that loses nothing of their text.
     """
 
     block: int
@@ -95,6 +96,7 @@ class ScanOptions:
     fill: bool = False
     divert: bool = False
     skip: int = 0
+    values: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ class Rows:
     """Some rows of one file.
 
     Attributes:
-        frame: Text columns in canonical text: the table's and the added ones. It may have no
-            rows.
+        frame: The table's columns and the added ones in canonical text, or integers where values
+            were asked for. It may have no rows.
         malformed: Rows among them that cannot be read.
         last: Number of the last of them in the file.
     """
@@ -140,7 +142,8 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
     for batch in batches:
         fitted, misfits = _fit(batch.frame, spooled.file, table)
         stats.add(fitted, misfits, len(batch.malformed), batch.last)
-        frame = with_added(fitted, spooled.file, batch.numbers, table.added)
+        numbers = batch.numbers if options.values else batch.numbers.cast(pl.String)
+        frame = with_added(fitted, spooled.file, numbers, table.added)
         malformed, last = batch.malformed, batch.last
         del batch, fitted  # not in memory while the batch is written
         yield Rows(frame, malformed, last)
@@ -175,8 +178,14 @@ def _reader(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
             block=options.block,
             divert=options.divert,
             skip=options.skip,
+            integers=_integers(table.types) if options.values else (),
         ),
     )
+
+
+def _integers(types: Mapping[str, str]) -> Collection[str]:
+    """The columns whose type is integer."""
+    return [name for name, kind in types.items() if kind == "integer"]
 
 
 def _fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,16 @@ from filetap.errors import ExportError
 from filetap.prefetch import ahead, prefetch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds, which takes other threads no more than some seconds."""
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail("nothing happened")
 
 
 def test_prefetch_order() -> None:
@@ -53,6 +63,38 @@ def test_prefetch_one_at_a_time() -> None:
 
     assert len(list(prefetch(range(20), work, print))) == 20
     assert most == 1
+
+
+def test_prefetch_several_at_once() -> None:
+    """Several items are worked on at once, and yielded in order however long each takes."""
+    together = threading.Barrier(4)
+
+    def work(item: int) -> int:
+        if item < 4:
+            together.wait(10)  # each waits for the three others
+        return -item
+
+    results = prefetch(range(10), work, print, at_once=4)
+    assert list(results) == [(item, -item) for item in range(10)]
+
+
+def test_prefetch_one_large_at_a_time() -> None:
+    """Of large items only one is prepared or waits, while small ones fill the other places."""
+    started: list[int] = []
+
+    def work(item: int) -> int:
+        started.append(item)
+        return item
+
+    large = {20, 30}
+    steps = prefetch([1, 20, 30, 4], work, print, at_once=3, is_large=large.__contains__)
+    with closing(steps) as results:
+        assert next(results) == (1, 1)
+        wait_for(lambda: len(started) == 2)
+        assert started == [1, 20]
+        assert next(results) == (20, 20)
+        wait_for(lambda: len(started) == 4)
+        assert [item for item, _ in results] == [30, 4]
 
 
 def test_prefetch_error() -> None:

@@ -58,18 +58,18 @@ def record_schema(
 def with_added(
     frame: pl.DataFrame, file: ExportFile, numbers: pl.Series, names: Collection[str]
 ) -> pl.DataFrame:
-    """*frame* with some of the added columns, as text.
+    """*frame* with some of the added columns.
 
     Args:
         frame: Rows of one file.
         file: The file.
-        numbers: Row number of each row.
+        numbers: Row number of each row, as text or not.
         names: The added columns that are wanted; other names are ignored.
     """
     values = {
         GENERATED_AT: pl.repeat(format_time(file.generated_at), len(numbers), eager=True),
         SOURCE_FILE: pl.repeat(file.source, len(numbers), eager=True),
-        SOURCE_LINE: numbers.cast(pl.String),
+        SOURCE_LINE: numbers,
         ACCOUNT: pl.repeat(file.account or None, len(numbers), dtype=pl.String, eager=True),
     }
     added = [value.alias(name) for name, value in values.items() if name in names]

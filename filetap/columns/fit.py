@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from filetap.columns.types import MISFIT_SUFFIX, canonical, fits, fits_plainly
+from filetap.columns.patterns import any_match
+from filetap.columns.types import MISFIT_SUFFIX, canonical, fits, fits_plainly, pattern_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,16 +35,17 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
     """Fit a batch's columns to their types, without losing or changing a value.
 
     Args:
-        frame: Text columns as read.
+        frame: Text columns as read, or integers of columns with that type.
         types: Column → type of the columns that are wanted; one that the frame lacks is
             null. ``<column>__text`` columns are filled from their column's misfits.
         documented: For the columns that are yes or no.
     """
-    there = frozenset(frame.columns)
+    there = dict(zip(frame.columns, frame.dtypes, strict=True))
     wanted = {c: t for c, t in types.items() if c in there}
-    typed = {c: t for c, t in wanted.items() if t != "string"}
+    # Integers that were parsed as such fit.
+    typed = {c: t for c, t in wanted.items() if t != "string" and there[c] == pl.String}
     # Most columns have nothing but plain values: for these, one pattern is all that is matched.
-    odd = _which(frame, {c: ~pl.col(c).str.contains(fits_plainly(t)) for c, t in typed.items()})
+    odd = _unmatched(frame, {c: fits_plainly(t) for c, t in typed.items()})
     checks = frame.select(
         fits(typed[c], pl.col(c), yes_no=c in documented.yes_no).alias(c) for c in sorted(odd)
     )
@@ -74,14 +77,24 @@ def misfitting(
     frame: pl.DataFrame, types: Mapping[str, str], documented: Documented
 ) -> frozenset[str]:
     """The columns of *frame* with a value that does not fit its type among *types*."""
-    return _which(
+    return _unmatched(
         frame,
         {
-            name: ~fits(types[name], pl.col(name), yes_no=name in documented.yes_no)
+            name: pattern_of(types[name], name in documented.yes_no)
             for name in frame.columns
             if types.get(name, "string") != "string"
         },
     )
+
+
+def _unmatched(frame: pl.DataFrame, patterns: Mapping[str, str]) -> frozenset[str]:
+    """The columns with a value that does not match the column's pattern."""
+    found: set[str] = set()
+    for pattern in set(patterns.values()):
+        names = [name for name, own in patterns.items() if own == pattern]
+        columns = [frame[name] for name in names]
+        found.update(compress(names, any_match(columns, pattern, but=True)))
+    return frozenset(found)
 
 
 def _which(frame: pl.DataFrame, tests: Mapping[str, pl.Expr]) -> frozenset[str]:
@@ -97,4 +110,5 @@ def key_hashes(frame: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
     if not keys:
         return pl.zeros(frame.height, pl.UInt64, eager=True)
     whole = pl.all_horizontal(pl.col(keys).is_not_null())
-    return frame.select(pl.when(whole).then(pl.struct(keys).hash())).to_series()
+    values = pl.struct(pl.col(keys).cast(pl.String))  # integers in one batch, text in another
+    return frame.select(pl.when(whole).then(values.hash())).to_series()

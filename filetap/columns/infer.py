@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from filetap.columns.types import TYPES, fits
+from filetap.columns.patterns import any_match
+from filetap.columns.types import TYPES, pattern_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    import polars as pl
 
     from filetap.vendor import Documented
 
@@ -38,7 +39,7 @@ class Evidence:
 
 
 _ALL = frozenset(TYPES)
-_CHECKS = 2_000  # at a time: of some hundred columns
+_NARROW = tuple(kind for kind in TYPES if kind != "string")
 _FIRST_ROWS = 256  # enough to rule most types out before every value is checked
 NO_EVIDENCE = Evidence({}, frozenset())
 
@@ -65,22 +66,24 @@ def _narrow(
     frame: pl.DataFrame, columns: Collection[str], documented: Documented, before: Evidence
 ) -> Evidence:
     """Rule out the types that a value of *frame* does not fit."""
-    checks = {}
-    for column in columns:
-        text = pl.col(column)
-        open_kinds = before.candidates.get(column, _ALL) - {"string"}
-        for kind in open_kinds:
-            checks[column, kind] = fits(kind, text, yes_no=column in documented.yes_no).all()
-        checks[column, "valued"] = (text != "").any()
-    fitting: set[tuple[str, str]] = set()
-    pairs = iter(checks)
-    # Each pattern takes memory of its own while it is matched.
-    while some := list(islice(pairs, _CHECKS)):
-        row = frame.select(checks[pair].alias(str(n)) for n, pair in enumerate(some)).row(0)
-        fitting.update(pair for pair, holds in zip(some, row, strict=True) if holds)
+    found = {name: frame[name] for name in columns}
+    fitting: dict[str, set[str]] = {name: {"string"} for name in columns}
+    for kind in _NARROW:
+        for yes_no in (False, True):
+            names = [
+                name
+                for name in columns
+                if kind in before.candidates.get(name, _ALL) - {"string"}
+                and (name in documented.yes_no) == yes_no
+            ]
+            odd = any_match([found[name] for name in names], pattern_of(kind, yes_no), but=True)
+            for name, has_odd in zip(names, odd, strict=True):
+                if not has_odd:
+                    fitting[name].add(kind)
+    valued = any_match([found[name] for name in columns], "(?s).")
     return before | Evidence(
-        {c: frozenset({"string", *(k for k in TYPES if (c, k) in fitting)}) for c in columns},
-        frozenset(c for c in columns if (c, "valued") in fitting),
+        {name: frozenset(kind for kind in TYPES if kind in fitting[name]) for name in columns},
+        frozenset(compress(columns, valued)),
     )
 
 

@@ -82,10 +82,12 @@ def fits(kind: str, text: pl.Expr, *, yes_no: bool = False) -> pl.Expr:
         text: Text expression.
         yes_no: True if t/f, yes/no and 1/0 are booleans too.
     """
-    if kind == "string":
-        return text.is_not_null()
-    pattern = _YES_NO if yes_no and kind == "boolean" else _PATTERNS[kind]
-    return text.str.contains(f"^(?:|{pattern})$")
+    return text.is_not_null() if kind == "string" else text.str.contains(pattern_of(kind, yes_no))
+
+
+def pattern_of(kind: str, yes_no: bool = False) -> str:  # noqa: FBT001, FBT002 - one of two patterns
+    """A pattern of the values that fit a type other than ``string``, and of empty text."""
+    return f"^(?:|{_YES_NO if yes_no and kind == 'boolean' else _PATTERNS[kind]})$"
 
 
 def fits_plainly(kind: str) -> str:

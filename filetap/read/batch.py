@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from filetap.errors import STATE_HINT, StateError
+from filetap.read.integers import as_text
 from filetap.settings import BLOCK
 from filetap.wording import counted
 
@@ -39,6 +40,8 @@ class ReadOptions:
             row is dropped, and nothing is verified.
         skip: Rows at the beginning that the caller drops: they are counted, but may come
             without values.
+        integers: Columns that may come as integers, where every cell of them is one in canonical
+            form.
     """
 
     reserved: Collection[str] = ()
@@ -48,6 +51,7 @@ class ReadOptions:
     most: int | None = None
     cut: bool = False
     skip: int = 0
+    integers: Collection[str] = ()
 
 
 DEFAULTS = ReadOptions()
@@ -73,8 +77,8 @@ class Batch:
     """Some rows of a file, as text.
 
     Attributes:
-        frame: Text columns in the file's order. In CSV, an unquoted empty cell is null and a
-            quoted one is ``""``.
+        frame: The columns in the file's order: text, or integers where these were asked for. In
+            CSV, an unquoted empty cell is null and a quoted one is ``""``.
         numbers: Each row's number in the file, from 1; blank lines are not counted.
         malformed: Rows among them that cannot be read.
     """
@@ -107,7 +111,7 @@ def join(batches: Sequence[Batch]) -> Batch:
     """Consecutive batches as one; at least one is needed."""
     if len(batches) == 1:
         return batches[0]
-    frame = pl.concat((batch.frame for batch in batches), rechunk=True)
+    frame = pl.concat(as_text([batch.frame for batch in batches]), rechunk=True)
     numbers = pl.concat((batch.numbers for batch in batches), rechunk=True)
     return Batch(frame, numbers, tuple(row for batch in batches for row in batch.malformed))
 

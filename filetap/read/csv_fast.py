@@ -73,6 +73,8 @@ class CSVReader:
         self._refused = ""
         self.labels: Sequence[str] = self._header()
         self.columns = column_names(self.labels, options.reserved)
+        self._integers = frozenset(options.integers).intersection(self.columns)
+        self._unproven = 0  # blocks whose integers could not be proven, less the others
         # Each column of a block has a fixed cost: the more columns, the larger the blocks.
         self._block = options.block * min(2, 1 + len(self.columns) // 100)
         # Bytes that the careful reader gets through in the time one call of polars takes.
@@ -149,6 +151,14 @@ class CSVReader:
         few = not block.size or (block.stopped and block.size < 2 * self._few)
         if few or self._refused:
             return None, block
+        if self._integers:
+            frame = parse(self._buffer, block, self._separator, self.columns, self._integers)
+            if frame is not None:
+                self._unproven -= 1
+                return frame, block
+            self._unproven += 1
+            if self._unproven > 0:  # it costs more than it saves
+                self._integers = frozenset()
         if (frame := parse(self._buffer, block, self._separator, self.columns)) is not None:
             return frame, block
         odd = first_odd_row(self._buffer, block, self._separator, len(self.columns))

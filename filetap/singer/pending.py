@@ -99,7 +99,9 @@ class PendingFiles:
         )
         return self._sampled.found
 
-    def frames(self, most: int, *, fill: bool, incremental: bool) -> Iterator[pl.DataFrame]:
+    def frames(
+        self, most: int, *, fill: bool, values: bool, incremental: bool
+    ) -> Iterator[pl.DataFrame]:
         """Typed batches of the pending files; STATE is written between them.
 
         A batch counts as emitted when the next one is requested; only then does the bookmark move.
@@ -107,6 +109,7 @@ class PendingFiles:
         Args:
             most: Rows of a batch.
             fill: True to fill every batch of a file but the last.
+            values: True to have integers as such.
             incremental: False to read everything, whatever the bookmark says.
         """
         self._incremental = incremental
@@ -123,7 +126,7 @@ class PendingFiles:
                 self._tally.open_file(spooled.size)
                 with closing(spooled):
                     if not self._is_unchanged_copy(spooled):
-                        yield from self._file_frames(spooled, most, fill=fill)
+                        yield from self._file_frames(spooled, most, fill=fill, values=values)
                 following = next(iter(self.files[position : position + 1]), None)
                 self._checkpoint.finish(spooled, following)
                 self._tally.close_file()
@@ -168,7 +171,9 @@ class PendingFiles:
             return 0
         return rows
 
-    def _file_frames(self, spooled: Spooled, most: int, *, fill: bool) -> Iterator[pl.DataFrame]:
+    def _file_frames(
+        self, spooled: Spooled, most: int, *, fill: bool, values: bool
+    ) -> Iterator[pl.DataFrame]:
         """One file's typed batches, from where an earlier run stopped."""
         file, table, tuning = spooled.file, self._table, self._run.settings.tuning
         stats = FileStats(file, table.key)
@@ -179,6 +184,7 @@ class PendingFiles:
             fill=fill,
             divert=self._malformed is not None,
             skip=self._rows_read(spooled),
+            values=values,
         )
         before = since_state = 0
         last = options.skip

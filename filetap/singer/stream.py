@@ -148,15 +148,18 @@ class ExportStream(ExtractorStream):
         if batch_config.batch_size > most:
             self.logger.warning("%s: batch files get at most %d rows", self.name, most)
         stem = f"{storage.prefix or ''}{self.tap_name}--{self.name}-{uuid4()}"
-        frames = self._frames(min(batch_config.batch_size, most), fill=True)
+        values = chosen.format != "jsonl"
+        frames = self._frames(min(batch_config.batch_size, most), fill=True, values=values)
         for number, frame in enumerate(frames, start=1):
             write = partial(write_file, frame, self._types, chosen.format, compression)
             name = f"{stem}-{number}.{suffix}"
             yield encoding, [put(storage.root, storage.params or {}, name, write)]
 
-    def _frames(self, most: int, *, fill: bool = False) -> Iterator[pl.DataFrame]:
+    def _frames(
+        self, most: int, *, fill: bool = False, values: bool = False
+    ) -> Iterator[pl.DataFrame]:
         """Typed batches of the pending files."""
-        return self._files.frames(most, fill=fill, incremental=self._is_incremental)
+        return self._files.frames(most, fill=fill, values=values, incremental=self._is_incremental)
 
     @property
     def _types(self) -> dict[str, str]:

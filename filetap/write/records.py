@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import polars as pl
+
+from filetap.columns.patterns import any_match
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +83,5 @@ def json_lines(frame: pl.DataFrame, types: Mapping[str, str], before: str, after
 
 def _with_pattern(frame: pl.DataFrame, positions: Sequence[int], pattern: str) -> frozenset[int]:
     """The columns, by position, with a value that has *pattern* in it."""
-    found = frame.select(
-        pl.nth(position).str.contains(pattern).any().alias(str(position)) for position in positions
-    )
-    return frozenset(position for position in positions if found[str(position)][0])
+    columns = [frame.to_series(position) for position in positions]
+    return frozenset(compress(positions, any_match(columns, pattern)))

@@ -1,0 +1,97 @@
+"""Integers parsed as such are those whose text is canonical, and no others."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filetap.read.batch import ReadOptions, join
+from filetap.read.blocks import parse, regular_rows
+from filetap.read.csv_fast import CSVReader
+from filetap.read.integers import content_length
+
+CELLS = st.one_of(
+    st.integers(-(2**63), 2**63 - 1).map(str),
+    st.integers(-20, 20).map(str),
+    st.sampled_from(
+        ["", "-0", "+5", "007", " 5", "5 ", "-00", "1.0", "1e3", "0x1", "9223372036854775808"]
+    ),
+)
+TEXTS = st.text(st.sampled_from('ab"\n,\r é'), max_size=4)
+
+
+def as_csv(rows: list[tuple[str, str, str]], end: str, *, quoted: bool) -> bytes:
+    """Rows as CSV."""
+    text = io.StringIO(newline="")
+    if quoted:
+        csv.writer(text, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(rows)
+    else:
+        csv.writer(text, lineterminator=end).writerows(rows)
+    return text.getvalue().encode()
+
+
+@given(
+    st.lists(st.tuples(TEXTS, CELLS, CELLS), min_size=1, max_size=12),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+def test_nothing_is_lost(rows: list[tuple[str, str, str]], end: str, quoted: bool) -> None:  # noqa: FBT001 - drawn
+    """A block that is parsed as integers has the very text that it has without."""
+    data = as_csv(rows, end, quoted=quoted)
+    block = regular_rows(data, len(data), ord(","), ended=True)
+    columns = ["text", "one", "two"]
+    plain = parse(data, block, ord(","), columns)
+    typed = parse(data, block, ord(","), columns, {"one", "two"})
+    if typed is None:
+        return
+    assert typed.schema == {"text": pl.String, "one": pl.Int64, "two": pl.Int64}
+    assert plain is not None
+    as_text = typed.cast(pl.String).fill_null("")
+    assert as_text.equals(plain.fill_null(""))
+
+
+@given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1) | st.none(), min_size=1, max_size=30))
+def test_length_is_that_of_the_text(values: list[int | None]) -> None:
+    """The counted length of integers is the length of their canonical text."""
+    frame = pl.DataFrame({"a": values, "b": values}, {"a": pl.Int64, "b": pl.Int64})
+    assert content_length(frame) == 2 * sum(len(str(v)) for v in values if v is not None)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["1", "2", ""], pl.Int64),
+        (["0", "-1", "123456789012345678"], pl.Int64),
+        (["1", "02"], pl.String),
+        (["1", "-0"], pl.String),
+        (["1", "+2"], pl.String),
+        (["1", " 2"], pl.String),
+        (["1", "x"], pl.String),
+        (["1", "9223372036854775807"], pl.String),  # too long to be counted
+        (["1", "9223372036854775808"], pl.String),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("text", ["a", 'say ""hi"", now', "two\nlines", "two\r\nlines"])
+def test_which_are_proven(cells: list[str], kind: type, end: str, text: str) -> None:
+    """Integers come as such if each is written canonically, whatever is beside them."""
+    rows = "".join(f'"{text}",{cell}{end}' for cell in cells)
+    reader = CSVReader([f"t,n{end}{rows}".encode()], "file", ReadOptions(integers={"n"}))
+    (batch,) = reader
+    assert batch.frame.schema["n"] == kind
+    assert batch.frame["n"].cast(pl.String).fill_null("").to_list() == cells
+
+
+def test_some_blocks_only() -> None:
+    """Where blocks differ, the file's batches can still be joined, and every text is kept."""
+    cells = [str(n) for n in range(2000)] + ["007"] + [str(n) for n in range(2000)]
+    data = "n,t\n" + "".join(f"{cell},x\n" for cell in cells)
+    reader = CSVReader([data.encode()], "file", ReadOptions(integers={"n"}, block=4096))
+    batches = list(reader)
+    assert {batch.frame.schema["n"] for batch in batches} == {pl.Int64, pl.String}
+    assert join(batches).frame["n"].to_list() == cells

@@ -1,0 +1,80 @@
+"""Requests of all threads together keep within a limit."""
+
+from __future__ import annotations
+
+from threading import Thread
+
+import pytest
+
+from filetap.transports.rate import RateLimit
+
+
+class Clock:
+    """A clock that only pauses move, and the times at which requests were sent."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.sent: list[float] = []
+
+    def send(self, limit: RateLimit) -> None:
+        """Send a request as soon as the limit allows it."""
+        limit.wait()
+        self.sent.append(self.now)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+def limited(per_minute: int) -> tuple[Clock, RateLimit]:
+    """A clock, and a limit that keeps its time."""
+    clock = Clock()
+    return clock, RateLimit(per_minute, clock.pause, lambda: clock.now)
+
+
+@pytest.mark.parametrize("per_minute", [1, 3, 900])
+def test_never_more_in_a_minute(per_minute: int) -> None:
+    """A burst uses up the limit at once; no 60 seconds have more requests than it allows."""
+    clock, limit = limited(per_minute)
+    for _ in range(3 * per_minute):
+        clock.send(limit)
+    assert clock.sent[:per_minute] == [0.0] * per_minute
+    later = zip(clock.sent, clock.sent[per_minute:], strict=False)
+    assert all(after - before >= 60 for before, after in later)
+    assert clock.sent[-1] == 120.0
+
+
+def test_slow_requests_do_not_wait() -> None:
+    """Requests that keep within the limit by themselves never pause."""
+    clock, limit = limited(2)
+    for second in range(0, 300, 30):
+        clock.now = float(second)
+        clock.send(limit)
+    assert clock.sent == [float(second) for second in range(0, 300, 30)]
+
+
+def test_hold() -> None:
+    """While one request was asked to wait, none is sent."""
+    clock, limit = limited(900)
+    clock.send(limit)
+    limit.hold(5.0)
+    limit.hold(2.0)
+    clock.send(limit)
+    assert clock.sent == [0.0, 5.0]
+
+
+def test_threads_share_it() -> None:
+    """Threads together send no more than one would."""
+    pauses: list[float] = []
+    limit = RateLimit(10, pauses.append, lambda: 0.0)
+
+    def send() -> None:
+        for _ in range(5):
+            limit.wait()
+
+    threads = [Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(pauses) == [60.0] * 10 + [120.0] * 10 + [180.0] * 10
