@@ -130,7 +130,7 @@ class FolderTransport:
         source = self._folder.open(path, str(file))
         try:
             # The next chunk is read ahead while one is hashed.
-            chunks = ahead(self._folder.chunks(source, offset, str(file)))
+            chunks = ahead(self._folder.chunks(source, offset, str(file), before.size))
             yield Body(chunks, offset, before.size, checksum, before.stamp, promises=False)
             # Before it is closed: some mounted file systems then give a file another inode number.
             self._check_unchanged(before, str(file))

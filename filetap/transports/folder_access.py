@@ -80,15 +80,20 @@ class OpenFolder:
                 data: bytes = stored.read(most)
         return data
 
-    def chunks(self, source: IO[bytes], offset: int, what: str) -> Iterator[bytes]:
-        """The bytes from *offset*."""
+    def chunks(
+        self, source: IO[bytes], offset: int, what: str, size: int | None
+    ) -> Iterator[bytes]:
+        """The bytes from *offset* to the end of a file that should have *size* bytes."""
         with self.errors(what):
             source.seek(offset)
         while True:
+            # SFTP sends a request for each part of what is asked for, there or not.
+            wanted = CHUNK if size is None else min(CHUNK, max(1, size - offset))
             with self.errors(what):
-                chunk = source.read(CHUNK)
+                chunk = source.read(wanted)
             if not chunk:
                 return
+            offset += len(chunk)
             yield chunk
 
     def _connect(self) -> tuple[AbstractFileSystem, str]:

@@ -251,3 +251,16 @@ def test_rewritten_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read = ids(run(config, done.state))
     assert {name[0] for name in read} == {"b"}
     assert len(read) == 40_000
+
+
+@pytest.mark.parametrize("rows", [1, 20_000])
+def test_no_request_beyond_the_file(tmp_path: Path, rows: int) -> None:
+    """A file is requested up to its listed size, and one more byte to see that it ends there."""
+    content = "user_id\n" + "".join(f"{number}\n" for number in range(rows))
+    path = deliver(tmp_path, "users", "2026-05-14-12", content)
+    offsets: list[int] = []
+    with SFTP(tmp_path) as server:
+        server.before_read = offsets.append
+        assert len(ids(run(server.settings(fingerprint=server.fingerprint)))) == rows
+        assert server.read == path.stat().st_size + 1
+    assert max(offsets) == path.stat().st_size
