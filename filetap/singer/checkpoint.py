@@ -75,7 +75,7 @@ class Checkpoint:
         self._store()
         if following is None:
             self._complete(listed=True)
-        if following is None or is_state_due(self._rows, len(self.bookmark.finished)):
+        if following is None or is_state_due(self._rows, self._entries()):
             self.write()
 
     def flush(self) -> None:
@@ -88,6 +88,11 @@ class Checkpoint:
         self._store()
         self._rows = 0
         self._stream.write_state()
+
+    def _entries(self) -> int:
+        """How many names of files STATE has; one file may be in it several times."""
+        bookmark = self.bookmark
+        return len(bookmark.finished) + len(bookmark.versions) + len(bookmark.contents)
 
     def _complete(self, *, listed: bool) -> None:
         """Record that everything listed has been read, which proves nothing if no file was."""
@@ -104,14 +109,14 @@ class Checkpoint:
         state["lookback_days"] = self._settings.lookback_days
 
 
-def is_state_due(rows: int, files: int) -> bool:
-    """True if STATE, listing *files* finished files, is due after a file.
+def is_state_due(rows: int, names: int) -> bool:
+    """True if STATE, with *names* names of files, is due after a file.
 
-    Each listed file takes about sixty bytes. This rule keeps the total size of STATE to a fraction
-    of the records; a STATE after every file would grow with the square of the number of files.
+    Each name takes about sixty bytes. This rule keeps the total size of STATE near that of the
+    records; a STATE after every file would grow with the square of the number of files.
 
     Args:
         rows: Rows emitted since the last STATE.
-        files: Files that STATE lists.
+        names: Names of files that STATE has.
     """
-    return files <= 64 + 8 * rows
+    return names <= 64 + 2 * rows

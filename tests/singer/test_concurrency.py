@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from filetap.errors import ExportError
 from filetap.transports.rate import RateLimit
+from tests.folders import deliver, reading
 from tests.runs import run, settings, tune
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tap_firstup_dde.emulator import Emulator
     from tests.runs import Run
 
@@ -91,3 +96,18 @@ def test_limit_of_requests(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) 
     assert emulator.count("list") + emulator.count("show") == 3 + len(HOURS)
     assert len([seconds for seconds in waits if 50 < seconds <= 60]) == 10
     assert len(waits) == 3 + len(HOURS) - 10
+
+
+def test_states_grow_with_the_files(tmp_path: Path) -> None:
+    """All STATE of a run of many small files together grows with their number, not its square."""
+    sizes = {}
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    for count in (100, 300):
+        folder = tmp_path / str(count)
+        for number in range(count):
+            hour = f"{start + timedelta(hours=number):%Y-%m-%d-%H}"
+            deliver(folder, "users", hour, f"user_id\n{number}\n", ending="")
+        done = run(reading(folder))
+        assert len(done.records("users")) == count
+        sizes[count] = sum(len(json.dumps(message)) for message in done.of("STATE"))
+    assert sizes[300] < 4 * sizes[100]
