@@ -31,7 +31,7 @@ sling := sling==1.6.5
 CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-spark soak lint audit demo picture bench bench-spark growth sftp equality clean python
+.PHONY: help setup test test-spark soak lint audit demo picture bench bench-spark growth sftp before equality clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -75,6 +75,9 @@ sftp: $(VENV)/.stamp ## Measure an SFTP download against `sftp get`
 
 bench-spark: $(VENV)/.spark ## Measure a Spark task against the tap's own columnar path
 	$(VENV)/bin/python benchmarks/spark.py $(ARGS)
+
+before: $(VENV)/.stamp ## Measure this build against an earlier one; ARGS="--before REV" names it
+	$(VENV)/bin/python benchmarks/before.py $(ARGS)
 
 equality: $(VENV)/.stamp ## Compare all output with that of an earlier revision; ARGS="--before REV" names it
 	$(VENV)/bin/python benchmarks/equality.py $(ARGS)

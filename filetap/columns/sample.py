@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from filetap.settings import Settings, Tuning
     from filetap.vendor import Documented
 
-_TOGETHER = 8 << 20  # bytes of rows, as text in memory, that are examined together
+_TOGETHER = 2 << 20  # bytes of rows, as text in memory, that are examined together
 _ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook, whose contents are listed at its end
 
 logger = logging.getLogger(__name__)
