@@ -12,7 +12,8 @@ import polars as pl
 
 from filetap.errors import FormatError
 from filetap.read.batch import DEFAULTS, MALFORMED_HINT, MOST_COLUMNS, Batch, Malformed
-from filetap.read.json_fast import LARGEST, Columns, Run, Runs, are_objects, object_ends
+from filetap.read.json_columns import Columns, are_objects
+from filetap.read.json_fast import LARGEST, Run, Runs, object_ends
 from filetap.read.json_text import JSONText
 from filetap.read.names import column_names, shown
 
@@ -91,7 +92,8 @@ class JSONReader:
 
         def take(text: JSONText, *, array: bool) -> _Rows | None:
             most, room = waiting.room()
-            return runs.take(text, array=array, most=most, room=room)
+            limit = int(most * waiting.average)
+            return runs.take(text, array=array, most=most, room=room, limit=limit)
 
         number = 0
         for part in self._parts(take):
@@ -184,6 +186,9 @@ class _Rows:
 class _Waiting:
     """Rows of the next batch.
 
+    Attributes:
+        average: Bytes of one of the objects that were added last.
+
     Args:
         columns: The column names.
     """
@@ -191,6 +196,7 @@ class _Waiting:
     def __init__(self, columns: Sequence[str]) -> None:
         """Begin a batch."""
         self._schema = dict.fromkeys(columns, pl.String)
+        self.average = float(LARGEST)
         self._clear()
 
     def _clear(self) -> None:
@@ -210,6 +216,7 @@ class _Waiting:
         self._numbers += range(before + 1, before + 1 + rows.frame.height)
         self._texts.append(rows.text)
         self._texts_size += len(rows.text)
+        self.average = len(rows.text) / rows.frame.height
 
     def add_row(self, row: Sequence[Cell] | Malformed, number: int, size: int) -> None:
         """Add one row: its cells, its number, and its object's bytes."""
