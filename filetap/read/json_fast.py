@@ -88,7 +88,7 @@ def _quotes(data: NDArray[np.uint8]) -> NDArray[np.intp]:
 def count_strings(text: bytes) -> int:
     """How many strings some valid JSON has."""
     quotes = np.count_nonzero(np.frombuffer(text, np.uint8) == QUOTE)
-    if b"\\" in text:
+    if b"\\" in text and b'\\"' in text:  # the first search takes no time
         quotes -= text.replace(b"\\\\", b"").count(b'\\"')
     return int(quotes) // 2
 
