@@ -26,6 +26,7 @@ _MOST_LABELS = 1_000  # msgspec may compare each name with all of them
 _DEEP = 500  # levels of brackets that any parser reads
 _LINE_END = ord("\n")
 _ODD = re.compile(r'[\x00-\x1f"\\]')  # in a name: msgspec cannot look for it
+_OPTIONAL = 3  # parts of a field that an object may lack: its name, its type, and a default
 _BETWEEN = "\x1f"  # two values: no JSON has it
 
 
@@ -86,7 +87,7 @@ class _Decoders:
             kw_only=True,
             gc=False,
         )
-        self.empty = None if any(one.null and not one.missing for one in traits) else kind()
+        self.empty = kind() if all(len(field) == _OPTIONAL for field in fields) else None
         self._array = msgspec.json.Decoder(list[kind])
         self._lines = msgspec.json.Decoder(kind)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from filetap.read.json_text import JSONText
 
-_BLOCK = 1 << 18  # bytes decoded at a time: few enough for the processor's cache
+_BLOCK = 1 << 19  # bytes decoded at a time: few enough for the processor's cache
 LARGEST = 1 << 22  # bytes of a block if objects are larger
 _FEW = 1 << 13  # bytes that the careful reader gets through in the time of some attempts
 _BACKSLASH = ord("\\")

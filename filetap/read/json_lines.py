@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 ROWS = 10_000  # of a batch
 _SIZE = 16 << 20  # bytes of a batch's objects
 _NOT_JSON = "it is not valid JSON"
+
+_SKIMMED = 1 << 18  # bytes decoded at a time for their names only
 
 Cell = str | None
 _T = TypeVar("_T")
@@ -142,7 +145,7 @@ class JSONReader:
             return columns.know(run)
 
         runs = Runs(known)
-        for part in self._parts(runs.take):
+        for part in self._parts(partial(runs.take, limit=_SKIMMED)):
             if isinstance(part, Run) or part[2]:
                 continue
             labels.update(dict.fromkeys(part[1]))

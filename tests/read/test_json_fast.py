@@ -17,6 +17,7 @@ from filetap.read.batch import ReadOptions
 from filetap.read.json_columns import Columns
 from filetap.read.json_fast import Run, Runs, count_strings, object_ends
 from filetap.read.json_lines import JSONReader
+from filetap.read.json_text import JSONText
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +45,10 @@ def values(draw: st.DrawFn, depth: int = 0) -> str:
     if kind == "raw":
         return draw(
             st.sampled_from(
-                ['"\\ud800"', '"\\ud83d\\ude00"', '"\\u001f"', '"\t"', '"\\x"', '"\\/"', '"a']
-                + ["[" * 3, '"\\u0022"', "{}", "[]", "-Infinity", '[{"id":1},{"id":2}]']
+                [
+                    *['"\\ud800"', '"\\ud83d\\ude00"', '"\\u001f"', '"\t"', '"\\x"', '"\\/"', '"a'],
+                    *["[[[", '"\\u0022"', "{}", "[]", "-Infinity", '[{"id":1},{"id":2}]'],
+                ]
             )
         )
     if kind == "array":
@@ -80,8 +83,11 @@ def files(draw: st.DrawFn) -> bytes:
     between = draw(st.sampled_from(["\n", "\n", "\r\n", ",", ", ", ",\n  ", "", " ", ",,", "\n\n"]))
     before, after = draw(
         st.sampled_from(
-            [("", ""), ("", "\n"), ("[", "]"), ("[", "]"), ("\ufeff", "\n"), ("[\n  ", "\n]\n")]
-            + [('{"data":[', '],"n":1}'), ("[", "]x"), ("[", ""), ("[", f"][{rows[0]}]")]
+            [
+                *[("", ""), ("", "\n"), ("[", "]"), ("[", "]"), ("\ufeff", "\n")],
+                *[("[\n  ", "\n]\n"), ('{"data":[', '],"n":1}')],
+                *[("[", "]x"), ("[", ""), ("[", f"][{rows[0]}]")],
+            ]
         )
     )
     data = (before + between.join(rows) + after).encode(errors="surrogatepass")
@@ -110,6 +116,16 @@ def found(data: bytes, size: int, options: ReadOptions, *, careful: bool = False
         return reader.labels, reader.columns, batches
 
 
+_PLAIN: dict[str, Any] = {
+    "size": 9,
+    "few": 1,
+    "most": 3,
+    "room": 60,
+    "divert": True,
+    "cut": False,
+}
+
+
 @given(
     data=files(),
     size=st.integers(1, 99),
@@ -119,18 +135,13 @@ def found(data: bytes, size: int, options: ReadOptions, *, careful: bool = False
     divert=st.booleans(),
     cut=st.booleans(),
 )
-@example(b'{"id":1,"id":2}\n{"id":3}\n{"id":4}\n', 9, 8192, 3, 60, True, False)  # noqa: FBT003
-@example(b'{"id":1}\n{}\n{"id":4}\n', 9, 1, 3, 60, True, False)  # noqa: FBT003
-@example(b'[{"id":1},{"id":2,"b":{"a":1,"a":2}}]', 9, 1, 3, 60, True, False)  # noqa: FBT003
-@example(b'{"id":1}\n{"id":2} x\n{"id":3}', 9, 1, 3, 60, True, True)  # noqa: FBT003
+@example(data=b'{"id":1,"id":2}\n{"id":3}\n{"id":4}\n', **_PLAIN | {"few": 8192})
+@example(data=b'{"id":1}\n{}\n{"id":4}\n', **_PLAIN)
+@example(data=b'{"id":1,"n":null}\n{"id":1,"n":0}\n{}', **_PLAIN | {"most": 1, "room": 9})
+@example(data=b'[{"id":1},{"id":2,"b":{"a":1,"a":2}}]', **_PLAIN)
+@example(data=b'{"id":1}\n{"id":2} x\n{"id":3}', **_PLAIN | {"cut": True})
 def test_equals_the_careful_reader(
-    data: bytes,
-    size: int,
-    few: int,
-    most: int,
-    room: int,
-    divert: bool,  # noqa: FBT001 - made up by hypothesis
-    cut: bool,  # noqa: FBT001 - the same
+    *, data: bytes, size: int, few: int, most: int, room: int, divert: bool, cut: bool
 ) -> None:
     """Rows, numbers, batches, labels, malformed rows and errors are those of the careful reader."""
     options = ReadOptions(known=_KNOWN, divert=divert, cut=cut)
@@ -138,7 +149,7 @@ def test_equals_the_careful_reader(
         patch.object(json_fast, "_FEW", few),
         patch.object(json_lines, "ROWS", most),
         patch.object(json_lines, "_SIZE", room),
-        patch.object(json_lines, "LARGEST", min(json_lines.LARGEST, room // 2)),
+        patch("filetap.read.json_lines.LARGEST", min(json_fast.LARGEST, room // 2)),
     ):
         assert found(data, size, options) == found(data, size, options, careful=True)
 
@@ -149,7 +160,7 @@ _ROW = '{"id": %d, "a": "x\\"y", "b": 1.10, "n": null, "o": {"x": [1e5, "}"]}}'
 def _carefully_read(data: bytes) -> int:
     """How many objects of *data* the careful reader reads; both passes count."""
     count = 0
-    elements = json_lines.JSONText.elements
+    elements = JSONText.elements
 
     def counted(text: Any, *, array: bool) -> Iterator[Any]:
         nonlocal count
@@ -157,7 +168,7 @@ def _carefully_read(data: bytes) -> int:
             count += 1
             yield element
 
-    with patch.object(json_lines.JSONText, "elements", counted):
+    with patch.object(JSONText, "elements", counted):
         found(data, 1 << 16, ReadOptions(known=_KNOWN))
     return count
 
@@ -190,10 +201,10 @@ def test_one_broken_object_is_read_carefully() -> None:
 
 @pytest.mark.parametrize("depth", [400, 600, 985, 995, 1_005, 2_000])
 @pytest.mark.parametrize("array", [True, False])
-def test_deep_values(depth: int, array: bool) -> None:  # noqa: FBT001 - a table
+def test_deep_values(*, depth: int, array: bool) -> None:
     """Values nested deeply are rows, or malformed, as the careful reader has it."""
-    deep = '{"id": %s1%s}' % ("[" * depth, "]" * depth)
-    rows = ['{"id": 1}'] * 900 + [deep] + ['{"id": 2}'] * 900
+    deep = "[" * depth + "1" + "]" * depth
+    rows = ['{"id": 1}'] * 900 + [f'{{"id": {deep}}}'] + ['{"id": 2}'] * 900
     text = ",".join(rows).join("[]") if array else "\n".join(rows)
     options = ReadOptions(known=_KNOWN, divert=True)
     both = [found(text.encode(), 99, options, careful=careful) for careful in (False, True)]
@@ -214,8 +225,8 @@ def test_ends(text: bytes, ends: list[int]) -> None:
     assert object_ends(text)[1].tolist() == ends
 
 
-@given(st.lists(_TEXTS), st.booleans())
-def test_strings_are_counted(texts: list[str], ascii_only: bool) -> None:  # noqa: FBT001
+@given(texts=st.lists(_TEXTS), ascii_only=st.booleans())
+def test_strings_are_counted(*, texts: list[str], ascii_only: bool) -> None:
     """Each string counts once, whatever it contains."""
     assert count_strings(json.dumps(texts, ensure_ascii=ascii_only).encode()) == len(texts)
 
