@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from filetap.errors import FormatError
 from filetap.read.batch import DEFAULTS, MALFORMED_HINT, MOST_COLUMNS, Batch, Malformed
+from filetap.read.json_columns import Columns, are_objects
+from filetap.read.json_fast import LARGEST, Run, Runs, object_ends
 from filetap.read.json_text import JSONText
 from filetap.read.names import column_names, shown
 
@@ -18,11 +24,22 @@ if TYPE_CHECKING:
     from filetap.read.batch import ReadOptions
     from filetap.read.json_text import Element
 
+
 ROWS = 10_000  # of a batch
 _SIZE = 16 << 20  # bytes of a batch's objects
 _NOT_JSON = "it is not valid JSON"
 
+_SKIMMED = 1 << 18  # bytes decoded at a time for their names only
+
 Cell = str | None
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+
+
+class _Take(Protocol[_T_co]):
+    """Makes something of the objects at the position of some text; None if they are irregular."""
+
+    def __call__(self, text: JSONText, *, array: bool) -> _T_co | None: ...
 
 
 class JSONReader:
@@ -54,14 +71,7 @@ class JSONReader:
         self._options = options
         self._refused = ""
         self._envelope = _envelope(self._text(), what, options.known, cut=options.cut)
-        labels: dict[str, None] = {}
-        for _, value, fault in self._elements():
-            if not fault:
-                labels.update(dict.fromkeys(value))
-            if len(labels) > MOST_COLUMNS:
-                msg = f"{what}: it has more than {MOST_COLUMNS} columns"
-                raise FormatError(msg, "look at the file: it is not an export")
-        self.labels: Sequence[str] = list(labels)
+        self.labels: Sequence[str] = self._all_labels()
         self.columns = column_names(self.labels, options.reserved)
 
     def refuse(self, reason: str) -> None:
@@ -74,58 +84,200 @@ class JSONReader:
         Raises:
             FormatError: An object cannot be read, and malformed rows are not diverted.
         """
-        cells: list[Sequence[Cell]] = []
-        numbers: list[int] = []
-        malformed: list[Malformed] = []
-        size = 0
-        for number, (text, _, unreadable) in enumerate(self._elements(), start=1):
-            fault = unreadable or self._refused
-            stored = text.encode(errors="surrogateescape")
-            size += len(stored)
-            if not fault and (members := _members(stored)) is not None:
-                numbers.append(number)
-                cells.append([_cell(members.get(label)) for label in self.labels])
-            elif self._options.divert:
-                raw = stored.rstrip(b" \t\r\n,").decode(errors="backslashreplace")
-                malformed.append(Malformed(number, raw, fault or _NOT_JSON))
-            else:
-                msg = f"{self._what}: row {number}: {fault or _NOT_JSON}"
-                raise FormatError(msg, MALFORMED_HINT)
-            if len(cells) + len(malformed) == ROWS or size > _SIZE:
-                yield self._batch(cells, numbers, malformed)
-                cells, numbers, malformed, size = [], [], [], 0
-        if cells or malformed:
-            yield self._batch(cells, numbers, malformed)
+        columns = Columns(self.labels, self.columns)
+        waiting = _Waiting(self.columns)
 
-    def _batch(
-        self, cells: list[Sequence[Cell]], numbers: list[int], malformed: list[Malformed]
-    ) -> Batch:
-        """Rows and malformed rows as a batch."""
-        frame = pl.DataFrame(cells, dict.fromkeys(self.columns, pl.String), orient="row")
-        return Batch(frame, pl.Series(numbers, dtype=pl.Int64), malformed)
+        def rows(run: Run) -> _Rows | None:
+            frame = None if self._refused else columns.frame(run)
+            return None if frame is None else _Rows(frame, run.text)
+
+        runs = Runs(rows)
+
+        def take(text: JSONText, *, array: bool) -> _Rows | None:
+            most, room = waiting.room()
+            limit = int(most * waiting.average)
+            return runs.take(text, array=array, most=most, room=room, limit=limit)
+
+        number = 0
+        for part in self._parts(take):
+            if isinstance(part, _Rows):
+                waiting.add_rows(part, number)
+                number += part.frame.height
+            else:
+                number += 1
+                size = len(part[0].encode(errors="surrogateescape"))
+                waiting.add_row(self._row(part, number), number, size)
+            if waiting.is_full:
+                yield waiting.batch()
+        if not waiting.is_empty:
+            yield waiting.batch()
+
+    def _row(self, element: Element, number: int) -> Sequence[Cell] | Malformed:
+        """The cells of an element that was read carefully, in the order of the labels.
+
+        Raises:
+            FormatError: It cannot be read, and malformed rows are not diverted.
+        """
+        text, _, unreadable = element
+        fault = unreadable or self._refused
+        stored = text.encode(errors="surrogateescape")
+        if not fault and (members := _members(stored)) is not None:
+            return [_cell(members.get(label)) for label in self.labels]
+        if self._options.divert:
+            raw = stored.rstrip(b" \t\r\n,").decode(errors="backslashreplace")
+            return Malformed(number, raw, fault or _NOT_JSON)
+        msg = f"{self._what}: row {number}: {fault or _NOT_JSON}"
+        raise FormatError(msg, MALFORMED_HINT)
+
+    def _all_labels(self) -> list[str]:
+        """The members' names of all objects that are rows, in order of first appearance.
+
+        Raises:
+            FormatError: They are too many.
+        """
+        labels: dict[str, None] = {}
+        columns = Columns(())
+
+        def known(run: Run) -> Run | None:
+            nonlocal columns
+            if len(labels) > len(columns.labels):
+                columns = Columns(list(labels))
+            return columns.know(run)
+
+        runs = Runs(known)
+        for part in self._parts(partial(runs.take, limit=_SKIMMED)):
+            if isinstance(part, Run) or part[2]:
+                continue
+            labels.update(dict.fromkeys(part[1]))
+            if len(labels) > MOST_COLUMNS:
+                msg = f"{self._what}: it has more than {MOST_COLUMNS} columns"
+                raise FormatError(msg, "look at the file: it is not an export")
+        return list(labels)
 
     def _text(self) -> JSONText:
         """The file's text, from the beginning."""
         return JSONText(self._pieces(), self._what, cut=self._options.cut)
 
-    def _elements(self) -> Iterator[Element]:
-        """Yield each value that should be an object with a row."""
+    def _parts(self, take: _Take[_T]) -> Iterator[_T | Element]:
+        """Yield what *take* makes of regular objects, and each other value that should be a row."""
         text = self._text()
         if self._envelope is not None:
             text.by_line = False
             for name in _member_names(text):
                 if name in self._envelope and text.skip("["):
-                    yield from text.elements(array=True)
+                    yield from _parts(text, take, array=True)
                     return
                 text.value()
         elif text.skip("["):
-            yield from text.elements(array=True)
+            yield from _parts(text, take, array=True)
             while text.skip("["):  # arrays one after the other
-                yield from text.elements(array=True)
+                yield from _parts(text, take, array=True)
             for raw, _, _ in text.elements(array=False):
                 yield raw, None, "it follows the end of the array"
         else:
-            yield from text.elements(array=False)
+            yield from _parts(text, take, array=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Some rows, and the text of their objects."""
+
+    frame: pl.DataFrame
+    text: bytes
+
+
+class _Waiting:
+    """Rows of the next batch.
+
+    Attributes:
+        average: Bytes of one of the objects that were added last.
+
+    Args:
+        columns: The column names.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        """Begin a batch."""
+        self._schema = dict.fromkeys(columns, pl.String)
+        self.average = float(LARGEST)
+        self._clear()
+
+    def _clear(self) -> None:
+        """Begin a batch."""
+        self._frames: list[pl.DataFrame] = []
+        self._cells: list[Sequence[Cell]] = []  # of rows after those of the frames
+        self._numbers: list[int] = []
+        self._malformed: list[Malformed] = []
+        self._size = 0  # bytes of the objects, except those in the texts
+        self._texts: list[bytes] = []  # of objects, with what is between them
+        self._texts_size = 0
+
+    def add_rows(self, rows: _Rows, before: int) -> None:
+        """Add rows that follow row number *before*."""
+        self._end_cells()
+        self._frames.append(rows.frame)
+        self._numbers += range(before + 1, before + 1 + rows.frame.height)
+        self._texts.append(rows.text)
+        self._texts_size += len(rows.text)
+        self.average = len(rows.text) / rows.frame.height
+
+    def add_row(self, row: Sequence[Cell] | Malformed, number: int, size: int) -> None:
+        """Add one row: its cells, its number, and its object's bytes."""
+        self._size += size
+        if isinstance(row, Malformed):
+            self._malformed.append(row)
+        else:
+            self._cells.append(row)
+            self._numbers.append(number)
+
+    def room(self) -> tuple[int, int]:
+        """How many objects, and bytes of them, are too few to fill the batch, or just enough."""
+        # What is between the objects does not count, but takes time to find: so only if it matters.
+        if self._size + self._texts_size > _SIZE - LARGEST:
+            self._size += sum(int(np.diff(object_ends(t), axis=0).sum()) for t in self._texts)
+            self._texts, self._texts_size = [], 0
+        count = len(self._numbers) + len(self._malformed)
+        return ROWS - count, _SIZE - self._size - self._texts_size
+
+    @property
+    def is_full(self) -> bool:
+        """True if the rows are enough for a batch."""
+        rows, size = self.room()
+        return not rows or size < 0
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there are no rows."""
+        return not self._numbers and not self._malformed
+
+    def batch(self) -> Batch:
+        """The rows as a batch; begins the next one."""
+        self._end_cells()
+        frame = pl.concat(self._frames) if self._frames else pl.DataFrame(schema=self._schema)
+        batch = Batch(frame.rechunk(), pl.Series(self._numbers, dtype=pl.Int64), self._malformed)
+        self._clear()
+        return batch
+
+    def _end_cells(self) -> None:
+        """Make a frame of the cells."""
+        if self._cells:
+            self._frames.append(pl.DataFrame(self._cells, self._schema, orient="row"))
+            self._cells = []
+
+
+def _parts(text: JSONText, take: _Take[_T], *, array: bool) -> Iterator[_T | Element]:
+    """Yield what *take* makes of regular objects, and each other value.
+
+    Args:
+        text: Text, at the beginning of a value.
+        take: Returns what it makes of the next objects; None if they are not regular.
+        array: True if the position is in an array, up to whose end the values are read.
+    """
+    for element in chain((None,), text.elements(array=array)):
+        if element:
+            yield element
+        while (part := take(text, array=array)) is not None:
+            yield part
 
 
 def _members(element: bytes) -> dict[str, msgspec.Raw] | None:
@@ -203,7 +355,7 @@ def _walk(text: JSONText, *, cut: bool) -> tuple[list[str], list[tuple[str, bool
         if first == "{":
             arrays.append((name, False))
             text.skip("[")
-            for _ in text.elements(array=True):
+            for _ in _parts(text, Runs(are_objects).take, array=True):
                 pass
             if not text.closed:
                 return names, arrays, cut

@@ -52,29 +52,44 @@ class JSONText:
 
     def __init__(self, pieces: Iterable[bytes], what: str, *, cut: bool) -> None:
         """Read the first lines to see if each holds an object."""
-        self._pieces = _small(pieces)
+        self._source = _Source(pieces)
         self._what = what
         self._cut = cut
-        # A byte that is not UTF-8 becomes a lone surrogate here, and can be turned back.
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text = ""
         self._at = 0
         self._dropped = 0  # characters of the file before the text
         self._ended = False
         self._alone = 0  # character of the file up to which each line is parsed alone
-        self._faults: list[str] = []
-        self._decode = json.JSONDecoder(
-            object_pairs_hook=self._object,
-            parse_constant=self._constant,
-            parse_int=str,  # however many digits
-            parse_float=str,
-        ).raw_decode
+        self._parser = _Parser()
         self.closed = False
         while self.peek() and len(self._text) - self._at < _HEAD and self._more():
             pass
         first, *others = self._text[self._at : self._at + _HEAD].split("\n", 2)
         follows = any(line.startswith("{") for line in others[:1])
         self.by_line = first.startswith("{") and (follows or first.rstrip().endswith("}"))
+
+    @property
+    def position(self) -> int:
+        """Characters of the file before the position."""
+        return self._dropped + self._at
+
+    @property
+    def is_clear(self) -> bool:
+        """True if no error ahead makes each line be parsed alone."""
+        return self.position >= self._alone
+
+    def ahead(self, size: int) -> bytes:
+        """The next *size* bytes, or all that are left; the position stays."""
+        self._source.put_back(self._text[self._at :])
+        self._ended = False
+        self._dropped += self._at
+        self._text, self._at = "", 0
+        return self._source.ahead(size)
+
+    def move(self, count: int) -> None:
+        """Move *count* bytes on within what `ahead` returned last."""
+        self._source.skip(count)
+        self._dropped += count
 
     def peek(self, after: int = 0) -> str:
         """Move to the next character that is neither blank nor a comma, and return it.
@@ -164,9 +179,8 @@ class JSONText:
             raise FormatError(msg, "report the file to its vendor")
         texts, size = [rest], 0
         while size <= len(rest) and not self._ended:
-            piece = next(self._pieces, None)
-            self._ended = piece is None
-            texts.append(self._decoder.decode(piece or b"", final=self._ended))
+            texts.append(self._source.read())
+            self._ended = not texts[-1]
             size += len(texts[-1])
         self._dropped += self._at
         self._text, self._at = "".join(texts), 0
@@ -180,13 +194,13 @@ class JSONText:
             a fault it is only cut off.
         """
         while True:
-            self._faults.clear()
+            self._parser.faults.clear()
             alone = self.by_line and self._dropped + self._at < self._alone
             end_of_line = self._line_end() if alone else 0
             text = self._text[self._at : end_of_line] if alone else self._text
             start = 0 if alone else self._at
             try:
-                value, end = self._decode(text, start)
+                value, end = self._parser.decode(text, start)
             except RecursionError:
                 self._alone = self._dropped + self._at + _DEEP
                 return None, 0, "it is nested too deeply"
@@ -202,7 +216,7 @@ class JSONText:
                     return None, 0, ""
                 words = error.msg.removesuffix(" at").removesuffix(" starting")
                 return None, 0, f"it is not valid JSON ({words[0].lower()}{words[1:]})"
-            fault = _fault(value, text[start:end], self._faults)
+            fault = _fault(value, text[start:end], self._parser.faults)
             return value, end - start + self._at, fault
 
     def _may_span(self) -> bool:
@@ -268,16 +282,79 @@ class JSONText:
         after = rest.end() if rest else place
         return self._text[after : after + 1] in "\n{" or bool(_BETWEEN.match(self._text, after))
 
+
+class _Source:
+    """Bytes as text; one that is not UTF-8 becomes a lone surrogate, and can be turned back."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._piece = b""
+        self._at = 0  # in the piece
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+
+    def read(self) -> str:
+        """The next characters, of at most `_PIECE` bytes; empty at the end of the file."""
+        text = ""
+        while not text and (data := self.ahead(_PIECE, fill=False)):
+            text = self._decoder.decode(data)
+            self.skip(len(data))
+        return text or self._decoder.decode(b"", final=True)
+
+    def ahead(self, size: int, *, fill: bool = True) -> bytes:
+        """The next *size* bytes without reading them.
+
+        Args:
+            size: How many.
+            fill: False if fewer will do, though more than none.
+        """
+        have = len(self._piece) - self._at
+        parts: list[bytes] = []
+        while have < (size if fill else 1) and (piece := next(self._pieces, None)) is not None:
+            parts.append(piece)
+            have += len(piece)
+        if parts:
+            self._piece, self._at = b"".join((self._piece[self._at :], *parts)), 0
+        return self._piece[self._at : self._at + size]
+
+    def skip(self, count: int) -> None:
+        """Go past *count* bytes that are ahead."""
+        self._at += count
+
+    def put_back(self, text: str) -> None:
+        """Have *text* read once more, before what follows it."""
+        rest, _ = self._decoder.getstate()  # the beginning of a character
+        self._decoder.reset()
+        if data := text.encode(errors="surrogateescape") + rest:
+            self._piece, self._at = data + self._piece[self._at :], 0
+
+
+class _Parser:
+    """Python's parser, which notes what it should not accept.
+
+    Attributes:
+        faults: What was wrong with the values parsed since the list was cleared.
+        decode: Returns the value at a place of some text, and where it ends.
+    """
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.decode = json.JSONDecoder(
+            object_pairs_hook=self._object,
+            parse_constant=self._constant,
+            parse_int=str,  # however many digits
+            parse_float=str,
+        ).raw_decode
+
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """An object from the parser's pairs; notes a name that appears twice."""
         members = dict(pairs)
         if len(members) < len(pairs):
-            self._faults.append("two of its members have one name")
+            self.faults.append("two of its members have one name")
         return members
 
     def _constant(self, word: str) -> None:
         """Note a word that Python's parser accepts as a number, such as NaN."""
-        self._faults.append(f"{word} is not a JSON value")
+        self.faults.append(f"{word} is not a JSON value")
 
 
 def _fault(value: Any, text: str, noted: Sequence[str]) -> str:
@@ -299,13 +376,6 @@ def _fault(value: Any, text: str, noted: Sequence[str]) -> str:
     if _HALF.search(text) and not _is_text(json.dumps(value, ensure_ascii=False)):
         return "half of a surrogate pair, which is not a character"
     return ""
-
-
-def _small(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in pieces of at most `_PIECE`."""
-    for piece in pieces:
-        for start in range(0, len(piece), _PIECE):
-            yield piece[start : start + _PIECE]
 
 
 def _is_text(text: str) -> bool:
