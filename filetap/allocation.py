@@ -11,7 +11,7 @@ def keep_freed_memory() -> None:
     """Let glibc retain the memory of freed large blocks, 64 MiB at most.
 
     Otherwise each block of a file gets its memory from the system again, page by page, which takes
-    a sixth of the time. Threads share two pools of memory: each would retain much in one of its own.
+    a sixth of the time. Threads share two pools of memory: each would keep much in its own.
     Other C libraries have no such options.
     """
     library = ctypes.CDLL(None)
