@@ -20,6 +20,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _SHORT = re.compile(r"-?(?:0|[1-9][0-9]*)\.(?!0000)[0-9]*[1-9]")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _MIDNIGHT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T00:00(?::00(?:\.0+)?)?Z?")
+_BOOLEANS = {"0": "false", "1": "true"}
 _DAY = 86_400_000  # milliseconds, the resolution of spreadsheets
 
 # How a number format shows a number; a duration may exceed a day.
@@ -132,6 +133,24 @@ def moment(text: str, kind: Kind, *, since_1904: bool) -> str | None:
     if not shown:
         return plain(text)
     return shown if kind == "date" and not rest else f"{shown}T{_clock(rest)}"
+
+
+def stored_value(
+    stored: str, kind: str | None, shows: Kind | None, *, since_1904: bool
+) -> str | None:
+    """The text of a cell's number, time, boolean or error; None if a number is not one.
+
+    Args:
+        stored: The value as it is stored.
+        kind: The cell's type.
+        shows: The kind of its number format.
+        since_1904: True if the workbook counts from 1904.
+    """
+    if kind is None or kind == "n":
+        return moment(stored, shows, since_1904=since_1904) if shows else plain(stored)
+    if kind == "b":
+        return _BOOLEANS.get(stored, stored)
+    return iso_moment(stored, shows) if kind == "d" else stored
 
 
 def iso_moment(text: str, kind: Kind | None) -> str:

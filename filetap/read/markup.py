@@ -41,6 +41,11 @@ class Events:
     def data(self, text: str) -> None:
         """Receive a piece of text."""
 
+    @property
+    def is_between(self) -> bool:
+        """True between two items of the element that holds them: what was read is of no effect."""
+        return False
+
     def unfinished(self) -> int:
         """Approximate bytes of memory that the current, unfinished item takes.
 
@@ -50,31 +55,58 @@ class Events:
         return 0
 
 
+class Parser:
+    """A parser of one document, fed piece by piece.
+
+    Args:
+        handler: Receives the events.
+    """
+
+    def __init__(self, handler: Events) -> None:
+        self._handler = handler
+        self._expat = expat.ParserCreate(namespace_separator=SEPARATOR)
+        self._expat.buffer_text = True
+        self._expat.buffer_size = 1 << 16
+        self._expat.StartElementHandler = handler.start
+        self._expat.EndElementHandler = handler.end
+        self._expat.CharacterDataHandler = handler.data
+        self._expat.StartDoctypeDeclHandler = _refuse_document_type
+        self._fed = 0
+        self._has_skipped = False
+
+    def feed(self, piece: bytes) -> None:
+        """Parse the next bytes; none end the document.
+
+        Raises:
+            ValueError: It is not XML, the handler refuses it, or it exceeds a bound.
+        """
+        self._fed += len(piece)
+        try:
+            self._expat.Parse(piece, not piece)
+        except expat.ExpatError as error:
+            refuse(expat.ErrorString(error.code) if self._has_skipped else str(error))
+        except LookupError as error:
+            refuse(str(error))
+        if self._handler.unfinished() > LONGEST_ITEM:
+            refuse(f"an item is longer than {LONGEST_ITEM} bytes")
+        # The parser's position stays at the start of a tag until the tag ends.
+        if self._fed - self._expat.CurrentByteIndex > _LONGEST_TAG:
+            refuse(f"a tag is longer than {_LONGEST_TAG} bytes")
+
+    def skip(self) -> None:
+        """Note that bytes of the document are not fed, so that positions in it are unknown."""
+        self._has_skipped = True
+
+
 def parse(pieces: Iterable[bytes], handler: Events) -> Iterator[None]:
     """Parse a document, yielding after each piece, when *handler* has taken its events.
 
     Raises:
         ValueError: It is not XML, *handler* refuses it, or it exceeds a bound.
     """
-    parser = expat.ParserCreate(namespace_separator=SEPARATOR)
-    parser.buffer_text = True
-    parser.buffer_size = 1 << 16
-    parser.StartElementHandler = handler.start
-    parser.EndElementHandler = handler.end
-    parser.CharacterDataHandler = handler.data
-    parser.StartDoctypeDeclHandler = _refuse_document_type
-    fed = 0
+    parser = Parser(handler)
     for piece in chain(pieces, (b"",)):
-        fed += len(piece)
-        try:
-            parser.Parse(piece, not piece)
-        except (expat.ExpatError, LookupError) as error:
-            refuse(str(error))
-        if handler.unfinished() > LONGEST_ITEM:
-            refuse(f"an item is longer than {LONGEST_ITEM} bytes")
-        # The parser's position stays at the start of a tag until the tag ends.
-        if fed - parser.CurrentByteIndex > _LONGEST_TAG:
-            refuse(f"a tag is longer than {_LONGEST_TAG} bytes")
+        parser.feed(piece)
         yield
 
 

@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 import posixpath
+import zipfile
+import zlib
 from array import array
+from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
+import numpy as np
+import polars as pl
+from isal import isal_zlib
+
 from filetap.errors import FormatError
-from filetap.read.cells import BUILT_IN, kind_of, unescaped
-from filetap.read.markup import PART, SEPARATOR, Events, parse, refuse, tags
+from filetap.read.cells import unescaped
+from filetap.read.items import Items
+from filetap.read.markup import PART, Events, parse, tags
 from filetap.read.names import shown
+from filetap.read.workbook_parts import Book, Relations, Styles
+from filetap.read.xml_text import shared_texts
 
 if TYPE_CHECKING:
-    import zipfile
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from filetap.read.cells import Kind
+    from numpy.typing import NDArray
+
+    from filetap.read.items import Block
 
 HINT = "report the file to its vendor"
 _MOST_TEXT = 256 << 20  # bytes of all shared texts
 _MOST_XML = 4 << 30  # bytes of one part
 _LARGE = 64 << 20  # bytes; a smaller part is harmless, whatever its ratio
 _HIGHEST_RATIO = 200  # of a part; sheets with a reference in each cell stay below 50
-_PIECE = 1 << 18  # bytes of XML parsed at a time
-_ID = tuple(
-    f"{namespace}{SEPARATOR}id"
-    for namespace in (
-        "http://schemas.openxmlformats.org/officeDocument/2006/relationships",
-        "http://purl.oclc.org/ooxml/officeDocument/relationships",
-    )
-)
-_RELATIONSHIP = (
-    f"http://schemas.openxmlformats.org/package/2006/relationships{SEPARATOR}Relationship"
-)
+_PIECE = 1 << 16  # bytes of XML parsed at a time
 _WORKBOOK = "xl/workbook.xml"  # unless the package names another part
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Workbook:
         main = _WORKBOOK
         if _key(_relations_of("")) in self._members:
             main = next(iter(self._related("", "/officeDocument").values()), main)
-        book = _Book()
+        book = Book()
         self._parse(main, book)
         sheets = self._related(main, "/worksheet")
         others = self._related(main, "sheet")  # charts, dialogues, macros
@@ -92,7 +95,7 @@ class Workbook:
         if len({_key(sheet.part) for sheet in self.sheets}) < len(self.sheets):
             raise self.error(main, "two sheets share one part")
         self.since_1904 = book.since_1904
-        styles = _Styles()
+        styles = Styles()
         for part in self._related(main, "/styles").values():
             try:
                 self._parse(part, styles)
@@ -129,6 +132,25 @@ class Workbook:
         except ValueError as error:
             raise self.error(part, str(error)) from None
 
+    def items(
+        self, part: str, handler: Events, names: tuple[str, str], fast: Callable[[Block], T | None]
+    ) -> Iterator[T | None]:
+        """Yield what *fast* makes of a block of items, or None when *handler* has taken events.
+
+        Args:
+            part: Name of the part.
+            handler: Receives the events of blocks for which *fast* returns None.
+            names: Local names of the element that holds the items, and of an item.
+            fast: Reads a block.
+
+        Raises:
+            FormatError: The part is missing, damaged or not XML, or *handler* refuses it.
+        """
+        try:
+            yield from Items(self._pieces(part), handler, names, _PIECE).read(fast)
+        except ValueError as error:
+            raise self.error(part, str(error)) from None
+
     def _parse(self, part: str, handler: Events) -> None:
         """Parse a whole part."""
         for _ in self.events(part, handler):
@@ -145,14 +167,13 @@ class Workbook:
             msg = f"{self.what}: it decompresses to more than {_HIGHEST_RATIO} times its size"
             raise FormatError(msg, HINT)
         try:
-            with self._archive.open(member) as file:
-                yield from iter(lambda: file.read(_PIECE), b"")
+            yield from _inflated(self._archive, member)
         except Exception as error:  # noqa: BLE001 - zipfile raises many types
             raise self.error(part, f"{error}") from None
 
     def _related(self, part: str, ending: str) -> Mapping[str, str]:
         """Relation's id → part, for the relations of *part* whose type has that *ending*."""
-        relations = _Relations()
+        relations = Relations()
         self._parse(_relations_of(part), relations)
         return {
             identifier: posixpath.normpath(
@@ -161,6 +182,39 @@ class Workbook:
             for identifier, kind, target in relations.found
             if kind.endswith(ending)
         }
+
+
+def _inflated(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Yield the bytes of a member, not more than it declares; at the end its CRC is checked.
+
+    Zipfile would inflate with zlib, which takes almost three times as long as isal. So it is asked
+    for the stored bytes, as if they were not compressed.
+
+    Raises:
+        Exception: The member is damaged; zipfile and isal raise many types.
+    """
+    if member.compress_type != zipfile.ZIP_DEFLATED:
+        with archive.open(member) as file:
+            yield from iter(lambda: file.read(_PIECE), b"")
+        return
+    stored = copy(member)
+    stored.compress_type, stored.file_size = zipfile.ZIP_STORED, member.compress_size
+    del stored.CRC  # it is that of the inflated bytes
+    inflater = isal_zlib.decompressobj(-zlib.MAX_WBITS)
+    size = checksum = 0
+    with archive.open(stored) as file:
+        while not inflater.eof:
+            data = inflater.unconsumed_tail or file.read(_PIECE)
+            piece = inflater.decompress(data, _PIECE)
+            if not data and not piece:
+                break
+            size += len(piece)
+            checksum = isal_zlib.crc32(piece, checksum)
+            if piece and size <= member.file_size:
+                yield piece
+    if (size, checksum) != (member.file_size, member.CRC):
+        msg = f"Bad CRC-32 for file {member.filename!r}"
+        raise zipfile.BadZipFile(msg)
 
 
 def is_workbook(archive: zipfile.ZipFile) -> bool:
@@ -195,10 +249,31 @@ class SharedTexts:
                 return None
         return self._text[self._ends[index] : self._ends[index + 1]].decode()
 
+    def take(self, indices: NDArray[np.int64], most: int) -> pl.Series | None:
+        """The texts with those numbers; None if one is missing, or they are longer than *most*.
+
+        Raises:
+            FormatError: The shared texts cannot be read, or are too long.
+        """
+        highest = int(indices.max())
+        while highest + 1 >= len(self._ends):
+            if next(self._read, False) is False:
+                return None
+        distinct, places = np.unique(indices, return_inverse=True)
+        ends = self._ends
+        bounds = [(ends[index], ends[index + 1]) for index in distinct.tolist()]
+        sizes = np.array([end - start for start, end in bounds])
+        if int(sizes[places].sum()) > most:
+            return None
+        texts = [self._text[start:end].decode() for start, end in bounds]
+        return pl.Series(texts, dtype=pl.String).gather(places)
+
     def _pieces(self, part: str) -> Iterator[None]:
         """Read more texts, yielding after each piece."""
         handler = _Texts()
-        for _ in self._workbook.events(part, handler):
+        for texts in self._workbook.items(part, handler, ("sst", "si"), _shared_texts):
+            if texts is not None:
+                self._add(texts)
             for text in handler.found:
                 self._text += unescaped(text).encode()
                 self._ends.append(len(self._text))
@@ -208,80 +283,16 @@ class SharedTexts:
                 raise self._workbook.error(part, reason)
             yield
 
-
-class _Book(Events):
-    """Collects the workbook's sheets: name, relation, and True if it is visible."""
-
-    _TAGS = tags("workbook", "workbookPr", "sheet")
-
-    def __init__(self) -> None:
-        self.sheets: list[tuple[str, str, bool]] = []
-        self.since_1904 = False
-        self._is_workbook = False
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        tag = self._TAGS.get(name)
-        if not self._is_workbook:
-            if tag != "workbook":
-                refuse("it is not a workbook")
-            self._is_workbook = True
-        elif tag == "workbookPr":
-            self.since_1904 = attributes.get("date1904") in {"1", "true", "on"}
-        elif tag == "sheet":
-            relation = next((attributes[key] for key in _ID if key in attributes), "")
-            is_visible = attributes.get("state", "visible") == "visible"
-            self.sheets.append((attributes.get("name", ""), relation, is_visible))
+    def _add(self, texts: pl.Series) -> None:
+        """Add texts that a block had."""
+        ends = texts.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy() + len(self._text)
+        self._text += "".join(texts).encode()
+        self._ends.frombytes(ends.astype(np.uintc).tobytes())
 
 
-class _Relations(Events):
-    """Collects the relations of a part: id, type, target."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, str, str]] = []
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == _RELATIONSHIP and attributes.get("TargetMode") != "External":
-            get = attributes.get
-            self.found.append((get("Id", ""), get("Type", ""), get("Target", "")))
-
-
-class _Styles(Events):
-    """Collects the number formats of styles; fonts and colours do not matter.
-
-    Attributes:
-        is_complete: True once all are known; the rest of the part may be broken.
-    """
-
-    _TAGS = tags("numFmts", "numFmt", "cellXfs", "xf")
-
-    def __init__(self) -> None:
-        self.is_complete = False
-        self._within = ""
-        self._codes: dict[str, str] = {}
-        self._formats: list[str] = []
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        tag = self._TAGS.get(name)
-        if tag in {"numFmts", "cellXfs"}:
-            self._within = tag
-        elif tag == "numFmt" and self._within == "numFmts":
-            self._codes[attributes.get("numFmtId", "")] = attributes.get("formatCode", "")
-        elif tag == "xf" and self._within == "cellXfs":
-            self._formats.append(attributes.get("numFmtId", ""))
-
-    def end(self, name: str) -> None:
-        tag = self._TAGS.get(name)
-        if tag in {"numFmts", "cellXfs"}:
-            self._within = ""
-            self.is_complete = tag == "cellXfs"
-
-    def kinds(self) -> Mapping[str, Kind]:
-        """Style → its kind, for styles of times and durations."""
-        known = {str(number): kind for number, kind in BUILT_IN.items()}
-        own = {number: kind_of(code) for number, code in self._codes.items()}
-        formats = {**known, **own}
-        kinds = ((str(style), formats.get(number)) for style, number in enumerate(self._formats))
-        return {style: kind for style, kind in kinds if kind}
+def _shared_texts(block: Block) -> pl.Series | None:
+    """The texts of a block; None if it is not regular."""
+    return shared_texts(block.data)
 
 
 class _Texts(Events):
@@ -291,17 +302,22 @@ class _Texts(Events):
         found: Complete texts that the caller has not taken yet.
     """
 
-    _TAGS = tags("si", "t", "rPh")
+    _TAGS = tags("sst", "si", "t", "rPh")
 
     def __init__(self) -> None:
         self.found: list[str] = []
         self._parts: list[str] = []
-        self._is_open = self._is_phonetic = False
+        self._is_open = self._is_phonetic = self._is_within = False
+        self._depth = 0  # of items
 
     def start(self, name: str, _: dict[str, str], /) -> None:
         tag = self._TAGS.get(name)
         if tag == "t":
             self._is_open = not self._is_phonetic
+        elif tag == "si":
+            self._depth += 1
+        elif tag == "sst":
+            self._is_within = True
         elif tag == "rPh":
             self._is_phonetic = True
 
@@ -316,8 +332,14 @@ class _Texts(Events):
         elif tag == "si":
             self.found.append("".join(self._parts))
             self._parts.clear()
+            self._depth -= 1
         elif tag == "rPh":
             self._is_phonetic = False
+
+    @property
+    def is_between(self) -> bool:
+        is_inside = self._depth or self._parts or self._is_open or self._is_phonetic
+        return self._is_within and not is_inside
 
     def unfinished(self) -> int:
         return sum(len(part) + PART for part in self._parts)

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from functools import lru_cache
-from itertools import islice
 from typing import IO, TYPE_CHECKING
 from weakref import WeakSet
 
 import polars as pl
 
 from filetap.errors import FormatError
-from filetap.read.batch import (
-    LONGEST_HEADER,
-    MALFORMED_HINT,
-    MOST_COLUMNS,
-    Batch,
-    Malformed,
-)
-from filetap.read.cells import iso_moment, moment, plain, unescaped
+from filetap.read.batch import LONGEST_HEADER, MALFORMED_HINT, MOST_COLUMNS
+from filetap.read.cells import stored_value, unescaped
 from filetap.read.markup import LONGEST_ITEM, PART, Events, refuse, tags
 from filetap.read.names import column_names, shown
+from filetap.read.sheet_fast import FastRows
+from filetap.read.waiting import Waiting
 from filetap.read.workbook import HINT
 from filetap.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from filetap.read.batch import ReadOptions
-    from filetap.read.cells import Kind
+    from filetap.read.batch import Batch, ReadOptions
+    from filetap.read.items import Block
     from filetap.read.workbook import Sheet, Workbook
 
 _ROWS = 10_000  # of a batch
@@ -40,7 +34,6 @@ _MOST_ROWS = 1 << 20  # of a sheet
 _MOST_CELLS = 1 << 14  # of a row
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DIGITS = "0123456789"
-_BOOLEANS = {"0": "false", "1": "true"}
 _TEXTS = frozenset({"inlineStr", "str"})
 _INDEX = re.compile(r"[0-9]{1,9}")
 _NO_RESULT = "a formula without a stored result"
@@ -104,53 +97,48 @@ class WorkbookReader:
                 diverted.
         """
         self._warn()
-        rows: list[list[str | None]] = []
-        numbers: list[int] = []
-        malformed: list[Malformed] = []
-        size = 0
         most = min(_ROWS, _CELLS // max(1, len(self.columns)))
-        number, skip = 0, self._options.skip
-        for number, (cells, unreadable) in enumerate(self._rows(), start=1):
-            if number < skip:
-                continue
-            fault = unreadable or self._refused
-            if not fault:
-                rows.append(cells)
-                numbers.append(number)
-                size += sum(map(len, filter(None, cells)))
-            elif self._options.divert:
-                malformed.append(Malformed(number, json.dumps(cells, ensure_ascii=False), fault))
-                size += len(malformed[-1].raw)
+        waiting = Waiting(self.columns, most, _TEXT, self._options.skip)
+        for found in self._rows():
+            if isinstance(found, pl.DataFrame):
+                batches = waiting.add_all(found)
             else:
-                msg = f"{self._workbook.what}: row {number}: {fault}"
-                raise FormatError(msg, MALFORMED_HINT)
-            if len(rows) + len(malformed) == most or size > _TEXT:
-                yield self._batch(rows, numbers, malformed)
+                self._check(waiting.number + 1, found[1])
+                batches = waiting.add(*found)
+            for batch in batches:
+                yield batch
                 if self._options.cut:
                     return
-                rows, numbers, malformed, size = [], [], [], 0
-        if number < skip:  # fewer rows than were read before: only the last number is of use
-            rows, numbers = [[None] * len(self.columns)], [number]
-        if rows or malformed:
-            yield self._batch(rows, numbers, malformed)
+        yield from waiting.rest()
 
-    def _batch(
-        self, rows: Sequence[Sequence[str | None]], numbers: list[int], malformed: list[Malformed]
-    ) -> Batch:
-        """Rows and malformed rows as a batch."""
-        columns = zip(*rows, strict=True) if rows else ((),) * len(self.columns)
-        series = map(pl.Series, self.columns, columns, (pl.String,) * len(self.columns))
-        return Batch(pl.DataFrame(list(series)), pl.Series(numbers, dtype=pl.Int64), malformed)
+    def _check(self, number: int, fault: str) -> None:
+        """Raise a FormatError for a *fault* of a row that is neither skipped nor diverted."""
+        if fault and number >= self._options.skip and not self._options.divert:
+            msg = f"{self._workbook.what}: row {number}: {fault}"
+            raise FormatError(msg, MALFORMED_HINT)
 
-    def _rows(self) -> Iterator[_Row]:
+    def _rows(self) -> Iterator[_Row | pl.DataFrame]:
         """Yield the rows below the headers: a cell for each column; a faulty one has all others."""
-        width, done = len(self.columns), 0
+        done = 0
         for sheet, places in self._sheets:
-            in_order = places == sorted(places)
-            below = islice(_rows(self._workbook, sheet, width, self._options.skip - done), 1, None)
-            for cells, fault in below:
-                done += 1
-                yield cells if in_order or fault else [cells[place] for place in places], fault
+            fast = FastRows(self._workbook, len(places), _CELLS, min(_TEXT, LONGEST_ITEM))
+            skip = self._options.skip - done
+            headers = 1  # still to come
+            for found in _rows(self._workbook, sheet, skip, fast, careful=bool(self._refused)):
+                if isinstance(found, pl.DataFrame):
+                    columns = found[headers:].get_columns()
+                    headers -= min(headers, found.height)
+                    named = zip(self.columns, places, strict=True)
+                    frame = pl.DataFrame([columns[place].alias(name) for name, place in named])
+                    done += frame.height
+                    yield frame
+                elif headers:
+                    headers = 0
+                else:
+                    cells, fault = found
+                    done += 1
+                    cells = cells if fault else [cells[place] for place in places]
+                    yield cells, fault or self._refused
 
     def _labels(self, sheet: Sheet) -> list[str]:
         """A sheet's first row that is not blank; empty if it has none.
@@ -158,7 +146,13 @@ class WorkbookReader:
         Raises:
             FormatError: The row cannot be read, or is too wide or too long.
         """
-        cells, fault = next(_rows(self._workbook, sheet, _MOST_CELLS), ([], ""))
+        handler = _Cells()
+        rows = (
+            row
+            for _ in self._workbook.events(sheet.part, handler)
+            for row in _converted(self._workbook, sheet, handler, _MOST_CELLS)
+        )
+        cells, fault = next(rows, ([], ""))
         labels = [cell or "" for cell in cells]
         while labels and not labels[-1]:
             labels.pop()
@@ -193,29 +187,57 @@ class WorkbookReader:
             )
 
 
-def _rows(workbook: Workbook, sheet: Sheet, width: int, skip: int = 0) -> Iterator[_Row]:
-    """Yield the rows of a sheet that have a value, the header row first, *width* cells each.
+def _rows(
+    workbook: Workbook, sheet: Sheet, skip: int, fast: FastRows, *, careful: bool
+) -> Iterator[_Row | pl.DataFrame]:
+    """Yield the rows of a sheet that have a value, the header row first.
 
-    Rows before number *skip*, counted from 0 at the header, are not converted: their cells are
-    null.
+    Rows before number *skip*, counted from 0 at the header, may come without values. Rows that
+    *fast* reads come as a frame; if *careful*, none do.
 
     Raises:
         FormatError: The sheet or the shared texts cannot be read.
     """
     handler = _Cells()
     number = 0
-    skipped: _Row = ([None] * width, "")
-    for _ in workbook.events(sheet.part, handler):
-        for stored in handler.rows:
-            if number < skip:
-                if any(_has_value(workbook, cell) for cell in stored):
-                    number += 1
-                    yield skipped
-                continue
-            cells, fault = _texts(workbook, sheet, stored, width)
-            if fault or any(cells):
-                yield cells, fault
-        handler.rows.clear()
+
+    def read(block: Block) -> pl.DataFrame | None:
+        found = None if careful else fast.read(block)
+        if found is None:
+            return None
+        handler.count(found.elements)
+        return found.frame
+
+    for frame in workbook.items(sheet.part, handler, ("sheetData", "row"), read):
+        if frame is not None:
+            number += frame.height
+            yield frame
+        for row in _converted(workbook, sheet, handler, fast.width, skip - number):
+            number += 1
+            yield row
+
+
+def _converted(
+    workbook: Workbook, sheet: Sheet, handler: _Cells, width: int, skip: int = 0
+) -> Iterator[_Row]:
+    """Yield the rows that *handler* has collected and that have a value, *width* cells each.
+
+    Of the first *skip* ones all cells are null.
+
+    Raises:
+        FormatError: The shared texts cannot be read, or a row is too long.
+    """
+    number = 0
+    for stored in handler.rows:
+        if number < skip:
+            if any(_has_value(workbook, cell) for cell in stored):
+                number += 1
+                yield [None] * width, ""
+            continue
+        cells, fault = _texts(workbook, sheet, stored, width)
+        if fault or any(cells):
+            yield cells, fault
+    handler.rows.clear()
 
 
 def _texts(workbook: Workbook, sheet: Sheet, row: Iterable[_Stored], width: int) -> _Row:
@@ -238,7 +260,8 @@ def _texts(workbook: Workbook, sheet: Sheet, row: Iterable[_Stored], width: int)
         elif kind in _TEXTS:
             text = unescaped(stored)
         else:
-            text = _value(stored, kind, workbook.kinds.get(style or "0"), workbook.since_1904)
+            shows = workbook.kinds.get(style or "0")
+            text = stored_value(stored, kind, shows, since_1904=workbook.since_1904)
         if text is None and stored:
             what = "the number of a shared text" if kind == "s" else "a number"
             fault = fault or f"cell {column + 1} does not hold {what}"
@@ -262,15 +285,6 @@ def _has_value(workbook: Workbook, cell: _Stored) -> bool:
     return workbook.texts.get(int(stored)) != ""
 
 
-def _value(stored: str, kind: str | None, shows: Kind | None, since_1904: bool) -> str | None:  # noqa: FBT001 - called for each cell
-    """The text of a number, time, boolean or error; None if a number is not one."""
-    if kind is None or kind == "n":
-        return moment(stored, shows, since_1904=since_1904) if shows else plain(stored)
-    if kind == "b":
-        return _BOOLEANS.get(stored, stored)
-    return iso_moment(stored, shows) if kind == "d" else stored
-
-
 class _Cells(Events):
     """Collects a sheet's cells with a value or a formula, row by row.
 
@@ -278,7 +292,7 @@ class _Cells(Events):
         rows: Complete rows that the caller has not taken yet.
     """
 
-    _TAGS = tags("row", "c", "v", "f", "is", "t", "rPh")
+    _TAGS = tags("sheetData", "row", "c", "v", "f", "is", "t", "rPh")
 
     def __init__(self) -> None:
         self.rows: list[list[_Stored]] = []
@@ -288,6 +302,8 @@ class _Cells(Events):
         self._cell: dict[str, str] = {}
         self._value: list[str] = []
         self._has_formula = self._has_value = self._is_open = self._is_phonetic = False
+        self._is_within = False
+        self._depth = 0  # of rows
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         tag = self._TAGS.get(name)
@@ -300,15 +316,26 @@ class _Cells(Events):
         elif tag == "row":
             self._row = []
             self._column = -1
-            self._count += 1
-            if self._count > _MOST_ROWS:
-                refuse(f"it has more than {_MOST_ROWS} rows")
+            self._depth += 1
+            self.count(1)
         elif tag == "f":
             self._has_formula = True
         elif tag == "is":
             self._value.clear()
         elif tag == "rPh":
             self._is_phonetic = True
+        elif tag == "sheetData":
+            self._is_within = True
+
+    def count(self, rows: int) -> None:
+        """Count rows.
+
+        Raises:
+            ValueError: The sheet has too many.
+        """
+        self._count += rows
+        if self._count > _MOST_ROWS:
+            refuse(f"it has more than {_MOST_ROWS} rows")
 
     def data(self, text: str) -> None:
         if self._is_open:
@@ -327,6 +354,7 @@ class _Cells(Events):
             if self._has_value or self._has_formula:
                 self._add()
         elif tag == "row":
+            self._depth -= 1
             if self._row:
                 self.rows.append(self._row)
                 self._row = []
@@ -343,6 +371,11 @@ class _Cells(Events):
         # A formula's result may be the empty text, but not an empty number.
         unknown = self._has_formula and not value and (kind != "str" or not self._has_value)
         self._row.append((self._column, kind, self._cell.get("s"), None if unknown else value))
+
+    @property
+    def is_between(self) -> bool:
+        is_inside = self._depth or self._value or self._is_open or self._is_phonetic
+        return self._is_within and not is_inside
 
     def unfinished(self) -> int:
         if len(self._row) > _MOST_CELLS:
