@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 19  # bytes decoded at a time: few enough for the processor's cache
 LARGEST = 1 << 22  # bytes of a block if objects are larger
-_FEW = 1 << 13  # bytes that the careful reader gets through in the time of some attempts
+_FEW = 1 << 15  # bytes that the careful reader gets through in the time of some attempts
 _BACKSLASH = ord("\\")
 _CASE = 0x20  # the bit that makes "[" and "]" what "{" and "}" are
 OPEN, CLOSED = ord("{"), ord("}")
