@@ -202,7 +202,7 @@ def _text(name: str, values: list[Any], traits: _Traits) -> _Column:
     """A column of decoded text, null, and what stands for missing values."""
     missing = 0
     if traits.null and traits.missing:
-        missing = sum(value is msgspec.UNSET for value in values)
+        missing = len(values) - len([value for value in values if value is not msgspec.UNSET])
         values = [None if value is msgspec.UNSET else value for value in values]
     series = pl.Series(name, values, dtype=pl.String)
     empty = series.null_count()
@@ -234,7 +234,7 @@ def _verbatim(name: str, values: list[msgspec.Raw]) -> _Column | None:
             cells[i] = one
     other = len(quoted) + missing + nulls < len(cells)
     series = pl.Series(name, cells, dtype=pl.String)
-    strings = len(cells) - missing + count_strings(data)
+    strings = len(cells) - missing + (count_strings(data) if '"' in text else 0)
     return _Column(series, strings, _Traits(other, nulls > 0, missing > 0))
 
 

@@ -93,7 +93,11 @@ def files(draw: st.DrawFn) -> bytes:
     data = (before + between.join(rows) + after).encode(errors="surrogatepass")
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
         at = draw(st.integers(0, len(data)))
-        data = data[:at] + draw(st.sampled_from([b"", b'"', b"}", b"\xff", b"\n"])) + data[at + 1 :]
+        data = (
+            data[:at]
+            + draw(st.sampled_from([b"", b'"', b"}", b"\xff", b"\n", b"\x0b", b" x"]))
+            + data[at + 1 :]
+        )
     return data
 
 
@@ -139,6 +143,7 @@ _PLAIN: dict[str, Any] = {
 @example(data=b'{"id":1}\n{}\n{"id":4}\n', **_PLAIN)
 @example(data=b'{"id":1,"n":null}\n{"id":1,"n":0}\n{}', **_PLAIN | {"most": 1, "room": 9})
 @example(data=b'[{"id":1},{"id":2,"b":{"a":1,"a":2}}]', **_PLAIN)
+@example(data=b'{"id":1}\n{"id":2}\x0b\n{"id":3}', **_PLAIN)
 @example(data=b'{"id":1}\n{"id":2} x\n{"id":3}', **_PLAIN | {"cut": True})
 def test_equals_the_careful_reader(
     *, data: bytes, size: int, few: int, most: int, room: int, divert: bool, cut: bool
