@@ -34,10 +34,7 @@ from filetap.download.gunzip import (
 from filetap.errors import FormatError
 from filetap.read.batch import DEFAULTS, Batch, Malformed, ReadOptions
 from filetap.read.csv_fast import CSVReader
-from filetap.read.json_lines import JSONReader
 from filetap.read.names import shown
-from filetap.read.workbook import Workbook, is_workbook
-from filetap.read.worksheet import WorkbookReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -140,6 +137,8 @@ def _text_reader(
         msg = f"{what}: gzip inside gzip is not supported"
         raise FormatError(msg, "ask for exports that are compressed once")
     if _JSON.match(head):
+        from filetap.read.json_lines import JSONReader  # noqa: PLC0415 - most runs read none
+
         return JSONReader(lambda: _as_utf_8(pieces(), what, cut=options.cut), what, options)
     return CSVReader(chain((head,), text), what, options)
 
@@ -160,6 +159,9 @@ def _archive_reader(stored: IO[bytes], what: str, options: ReadOptions) -> Reade
         if not member.filename.endswith("/") and not _LITTER.fullmatch(member.filename)
     ]
     _check_archive(members, what)
+    from filetap.read.workbook import Workbook, is_workbook  # noqa: PLC0415 - most runs read none
+    from filetap.read.worksheet import WorkbookReader  # noqa: PLC0415
+
     if is_workbook(archive):
         workbook = Workbook(archive, what)
         if not options.cut:
