@@ -6,11 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import polars as pl
-
 from filetap.columns.added import ADDED, with_added
 from filetap.columns.fit import fit
 from filetap.columns.sample import check_columns
+from filetap.lazy import pl
 from filetap.prefetch import ahead
 from filetap.read.batch import ReadOptions, rebatch
 from filetap.read.detect import open_file

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from filetap.columns.added import ADDED, MALFORMED_SUFFIX, SOURCE_LINE
 from filetap.columns.fit import key_hashes
 from filetap.columns.types import MISFIT_SUFFIX
+from filetap.lazy import pl
 from filetap.wording import counted
 
 if TYPE_CHECKING:

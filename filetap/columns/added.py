@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from filetap.columns.types import json_schema
+from filetap.lazy import pl
 from filetap.times import format_time
 
 if TYPE_CHECKING:

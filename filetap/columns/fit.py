@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from filetap.columns.patterns import any_match
 from filetap.columns.types import MISFIT_SUFFIX, canonical, fits, fits_plainly, pattern_of
+from filetap.lazy import pl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

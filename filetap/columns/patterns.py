@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import polars as pl
+from filetap.lazy import pl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from filetap.columns.added import ADDED
 from filetap.columns.fit import misfitting
 from filetap.columns.infer import NO_EVIDENCE, Evidence, observe
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.download.pack import Pack
 from filetap.errors import ExportError, FormatError, IntegrityError
+from filetap.lazy import pl
 from filetap.prefetch import prefetch
 from filetap.read.batch import ReadOptions
 from filetap.read.detect import open_file

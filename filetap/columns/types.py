@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
+from filetap.lazy import pl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from filetap.errors import STATE_HINT, StateError
+from filetap.lazy import pl
 from filetap.read.integers import as_text
 from filetap.settings import BLOCK
 from filetap.wording import counted

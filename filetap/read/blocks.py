@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-import polars as pl
-
+from filetap.lazy import np, pl
 from filetap.read.csv_careful import CR, LF, QUOTE
 from filetap.read.integers import content_length
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from filetap.errors import FormatError
+from filetap.lazy import pl
 from filetap.read.batch import (
     DEFAULTS,
     LONGEST_HEADER,

@@ -22,8 +22,6 @@ from functools import partial
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Protocol
 
-import polars as pl
-
 from filetap.download.gunzip import (
     HIGHEST_RATIO,
     PIECE,
@@ -32,6 +30,7 @@ from filetap.download.gunzip import (
     is_gzip,
 )
 from filetap.errors import FormatError
+from filetap.lazy import pl
 from filetap.read.batch import DEFAULTS, Batch, Malformed, ReadOptions
 from filetap.read.csv_fast import CSVReader
 from filetap.read.names import shown

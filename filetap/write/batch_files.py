@@ -6,7 +6,6 @@ import logging
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-import polars as pl
 from fsspec.core import split_protocol
 from fsspec.registry import get_filesystem_class
 from isal import isal_zlib
@@ -15,6 +14,7 @@ from upath.implementations.cloud import CloudPath
 
 from filetap.columns.types import to_values
 from filetap.errors import BatchFileError
+from filetap.lazy import pl
 from filetap.write.records import json_lines
 
 if TYPE_CHECKING:

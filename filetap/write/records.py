@@ -6,9 +6,8 @@ import json
 from itertools import compress
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from filetap.columns.patterns import any_match
+from filetap.lazy import pl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -279,3 +280,24 @@ def test_discover_and_test(emulator: Emulator, tmp_path: Path) -> None:
     assert [len(tested.records(s)) for s in ("activities", "campaigns", "users")] == [1, 1, 1]
     assert len(command("--config", path, "--test=schema").of("SCHEMA")) == 3
     assert json.dumps(settings(emulator)["client_secret"]) not in tested.log
+
+
+def test_nothing_new_loads_little(tmp_path: Path) -> None:
+    """A run that finds no files loads neither polars nor numpy; joblib can be imported later."""
+    (tmp_path / "exports").mkdir()
+    path = write(tmp_path, "c.json", {"folder": {"url": str(tmp_path / "exports")}})
+    script = f"""
+import sys
+from filetap.singer.main import run_program
+sys.argv[1:] = ["--config", {str(path)!r}]
+try:
+    run_program("tap_firstup_dde.tap:TapFirstupDDE")
+finally:
+    loaded = [name for name in ("polars.dataframe", "numpy", "joblib") if name in sys.modules]
+    import joblib
+    print(loaded, joblib.Parallel is not None, file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines()[-1] == "[] True"
