@@ -31,7 +31,7 @@ LAYERS = [
     {"scan", "bookmark_checks", "setting_schema"},
     {"setting_checks", "arrow", "progress"},
     {"run"},
-    {"singer", "spark"},
+    {"load", "singer", "spark"},
     {"people"},
     {"testing"},
 ]

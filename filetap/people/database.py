@@ -1,0 +1,66 @@
+"""The options that name a database, and the connection to it."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from filetap.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from filetap.load.database import Database
+
+_FORMS = "postgresql://… or duckdb:FILE"
+
+
+def to_option(*, required: bool = True) -> click.Option:
+    """The option that names a database."""
+    return click.Option(
+        ["--to"],
+        required=required,
+        metavar="DATABASE",
+        callback=_checked,
+        help=f"{_FORMS}. A password is better in PGPASSWORD or ~/.pgpass than here.",
+    )
+
+
+def schema_option() -> click.Option:
+    """The option that names a schema."""
+    return click.Option(
+        ["--schema"],
+        default="",
+        help="Schema of the tables, created if there is none; else the one the database chooses.",
+    )
+
+
+def _checked(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """A database that `open_database` knows."""
+    if value is not None and not re.match(r"(?:postgres(?:ql)?://|duckdb:.)", value):
+        message = f"it must be {_FORMS}"
+        raise click.BadParameter(message)
+    return value
+
+
+def open_database(to: str, program: str) -> Database:
+    """Connect to a database.
+
+    Args:
+        to: ``postgresql://…`` or ``duckdb:FILE``.
+        program: Name that the server shows for the connection.
+
+    Raises:
+        DatabaseError: It cannot be reached, or its library is not installed.
+    """
+    scheme, _, path = to.partition(":")
+    try:
+        if scheme == "duckdb":
+            database: Database = import_module("filetap.load.duck").DuckDB(path)
+        else:
+            database = import_module("filetap.load.postgres").Postgres(to, program)
+    except ImportError as error:
+        msg = f"{error.name or 'a library'} is not installed"
+        raise DatabaseError(msg, "install the extra load") from None
+    return database
