@@ -23,6 +23,7 @@ class Database(Protocol):
         FOR_UPDATE: What a query ends with to lock the rows that it returns.
         TEMPORARY: Makes the table for a file's rows; ``{}`` is its name and columns.
         HAS_INDEX: True if merging by key needs a unique index.
+        catalog: What the names of tables begin with; empty for nothing.
     """
 
     TYPES: ClassVar[Mapping[str, str]]
@@ -30,6 +31,7 @@ class Database(Protocol):
     FOR_UPDATE: ClassVar[str]
     TEMPORARY: ClassVar[str]
     HAS_INDEX: ClassVar[bool]
+    catalog: str
 
     def query(self, text: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows that a statement returns; ``$1`` in it is the first of *values*."""

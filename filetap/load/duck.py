@@ -65,6 +65,8 @@ class DuckDB:
             msg = f"the database {path} cannot be opened ({_words(error)})"
             hint = "close the other program that has it open, or check --to"
             raise DatabaseError(msg, hint) from None
+        # The catalog is named for the file, often as the schema is.
+        ((self.catalog,),) = self._connection.execute("SELECT current_database()").fetchall()
 
     def query(self, text: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows that a statement returns; ``$1`` in it is the first of *values*."""

@@ -47,11 +47,14 @@ class Table:
     Attributes:
         schema: The schema; empty for the one that the database chooses.
         name: Its name in the database.
+        catalog: The catalog, where a schema's name might be taken for one; else empty.
     """
 
     schema: str
     name: str
+    catalog: str = ""
 
     def __str__(self) -> str:
-        """Schema and name in quotes."""
-        return ".".join(identifier(part) for part in (self.schema, self.name) if part)
+        """The names in quotes."""
+        parts = (self.catalog, self.schema, self.name) if self.schema else (self.name,)
+        return ".".join(identifier(part) for part in parts if part)

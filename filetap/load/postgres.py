@@ -53,6 +53,7 @@ class Postgres:
 
     def __init__(self, url: str, program: str) -> None:
         SECRECY.guard(_secrets(url))
+        self.catalog = ""
         self._subject = "the database"
         try:
             psycopg.conninfo.conninfo_to_dict(url)

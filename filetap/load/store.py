@@ -50,7 +50,7 @@ class Store:
         self._is_set_up = False
 
     def _own(self, name: str) -> Table:
-        return Table(self._schema, database_name(name))
+        return Table(self._schema, database_name(name), self.database.catalog)
 
     def table(self, name: str) -> Table:
         """The table of a stream, or of its malformed rows."""
@@ -85,7 +85,7 @@ class Store:
         query, types = self.database.query, self.database.TYPES
         known = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1"
         if self._schema and not query(known, self._schema):
-            query(f"CREATE SCHEMA {identifier(self._schema)}")
+            query(f"CREATE SCHEMA {Table(self.database.catalog, self._schema)}")
         columns = ", ".join(f"{name} {types[kind]} NOT NULL" for name, kind in _LEDGER.items())
         query(
             f"CREATE TABLE IF NOT EXISTS {self._ledger} "

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
@@ -18,8 +19,13 @@ from tests import ROOT
 from tests.loaders import Database
 from tests.runs import settings, write
 
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from click.testing import Result
@@ -58,16 +64,24 @@ class Place(Database):
         return dict(json.loads(done.stdout))
 
     def start(
-        self, config: Mapping[str, Any], *more: str, code: str = CODE
+        self,
+        config: Mapping[str, Any],
+        *more: str,
+        code: str = CODE,
+        first: Iterable[str] = (),
     ) -> subprocess.Popen[str]:
         """Start to load in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-c", code, *self.arguments(config, *more)],
+            [sys.executable, "-c", code, *first, *self.arguments(config, *more)],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    @abstractmethod
+    def another(self, name: str) -> Place:
+        """Another one in a folder of that name, without tables."""
 
     def state(self) -> dict[str, Any]:
         """What the command ``state`` prints."""
@@ -107,6 +121,11 @@ class PostgresSchema(Place):
         super().__init__(folder)
         self.to = uri
 
+    @override
+    def another(self, name: str) -> PostgresSchema:
+        (self.folder / name).mkdir()
+        return PostgresSchema(self.folder / name, self.to)
+
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
         with psycopg.connect(self.to, row_factory=dict_row) as connection:
@@ -133,6 +152,11 @@ class DuckDBFile(Place):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.to = f"duckdb:{folder / 'loaded.duckdb'}"
+
+    @override
+    def another(self, name: str) -> DuckDBFile:
+        (self.folder / name).mkdir()
+        return DuckDBFile(self.folder / name)
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
