@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from filetap.load.names import Table
 
 _OLDEST: Final = 120_000  # PostgreSQL 12, as the server numbers it
-_WHOLE = "nothing of it was loaded; the files before it are"
+_CLOCK: Final = 60.0  # seconds that two clocks may differ
+_WHOLE: Final = "nothing of it was loaded; the files before it are"
 
 
 class Postgres:
@@ -153,18 +155,22 @@ class Postgres:
 
     def doubts(self, schema: str) -> Sequence[str]:
         """What may keep this user from loading into a schema: what is wrong, with what to do."""
-        number, encoding, temporary, name, exists, usable, database = self.query(
+        number, encoding, temporary, name, exists, usable, database, clock = self.query(
             "SELECT current_setting('server_version_num')::int, "
             "current_setting('server_encoding'), "
             "has_database_privilege(current_database(), 'TEMPORARY'), s.name, "
             "n.oid IS NOT NULL, "
-            "n.oid IS NOT NULL AND has_schema_privilege(n.oid, 'CREATE, USAGE'), "
-            "has_database_privilege(current_database(), 'CREATE') "
+            "has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE'), "
+            "has_database_privilege(current_database(), 'CREATE'), "
+            "extract(epoch FROM clock_timestamp())::float8 "
             "FROM (SELECT coalesce(nullif($1, ''), current_schema()) AS name) s "
             "LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = s.name",
             schema,
         )[0]
         found = []
+        if abs(ahead := clock - time.time()) > _CLOCK:
+            word = "ahead of" if ahead > 0 else "behind"
+            found.append(f"the server's clock is {abs(ahead):.0f} s {word} this machine's")
         if number < _OLDEST:
             found.append("the server is older than PostgreSQL 12")
         if encoding != "UTF8":

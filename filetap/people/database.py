@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from filetap.errors import DatabaseError
+from filetap.load.store import Store
+from filetap.people.examination import Finding
+from filetap.wording import counted
 
 if TYPE_CHECKING:
     from filetap.load.database import Database
+    from filetap.people.examination import Examination, Step
 
 _FORMS = "postgresql://… or duckdb:FILE"
 
@@ -64,3 +70,27 @@ def open_database(to: str, program: str) -> Database:
         msg = f"{error.name or 'a library'} is not installed"
         raise DatabaseError(msg, "install the extra load") from None
     return database
+
+
+def database_step(to: str, schema: str, program: str) -> Step:
+    """A step of ``doctor`` that checks the database which is loaded.
+
+    Args:
+        to: ``postgresql://…`` or ``duckdb:FILE``.
+        schema: Its schema; empty for the one that the database chooses.
+        program: Name that the server shows for the connection.
+    """
+
+    def check(examination: Examination) -> Finding:
+        path = Path(to.removeprefix("duckdb:"))
+        if to.startswith("duckdb:") and not path.exists():
+            return Finding(f"{path} does not exist yet")
+        with closing(open_database(to, program)) as database:
+            version = database.version()
+            if doubts := database.doubts(schema):
+                return Finding(version, "; ".join(doubts))
+            prefix = examination.tap.vendor.table_prefix
+            loaded = counted(len(Store(database, prefix, schema).states()), "stream")
+            return Finding(f"{version}; {loaded} loaded so far")
+
+    return check

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filetap.allocation import keep_freed_memory
-from filetap.errors import SettingsError
+from filetap.errors import DatabaseError, SettingsError
 from filetap.load.store import Store
 from filetap.load.stream import LoadStream
 from filetap.people.database import open_database, schema_option, to_option
@@ -102,11 +102,15 @@ def load_command(program: Program) -> click.Command:
 
 def state_command(program: Program) -> click.Command:
     """The command ``state`` of a vendor's program."""
-    tool = program.load_tap().vendor
+    vendor = program.load_tap().vendor
 
     def state(to: str, schema: str) -> None:
-        with closing(open_database(to, tool.tool)) as database:
-            states = Store(database, tool.table_prefix, schema).states()
+        path = Path(to.removeprefix("duckdb:"))
+        if to.startswith("duckdb:") and not path.exists():
+            msg = f"the database {path} does not exist"
+            raise DatabaseError(msg, "check --to")
+        with closing(open_database(to, vendor.tool)) as database:
+            states = Store(database, vendor.table_prefix, schema).states()
         click.echo(json.dumps({"bookmarks": states}, ensure_ascii=False, indent=2))
 
     return click.Command(

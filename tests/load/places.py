@@ -63,6 +63,13 @@ class Place(Database):
         assert done.exit_code == 0, done.output
         return dict(json.loads(done.stdout))
 
+    def doctor(self, source: Any, *more: str) -> Result:
+        """Examine everything, the database too."""
+        path = write(self.folder, "config.json", settings(source, max_retries=0))
+        place = ["--to", self.to, "--schema", self.schema]
+        arguments = ["doctor", "--config", path, *place, *more]
+        return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
     def start(
         self,
         config: Mapping[str, Any],

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from psycopg.types.json import Json
 
 from filetap.load.postgres import Postgres
+from tap_firstup_dde.cli import main
 from tests.load.places import CODE, DuckDBFile, PostgresSchema
 from tests.runs import settings
 
@@ -204,7 +206,10 @@ def test_least_rights(emulator: Emulator, postgres: PostgresSchema, role: str) -
     assert refused.exit_code == 1
     assert "the database does not allow it (permission denied for schema" in refused.stderr
     assert "grant the rights that docs/load.md lists" in refused.stderr
+    doubt = f"grant USAGE and CREATE on the schema {postgres.schema} to this user"
+    assert doubt in user.doctor(emulator).stdout
     postgres.query(f"grant usage, create on schema {postgres.schema} to {role}")
+    assert user.doctor(emulator).exit_code == 0
     user.loaded(emulator)
     exports(emulator, 1, first=2)
     user.loaded(emulator)
@@ -325,3 +330,27 @@ def test_duckdb_is_open(emulator: Emulator, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "cannot be opened" in done.stderr
     assert "close the other program" in done.stderr
+
+
+def test_doctor(emulator: Emulator, place: Place) -> None:
+    """`doctor --to` shows the server's version and what was loaded; a missing one fails it."""
+    exports(emulator, 1)
+    before = place.doctor(emulator)
+    assert before.exit_code == 0
+    place.loaded(emulator)
+    done = place.doctor(emulator)
+    assert done.exit_code == 0
+    (line,) = (line for line in done.stdout.splitlines() if " database " in line)
+    assert re.search(r"(PostgreSQL|DuckDB) \d+[.]\d.*; 2 streams loaded so far$", line)
+    failed = place.doctor(emulator, "--to", "postgresql://127.0.0.1:1/x")
+    assert failed.exit_code == 1
+    assert "the database cannot be reached" in failed.stdout
+
+
+def test_state_of_no_database(tmp_path: Path) -> None:
+    """The command ``state`` makes no file."""
+    place = DuckDBFile(tmp_path)
+    done = CliRunner().invoke(main, ["state", "--to", place.to])
+    assert done.exit_code == 1
+    assert "does not exist; check --to" in done.stderr
+    assert list(tmp_path.iterdir()) == []
