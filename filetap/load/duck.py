@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import duckdb
+import polars as pl
 
 from filetap.columns.types import to_values
 from filetap.errors import DatabaseError
@@ -14,13 +15,13 @@ from filetap.load.names import quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import polars as pl
-
     from filetap.files import ExportFile
     from filetap.load.names import Table
 
-_ROWS = "filetap_rows"
-_WHOLE = "nothing of it was loaded; the files before it are"
+_ROWS: Final = "filetap_rows"
+# Rows of one statement: each holds a block of a quarter MiB for each column until the commit.
+_AT_ONCE: Final = 100_000
+_WHOLE: Final = "nothing of it was loaded; the files before it are"
 
 
 class _Arrow:
@@ -126,26 +127,39 @@ class DuckDB:
         frame: pl.DataFrame,
         types: Mapping[str, str],
         file: ExportFile,  # noqa: ARG002 - no value is refused
-    ) -> _Arrow:
-        """Some rows as Arrow data, dates and times as text, which DuckDB parses fastest."""
+    ) -> pl.DataFrame:
+        """Some rows with their values; dates and times stay text, which DuckDB parses fastest."""
         values = to_values(frame, types)
         values.columns = [f"c{position}" for position in range(values.width)]
-        return _Arrow(values)
+        return values
 
     @contextmanager
-    def copy(self, table: Table, types: Mapping[str, str]) -> Iterator[Callable[[_Arrow], object]]:
+    def copy(
+        self, table: Table, types: Mapping[str, str]
+    ) -> Iterator[Callable[[pl.DataFrame], object]]:
         """Append rows to a table."""
         names = ", ".join(map(quoted, types))
         values = ", ".join(f"c{i}::{self.TYPES[kind]}" for i, kind in enumerate(types.values()))
         text = f"INSERT INTO {table} ({names}) SELECT {values} FROM {_ROWS}"
 
-        def write(rows: _Arrow) -> None:
-            with self._errors():
-                self._connection.register(_ROWS, rows)
-                self._connection.execute(text)
-                self._connection.unregister(_ROWS)
+        waiting: list[pl.DataFrame] = []
+
+        def write(rows: pl.DataFrame) -> None:
+            waiting.append(rows)
+            if sum(frame.height for frame in waiting) >= _AT_ONCE:
+                self._insert(text, waiting)
 
         yield write
+        if waiting:
+            self._insert(text, waiting)
+
+    def _insert(self, text: str, frames: list[pl.DataFrame]) -> None:
+        """Run a statement that inserts some rows, and forget them here."""
+        with self._errors():
+            self._connection.register(_ROWS, _Arrow(pl.concat(frames)))
+            self._connection.execute(text).fetchall()
+            self._connection.unregister(_ROWS)
+        frames.clear()
 
     def version(self) -> str:
         """Name and version of the library."""

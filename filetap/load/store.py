@@ -139,14 +139,18 @@ class Store:
         )
         return bool(found)
 
-    def forget(self, file: ExportFile) -> bool:
-        """Remove the other versions of a file from the ledger; True if there were any."""
+    def forget(self, file: ExportFile) -> int | None:
+        """Remove the other versions of a file from the ledger.
+
+        Returns:
+            How many rows they had; None if there were none.
+        """
         found = self.database.query(
             f"DELETE FROM {self._ledger} WHERE stream = $1 AND file_key = $2 AND version <> $3 "
-            "RETURNING 1",
+            "RETURNING rows",
             *(file.stream, file.key, file.version),
         )
-        return bool(found)
+        return sum(rows for (rows,) in found) if found else None
 
     def count(self, file: ExportFile, rows: int) -> None:
         """Enter how many rows of a file were loaded."""
@@ -182,7 +186,9 @@ class Store:
                 query(f"ALTER TABLE {table} ADD COLUMN {identifier(name)} {kind}")
             elif there[name] != kind:
                 msg = f"{table}: the column {name} is {there[name]}, and {kind} is needed"
-                hint = "something else has made or changed the table; choose another --schema"
+                hint = (
+                    "something else has made it, or column_types has changed; use another --schema"
+                )
                 raise DatabaseError(msg, hint)
 
     def delete(self, table: Table, file: ExportFile, key: Sequence[str] = ()) -> None:

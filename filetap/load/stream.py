@@ -153,7 +153,7 @@ class LoadStream:
                 if self._again or not is_unchanged_copy(checkpoint.bookmark, spooled, self._log):
                     self._replace(spooled)
                 else:
-                    store.forget(file)
+                    store.count(file, store.forget(file) or 0)
                 checkpoint.finish(spooled, following)
         except _LoadedError:
             self._log.info("%s: another loader has loaded it", file)
@@ -178,8 +178,8 @@ class LoadStream:
     def _replace(self, spooled: Spooled) -> None:
         """Copy a file's rows, in place of those that its earlier versions had."""
         file, store, table = spooled.file, self._store, self._table
-        known = store.forget(file)
-        replaced = known or self._again or self._checkpoint.bookmark.has_changed(file)
+        is_known = store.forget(file) is not None
+        replaced = is_known or self._again or self._checkpoint.bookmark.has_changed(file)
         skip = 0 if replaced else rows_read(self._checkpoint.bookmark, spooled, self._log)
         if replaced:
             store.delete(self._target, file, _merged_by(table))

@@ -194,6 +194,7 @@ def test_delivered_again(tmp_path: Path, place: Place) -> None:
     path.touch()
     assert place.loaded(source)["rows"] == 0
     assert place.count("activities") == 2
+    assert list(place.ledger().values()) == [2]
     assert place.loaded(source)["files"] == 0
 
 
