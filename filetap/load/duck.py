@@ -175,5 +175,7 @@ class DuckDB:
 
 
 def _words(error: duckdb.Error) -> str:
-    """What DuckDB says in its first line."""
+    """What DuckDB says in its first line; a name where that might have a value."""
+    if isinstance(error, duckdb.DataError | duckdb.IntegrityError):
+        return type(error).__name__
     return str(error).partition("\n")[0]

@@ -198,7 +198,9 @@ def _secrets(url: str) -> list[str]:
 
 
 def _words(error: psycopg.Error) -> str:
-    """What the server, or libpq, says in its first line."""
+    """What the server, or libpq, says in its first line; a name where that might have a value."""
+    if error.sqlstate and error.sqlstate[:2] in {"22", "23"}:  # data, integrity
+        return type(error).__name__
     return str(error.diag.message_primary or str(error).partition("\n")[0] or type(error).__name__)
 
 
