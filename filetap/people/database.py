@@ -50,12 +50,13 @@ def _checked(_context: click.Context, _option: click.Parameter, value: str | Non
     return value
 
 
-def open_database(to: str, program: str) -> Database:
+def open_database(to: str, program: str, spool: Path | None = None) -> Database:
     """Connect to a database.
 
     Args:
         to: ``postgresql://…`` or ``duckdb:FILE``.
         program: Name that the server shows for the connection.
+        spool: Folder for rows on their way; None for the system's temporary one.
 
     Raises:
         DatabaseError: It cannot be reached, or its library is not installed.
@@ -63,7 +64,7 @@ def open_database(to: str, program: str) -> Database:
     scheme, _, path = to.partition(":")
     try:
         if scheme == "duckdb":
-            database: Database = import_module("filetap.load.duck").DuckDB(path)
+            database: Database = import_module("filetap.load.duck").DuckDB(path, spool)
         else:
             database = import_module("filetap.load.postgres").Postgres(to, program)
     except ImportError as error:

@@ -25,6 +25,7 @@ from filetap.singer.private import plain_logger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from filetap.load.database import Database
     from filetap.people.cli import Program
     from filetap.progress import Tally
     from filetap.singer.tap import FileTap
@@ -134,7 +135,7 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
     logger.setLevel(logging.WARNING if options.quiet else logging.INFO)
     keep_freed_memory()
     started = time.monotonic()
-    with closing(open_database(options.to, tap.vendor.tool)) as database, tap.progress:
+    with closing(_opened(tap, options.to)) as database, tap.progress:
         store = Store(database, tap.vendor.table_prefix, options.schema)
         states = store.states()
         run = Run(tap.vendor, tap.settings, tap.transport, tap.spool, tap.progress)
@@ -150,6 +151,11 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
             loading.load(state, is_stored=is_stored, again=options.full_refresh)
     if options.output == "json":
         click.echo(json.dumps(_as_json(tallies, time.monotonic() - started)))
+
+
+def _opened(tap: FileTap, to: str) -> Database:
+    """The database."""
+    return open_database(to, tap.vendor.tool, tap.settings.spool)
 
 
 def _as_json(tallies: list[Tally], seconds: float) -> dict[str, Any]:
