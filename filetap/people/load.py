@@ -70,7 +70,7 @@ def load_command(program: Program) -> click.Command:
             "one ended, whatever ended it. Reads the files that the tap would read, with the same "
             "columns and types."
         ),
-        epilog=program.example("load --config config.json --to postgresql://user@host/database"),
+        epilog=program.example("load --config config.json --to duckdb:exports.db"),
         params=[
             config_option(tap.vendor),
             stream_option(tap.vendor),
@@ -121,7 +121,7 @@ def state_command(program: Program) -> click.Command:
             "Print the state of what was loaded, as a Singer state.\n\n"
             "The tap takes it by --state, and `load` by --state-from."
         ),
-        epilog=program.example("state --to postgresql://user@host/database > state.json"),
+        epilog=program.example("state --to duckdb:exports.db"),
         params=[to_option(), schema_option()],
     )
 
