@@ -22,7 +22,7 @@ from filetap.load.columns import LoadTable
 from filetap.load.copying import MALFORMED_TYPES, Copier, encoded, malformed_frame
 from filetap.prefetch import ahead
 from filetap.progress import Tally
-from filetap.scan import ScanOptions, scan
+from filetap.scan import SMALL, ScanOptions, scan
 from filetap.stats import FileStats
 from filetap.times import utc_now
 
@@ -197,8 +197,9 @@ class LoadStream:
         staged: dict[str, str] = {}
         held: list[Malformed] = []
         rows = 0
+        blocks = encoded(batches, table, store.database, file)
         with Copier(store.database) as copier:
-            for block in ahead(encoded(batches, table, store.database, file)):
+            for block in ahead(blocks) if spooled.size > SMALL else blocks:
                 held += block.malformed
                 if block.height:
                     self._copy(copier, block, staged)
