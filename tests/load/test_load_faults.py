@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -355,3 +356,21 @@ def test_state_of_no_database(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "does not exist; check --to" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_full_spool(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where rows on their way to DuckDB find no room, nothing of the file is loaded."""
+    place = DuckDBFile(tmp_path)
+    exports(emulator, 1)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("polars.DataFrame.write_parquet", refuse)
+        done = place.try_to(emulator)
+    assert done.exit_code == 1
+    assert "rows for DuckDB cannot be written to disk (No space left on device)" in done.stderr
+    assert place.ledger() == {}
+    place.loaded(emulator)
+    assert_whole_files(place)
