@@ -13,6 +13,7 @@
   x FormatError                     the bytes are right, but cannot be read as records
   x SpoolError                      a download cannot be written to the local disk
   x BatchFileError                  a batch file cannot be written to its storage
+  x DatabaseError                   a database cannot be reached, or refused what it was given
 """
 
 from __future__ import annotations
@@ -94,3 +95,7 @@ class SpoolError(ExportError):
 
 class BatchFileError(ExportError):
     """A batch file cannot be written to its storage."""
+
+
+class DatabaseError(ExportError):
+    """A database cannot be reached, or refused what it was given."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from filetap.stats import FileStats
     from filetap.vendor import Documented
 
-_SMALL = 1 << 16  # stored bytes of a file that is not worth a thread
+SMALL = 1 << 16  # stored bytes of a file that is not worth a thread
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
     stats.rows = options.skip
     reader = iter(_open(spooled, table, options))
     batches = rebatch(
-        ahead(reader) if spooled.size > _SMALL else reader,
+        ahead(reader) if spooled.size > SMALL else reader,
         str(spooled.file),
         skip=options.skip,
         most=options.most,

@@ -113,3 +113,8 @@ class Vendor:
     def prefix(self) -> str:
         """What the names of environment variables begin with."""
         return self.program.replace("-", "_").upper() + "_"
+
+    @property
+    def table_prefix(self) -> str:
+        """What the names of the tables begin with that a loader needs for itself."""
+        return f"_{self.tool.partition('-')[0]}_"

@@ -29,6 +29,7 @@ PARENTS = {
     "FormatError": "ExportError",
     "SpoolError": "ExportError",
     "BatchFileError": "ExportError",
+    "DatabaseError": "ExportError",
 }
 
 

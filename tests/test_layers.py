@@ -29,8 +29,9 @@ LAYERS = [
     {"columns"},
     {"plan", "stats", "table", "write"},
     {"scan", "bookmark_checks", "setting_schema"},
-    {"setting_checks", "arrow"},
-    {"singer", "spark"},
+    {"setting_checks", "arrow", "progress"},
+    {"run"},
+    {"load", "singer", "spark"},
     {"people"},
     {"testing"},
 ]
@@ -38,7 +39,9 @@ LAYERS = [
 KEPT_TO = {
     "singer_sdk": {"singer", "people", "testing"},
     "click": {"singer", "people"},
-    "rich": {"singer", "people"},
+    "rich": {"people", "progress"},
+    "duckdb": {"load"},
+    "psycopg": {"load"},
     "pyspark": {"spark"},
     "pyarrow": {"arrow", "spark"},
     "pytest": {"testing"},

@@ -51,6 +51,14 @@ COMMANDS: Final = {
         "filetap.people.doctor:doctor_command",
         "Check everything from the settings to typed rows, step by step.",
     ),
+    "load": Entry(
+        "filetap.people.load:load_command",
+        "Load export files into PostgreSQL or DuckDB, each file in one transaction.",
+    ),
+    "state": Entry(
+        "filetap.people.load:state_command",
+        "Print the state of what was loaded, as a Singer state.",
+    ),
     "report": Entry(
         "filetap.people.report.command:report_command",
         "Write a page about the files that are available, read, missing or about to expire.",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.text import Text
 
+from filetap.people.database import database_step, schema_option, to_option
 from filetap.people.examination import Examination, examine
 from filetap.people.options import TapOptions, tap_options
 from filetap.people.steps import STEPS
@@ -42,9 +43,13 @@ class DoctorOptions(TapOptions):
 
     Attributes:
         bundle: File that the support bundle is written to; None for no bundle.
+        to: The database that is loaded; None for none.
+        schema: Its schema; empty for the one that the database chooses.
     """
 
     bundle: Path | None
+    to: str | None
+    schema: str
 
 
 def doctor_command(program: Program, steps: Mapping[str, Step] = STEPS) -> click.Command:
@@ -74,6 +79,8 @@ def doctor_command(program: Program, steps: Mapping[str, Step] = STEPS) -> click
                 type=click.Path(dir_okay=False, path_type=Path),
                 help="Write a redacted bundle for a support request.",
             ),
+            to_option(required=False),
+            schema_option(),
         ],
     )
 
@@ -81,6 +88,10 @@ def doctor_command(program: Program, steps: Mapping[str, Step] = STEPS) -> click
 def _examine(program: Program, steps: Mapping[str, Step], options: DoctorOptions) -> bool:
     """Print every step; False if one failed."""
     tap = program.load_tap()
+    if options.to:
+        first, *others = steps.items()
+        database = database_step(options.to, options.schema, program.tool)
+        steps = dict([first, ("database", database), *others])
     examination = Examination(lambda: options.open(tap), has_state=options.state is not None)
     shown, checks = console(), []
     for check in examine(steps, examination):

@@ -106,18 +106,33 @@ class FileOptions(TapOptions):
         return take_stock(tap, streams, since=self.since, has_state=self.state is not None)
 
 
+def config_option(vendor: Vendor) -> click.Option:
+    """The option that names the settings."""
+    return click.Option(
+        ["--config"],
+        multiple=True,
+        metavar="FILE",
+        help=(
+            "Settings as the tap has them: a JSON file, or ENV for the environment variables "
+            f"{vendor.prefix}…, which is the default."
+        ),
+    )
+
+
+def stream_option(vendor: Vendor) -> click.Option:
+    """The option that chooses streams."""
+    return click.Option(
+        ["--stream", "streams"],
+        multiple=True,
+        type=click.Choice(list(vendor.streams)),
+        help="Only this stream; may be repeated.",
+    )
+
+
 def tap_options(vendor: Vendor) -> list[click.Parameter]:
     """The options of `TapOptions`."""
     return [
-        click.Option(
-            ["--config"],
-            multiple=True,
-            metavar="FILE",
-            help=(
-                "Settings as the tap has them: a JSON file, or ENV for the environment variables "
-                f"{vendor.prefix}…, which is the default."
-            ),
-        ),
+        config_option(vendor),
         click.Option(
             ["--state"],
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -130,12 +145,7 @@ def file_options(vendor: Vendor) -> list[click.Parameter]:
     """The options of `FileOptions`."""
     return [
         *tap_options(vendor),
-        click.Option(
-            ["--stream", "streams"],
-            multiple=True,
-            type=click.Choice(list(vendor.streams)),
-            help="Only this stream; may be repeated.",
-        ),
+        stream_option(vendor),
         click.Option(
             ["--since"],
             type=Since(),

@@ -1,0 +1,222 @@
+"""DuckDB: rows go in through Parquet files that polars writes, and that have no names.
+
+Arrow data would need no files, but a statement for each batch, and what DuckDB holds of each until
+the commit takes a gigabyte for a million rows of 33 columns. One statement for all takes half.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing, contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Final
+
+import duckdb
+import polars as pl
+
+from filetap.columns.types import to_values
+from filetap.errors import DatabaseError, SpoolError
+from filetap.load.names import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from filetap.files import ExportFile
+    from filetap.load.names import Table
+
+_ROWS: Final = 100_000  # of a Parquet file, at least, if there are that many
+_MOST_FILES: Final = 100  # that are open
+_WHOLE: Final = "nothing of it was loaded; the files before it are"
+
+
+class DuckDB:
+    """A DuckDB file, which no other process can have open.
+
+    Args:
+        path: The file; it is created if it does not exist.
+        spool: Folder for the Parquet files; None for the system's temporary one.
+
+    Raises:
+        DatabaseError: It cannot be opened.
+    """
+
+    TYPES: ClassVar[Mapping[str, str]] = {
+        "string": "VARCHAR",
+        "integer": "BIGINT",
+        "number": "DOUBLE",
+        "boolean": "BOOLEAN",
+        "date": "DATE",
+        "date-time": "TIMESTAMP WITH TIME ZONE",
+    }
+    STATE_TYPE: ClassVar[str] = "VARCHAR"
+    FOR_UPDATE: ClassVar[str] = ""
+    TEMPORARY: ClassVar[str] = "CREATE OR REPLACE TEMPORARY TABLE {}"
+    HAS_INDEX: ClassVar[bool] = False  # it joins by hashing, and its indexes slow it down
+
+    def __init__(self, path: str, spool: Path | None = None) -> None:
+        self._subject = "the database"
+        self._spool = spool
+        try:
+            self._connection = duckdb.connect(path)
+        except duckdb.Error as error:
+            msg = f"the database {path} cannot be opened ({_words(error)})"
+            hint = "close the other program that has it open, or check --to"
+            raise DatabaseError(msg, hint) from None
+        self._connection.execute("SET enable_progress_bar = false").fetchall()
+        # The catalog is named for the file, often as the schema is.
+        ((self.catalog,),) = self._connection.execute("SELECT current_database()").fetchall()
+
+    def query(self, text: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows that a statement returns; ``$1`` in it is the first of *values*."""
+        with self._errors():
+            return self._connection.execute(text, list(values)).fetchall()
+
+    def find(self, text: str) -> list[tuple[Any, ...]] | None:
+        """The rows that a query returns; None if its table does not exist."""
+        with self._errors():
+            try:
+                return self._connection.execute(text).fetchall()
+            except duckdb.CatalogException:
+                return None
+
+    @contextmanager
+    def transaction(self, subject: str) -> Iterator[None]:
+        """Commit what is done within, or nothing of it; errors name the subject."""
+        before, self._subject = self._subject, subject
+        try:
+            with self._errors():
+                self._connection.begin()
+                try:
+                    yield
+                except BaseException:
+                    self._connection.rollback()
+                    raise
+                self._connection.commit()
+        finally:
+            self._subject = before
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn the database's errors into ours."""
+        try:
+            yield
+        except duckdb.Error as error:
+            msg = f"{self._subject}: the database refused it ({_words(error)})"
+            raise DatabaseError(msg, _WHOLE) from None
+
+    def lock_set_up(self) -> None:
+        """Do nothing: no other process has the file open."""
+
+    def columns(self, table: Table) -> dict[str, str]:
+        """Column → the database's type; empty if there is no such table."""
+        found = self.query(
+            "SELECT column_name, data_type FROM information_schema.columns "
+            "WHERE table_catalog = current_database() AND table_name = $1 "
+            "AND table_schema = coalesce(nullif($2, ''), current_schema()) "
+            "ORDER BY ordinal_position",
+            table.name,
+            table.schema,
+        )
+        return dict(found)
+
+    def encode(
+        self,
+        frame: pl.DataFrame,
+        types: Mapping[str, str],
+        file: ExportFile,  # noqa: ARG002 - no value is refused
+    ) -> pl.DataFrame:
+        """Some rows with their values; dates and times stay text, which DuckDB parses fastest."""
+        values = to_values(frame, types)
+        values.columns = [f"c{position}" for position in range(values.width)]
+        return values
+
+    @contextmanager
+    def copy(
+        self, table: Table, types: Mapping[str, str]
+    ) -> Iterator[Callable[[pl.DataFrame], object]]:
+        """Append rows to a table."""
+        names = ", ".join(map(quoted, types))
+        values = ", ".join(f"c{i}::{self.TYPES[kind]}" for i, kind in enumerate(types.values()))
+        into = f"INSERT INTO {table} ({names}) SELECT {values} FROM read_parquet"
+        with closing(_Files(self._spool)) as files:
+
+            def write(rows: pl.DataFrame) -> None:
+                files.add(rows)
+                if len(files.paths) == _MOST_FILES:
+                    self.query(f"{into}($1)", files.paths)
+                    files.close()
+
+            yield write
+            files.complete()
+            if files.paths:
+                self.query(f"{into}($1)", files.paths)
+
+    def version(self) -> str:
+        """Name and version of the library."""
+        return f"DuckDB {duckdb.__version__}"
+
+    def doubts(self, schema: str) -> Sequence[str]:  # noqa: ARG002 - whoever opens it may do all
+        """What may keep this user from loading: nothing."""
+        return ()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+class _Files:
+    """Parquet files without names, as the spool has them: they are gone with the process.
+
+    Args:
+        folder: Where they are kept; None for the system's temporary folder.
+
+    Attributes:
+        paths: By which this process, and no other, can open them.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._files: list[IO[bytes]] = []
+        self._waiting: list[pl.DataFrame] = []
+        self.paths: list[str] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Add rows, which wait until there are enough for a file."""
+        self._waiting.append(rows)
+        if sum(frame.height for frame in self._waiting) >= _ROWS:
+            self.complete()
+
+    def complete(self) -> None:
+        """Write the rows that wait.
+
+        Raises:
+            SpoolError: The disk refuses them.
+        """
+        if not self._waiting:
+            return
+        try:
+            file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by close()
+            self._files.append(file)
+            frame = pl.concat(self._waiting)
+            frame.write_parquet(file, compression="lz4", statistics=False)
+            file.flush()
+        except OSError as error:
+            msg = f"rows for DuckDB cannot be written to disk ({error.strerror})"
+            raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
+        self._waiting.clear()
+        self.paths.append(f"/dev/fd/{file.fileno()}")
+
+    def close(self) -> None:
+        """Free the disk space."""
+        for file in self._files:
+            with suppress(OSError):  # closing tries to write again what the disk refused
+                file.close()
+        self._files.clear()
+        self.paths.clear()
+
+
+def _words(error: duckdb.Error) -> str:
+    """What DuckDB says in its first line; a name where that might have a value."""
+    if isinstance(error, duckdb.DataError | duckdb.IntegrityError):
+        return type(error).__name__
+    return str(error).partition("\n")[0]

@@ -1,0 +1,1 @@
+"""Tests of loading straight into a database."""

@@ -1,0 +1,376 @@
+"""Whatever ends a load, the database has whole files, and the next load brings the rest."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from psycopg.types.json import Json
+
+from tap_firstup_dde.cli import main
+from tests.load.places import CODE, DuckDBFile, PostgresSchema
+from tests.runs import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tap_firstup_dde.emulator import Emulator
+    from tests.load.places import Place
+
+# Ends the process at the given call of the database, before it or after it.
+KILL = """
+import os, signal, sys
+point, after = int(sys.argv.pop(1)), sys.argv.pop(1) == "after"
+calls = 0
+def deadly(method):
+    def call(self, *arguments):
+        global calls
+        calls += 1
+        if calls == point and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = method(self, *arguments)
+        if calls == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return call
+def prepare(connection, names):
+    for name in names:
+        setattr(connection, name, deadly(getattr(connection, name)))
+import psycopg
+from filetap.load import duck
+prepare(psycopg.Connection, ["execute"])
+prepare(psycopg.Copy, ["write", "finish"])
+prepare(psycopg.transaction.Transaction, ["__exit__"])
+prepare(duck.DuckDB, ["query"])
+"""
+
+
+def assert_whole_files(place: Place) -> None:
+    """The tables have the rows of the files in the ledger, and no others."""
+    ledger = place.ledger()
+    rows: Counter[str] = Counter()
+    for stream in ("campaigns", "users", "activities"):
+        if place.columns(stream):
+            found = place.query(f"select _sdc_source_file as f from {place.schema}.{stream}")  # noqa: S608
+            rows.update(row["f"] for row in found)
+    assert rows == ledger
+    finished = {
+        key for part in place.state()["bookmarks"].values() for key in part.get("finished", ())
+    }
+    assert {name.rpartition("/")[2] for name in ledger} == finished
+
+
+def exports(emulator: Emulator, files: int, first: int = 0) -> int:
+    """Files whose rows all have keys of their own; returns the number of rows."""
+    total = 0
+    for number in range(first, first + files):
+        for stream, key in (("users", "user_id"), ("activities", "user_id")):
+            rows = 40 + number
+            lines = "".join(f"{number}-{i},{i}\n" for i in range(rows))
+            name = "tenure" if number < 2 else "team"
+            moment = f"2026-05-{14 + number // 6:02}-{number % 6 * 4:02}"
+            emulator.add(stream, moment, f"{key},{name}\n{lines}")
+            total += rows
+    return total
+
+
+def test_killed(emulator: Emulator, place: Place, pytestconfig: pytest.Config) -> None:
+    """SIGKILL at any point leaves whole files; the rerun brings the others, each row once.
+
+    The points are picked by ``--seed``; there is one for every 150 ``--interleavings``.
+    """
+    total = exports(emulator, 3)
+    dice, ends = random.Random(pytestconfig.getoption("--seed")), Counter[int]()
+    for _ in range(pytestconfig.getoption("--interleavings") // 150):
+        again = place.another(f"n{dice.random()}")
+        point = [str(dice.randint(1, 60)), dice.choice(["before", "after"])]
+        config, code = settings(emulator), KILL + CODE
+        with again.start(config, code=code, first=point) as loading:
+            ends[loading.wait(60)] += 1
+        assert_whole_files(again)
+        again.loaded(emulator)
+        assert_whole_files(again)
+        assert again.count("users") + again.count("activities") == total
+    assert ends[-9]
+    assert not ends - Counter({-9: ends[-9], 0: ends[0]})  # 0: it ended before the point
+
+
+def test_two_at_once(emulator: Emulator, postgres: PostgresSchema) -> None:
+    """Two loaders share the files: none is loaded twice, and none is left out."""
+    total = exports(emulator, 8)
+    loaders = [postgres.start(settings(emulator), "--output", "json") for _ in range(2)]
+    for loader in loaders:
+        out, log = loader.communicate(timeout=60)
+        assert loader.returncode == 0, (out, log)
+    assert_whole_files(postgres)
+    assert postgres.count("users") + postgres.count("activities") == total
+    assert postgres.loaded(emulator)["files"] == 0
+
+
+def test_waits_for_the_other(emulator: Emulator, postgres: PostgresSchema) -> None:
+    """A loader waits for another one's transaction, and goes on from the state that it wrote."""
+    emulator.add("users", "2026-05-14-12", "user_id,tenure\n1,5\n")
+    postgres.loaded(emulator)
+    emulator.add("users", "2026-05-14-16", "user_id,tenure\n2,6\n")
+    other = postgres.another("other")
+    other.loaded(emulator)  # as the other loader would
+    newer = other.state()["bookmarks"]["users"]
+    newer["types"]["tenure__text"] = "string"
+    own, made = f'"{postgres.schema}"', f'"{other.schema}"'
+    outcome: list[Any] = []
+    with psycopg.connect(postgres.to) as connection:
+        connection.execute(
+            f"insert into {own}._firstup_files select * from {made}._firstup_files on conflict "  # noqa: S608
+            f"do nothing"
+        )
+        connection.execute(
+            f"update {own}._firstup_state set state = %s where stream = 'users'",  # noqa: S608
+            [Json(newer)],
+        )
+        loading = threading.Thread(target=lambda: outcome.append(postgres.loaded(emulator)))
+        loading.start()
+        _wait_for_lock(postgres)
+        connection.commit()
+    loading.join(30)
+    assert outcome[0]["rows"] == 0
+    assert postgres.count("users") == 1  # the other one's row is in its own table here
+    assert postgres.state()["bookmarks"]["users"] == newer
+
+
+def _wait_for_lock(postgres: PostgresSchema) -> None:
+    """Wait until a connection waits for another one."""
+    deadline = time.monotonic() + 30
+    while not postgres.query("select 1 from pg_locks where not granted"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_lost_connection(
+    emulator: Emulator, postgres: PostgresSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is lost while rows are copied leaves the files before; one line says so."""
+    total = exports(emulator, 3)
+    before, calls = psycopg.Copy.write, iter(range(100))
+
+    def write(self: Any, data: bytes) -> None:
+        before(self, data)
+        if next(calls) == 4:
+            postgres.query(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name = 'firstup-dde'"
+            )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Copy, "write", write)
+        done = postgres.try_to(emulator, "--quiet")
+    assert done.exit_code == 1
+    (line,) = re.findall(r"^Error: .*$", done.stderr, re.MULTILINE)
+    assert "the connection to the database was lost" in line
+    assert "activities 2026-05-14" in line
+    assert "run again" in line
+    assert_whole_files(postgres)
+    postgres.loaded(emulator)
+    assert_whole_files(postgres)
+    assert postgres.count("users") + postgres.count("activities") == total
+
+
+PRECIOUS = "pass/word:of the@database"
+
+
+@pytest.fixture
+def role(postgres: PostgresSchema) -> Iterator[str]:
+    """The name of a user who may only log in; the schema belongs to somebody else."""
+    name = f"role_{os.getpid()}"
+    postgres.query(f"create role {name} login password 'x'")
+    postgres.query(f"create schema {postgres.schema}")
+    yield name
+    postgres.query(f"drop owned by {name}")
+    postgres.query(f"drop role {name}")
+
+
+def test_least_rights(emulator: Emulator, postgres: PostgresSchema, role: str) -> None:
+    """The rights in the docs are enough; without them, one line says so, and `doctor` does."""
+    exports(emulator, 2)
+    user = PostgresSchema(postgres.folder, postgres.to.replace("//postgres:", f"//{role}:"))
+    refused = user.try_to(emulator)
+    assert refused.exit_code == 1
+    assert "the database does not allow it (permission denied for schema" in refused.stderr
+    assert "grant the rights that docs/load.md lists" in refused.stderr
+    doubt = f"grant USAGE and CREATE on the schema {postgres.schema} to this user"
+    assert doubt in user.doctor(emulator).stdout
+    postgres.query(f"grant usage, create on schema {postgres.schema} to {role}")
+    assert user.doctor(emulator).exit_code == 0
+    user.loaded(emulator)
+    exports(emulator, 1, first=2)
+    user.loaded(emulator)
+    assert user.loaded(emulator)["files"] == 0
+
+
+def test_password_is_secret(emulator: Emulator, postgres: PostgresSchema) -> None:
+    """A password is in no output, whatever is wrong with the URL or the login."""
+    emulator.add("users", "2026-05-14-12", "user_id\n1\n")
+    quoted = "pass%2Fword%3Aof%20the%40database"
+    for url in (
+        f"postgresql://postgres:{quoted}@127.0.0.1:1/postgres",
+        f"postgresql://postgres:{PRECIOUS}@127.0.0.1:1/postgres",
+        f"postgresql://postgres:{quoted}%ZZ@127.0.0.1:1/postgres",
+        f"postgresql://postgres@127.0.0.1:1/postgres?password={quoted}",
+        f"postgresql://[::1:{quoted}@x",
+    ):
+        done = postgres.try_to(emulator, "--to", url)
+        assert done.exit_code == 1
+        assert done.stderr.startswith("Error: ")
+        for form in (PRECIOUS, quoted, "word:of"):
+            assert form not in done.output
+    url = postgres.to.replace("//postgres:@", f"//postgres:{quoted}@")
+    done = postgres.try_to(emulator, "--to", url)  # the server trusts whoever comes
+    assert done.exit_code == 0
+    assert quoted not in done.output
+
+
+def test_nul(emulator: Emulator, place: Place) -> None:
+    """PostgreSQL cannot store a NUL character: the file is refused, with its row. DuckDB can."""
+    emulator.add("users", "2026-05-14-12", "user_id,first_name\n1,a\n2,b\0c\n")
+    done = place.try_to(emulator)
+    if isinstance(place, PostgresSchema):
+        assert done.exit_code == 1
+        assert "users 2026-05-14-12" in done.stderr
+        assert "row 2 has a NUL character in first_name" in done.stderr
+        assert place.count("users") == 0
+    else:
+        assert done.exit_code == 0
+        names = place.query(f"select first_name from {place.schema}.users")  # noqa: S608
+        assert [row["first_name"] for row in names] == ["a", "b\0c"]
+
+
+def test_foreign_table(emulator: Emulator, place: Place) -> None:
+    """A table that something else has made, with other types, is left alone."""
+    emulator.add("users", "2026-05-14-12", "user_id,tenure\n1,5\n")
+    place.loaded(emulator, "--stream", "activities")
+    if not place.columns("_firstup_files"):
+        place.query(f"create schema {place.schema}")
+    place.query(f"create table {place.schema}.users (user_id varchar(9), tenure date)")
+    done = place.try_to(emulator)
+    assert done.exit_code == 1
+    assert "is needed" in done.stderr
+    assert "use another --schema" in done.stderr
+    assert list(place.columns("users")) == ["user_id", "tenure"]
+
+
+def test_another_key(emulator: Emulator, place: Place) -> None:
+    """The key of rows that were loaded does not change."""
+    emulator.add("users", "2026-05-14-12", "user_id,email\n1,a\n")
+    place.loaded(emulator)
+    emulator.add("users", "2026-05-14-16", "user_id,email\n1,a\n")
+    done = place.try_to(emulator, primary_keys={"users": ["email"]})
+    assert done.exit_code == 1
+    assert "primary_keys makes the key email, but rows were loaded with the key user_id" in (
+        done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("to", "status", "words"),
+    [
+        ("mysql://host/database", 2, "it must be postgresql://… or duckdb:FILE"),
+        ("duckdb:", 2, "it must be postgresql://… or duckdb:FILE"),
+        ("duckdb:no/such/folder/file", 1, "the database no/such/folder/file cannot be opened"),
+        ("postgresql://127.0.0.1:1/x", 1, "the database cannot be reached (connection failed"),
+    ],
+)
+def test_wrong_database(
+    emulator: Emulator, postgres: PostgresSchema, to: str, status: int, words: str
+) -> None:
+    """What is wrong with a database is said in one line."""
+    done = postgres.try_to(emulator, "--to", to)
+    assert done.exit_code == status
+    assert words in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_stream_maps(emulator: Emulator, place: Place) -> None:
+    """Maps may hide values, so a load that would not apply them is refused."""
+    emulator.add("users", "2026-05-14-12", "user_id,email\n1,a\n")
+    done = place.try_to(emulator, stream_maps={"users": {"email": None}})
+    assert done.exit_code == 1
+    assert "load does not apply stream maps" in done.stderr
+
+
+def test_not_installed(emulator: Emulator, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its library, a database is reached by installing the extra."""
+    for name in ("psycopg", "duckdb", "filetap.load.postgres", "filetap.load.duck"):
+        monkeypatch.setitem(sys.modules, name, None)
+    done = place.try_to(emulator)
+    assert done.exit_code == 1
+    assert "is not installed; install the extra load" in done.stderr
+
+
+def test_duckdb_is_open(emulator: Emulator, tmp_path: Path) -> None:
+    """A DuckDB file that another process has open is left alone."""
+    place = DuckDBFile(tmp_path)
+    path = place.to.removeprefix("duckdb:")
+    code = f"import duckdb; c = duckdb.connect({path!r}); print(1, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        done = place.try_to(emulator)
+        holder.kill()
+    assert done.exit_code == 1
+    assert "cannot be opened" in done.stderr
+    assert "close the other program" in done.stderr
+
+
+def test_doctor(emulator: Emulator, place: Place) -> None:
+    """`doctor --to` shows the server's version and what was loaded; a missing one fails it."""
+    exports(emulator, 1)
+    before = place.doctor(emulator)
+    assert before.exit_code == 0
+    place.loaded(emulator)
+    done = place.doctor(emulator)
+    assert done.exit_code == 0
+    (line,) = (line for line in done.stdout.splitlines() if " database " in line)
+    assert re.search(r"(PostgreSQL|DuckDB) \d+[.]\d.*; 2 streams loaded so far$", line)
+    failed = place.doctor(emulator, "--to", "postgresql://127.0.0.1:1/x")
+    assert failed.exit_code == 1
+    assert "the database cannot be reached" in failed.stdout
+
+
+def test_state_of_no_database(tmp_path: Path) -> None:
+    """The command ``state`` makes no file."""
+    place = DuckDBFile(tmp_path)
+    done = CliRunner().invoke(main, ["state", "--to", place.to])
+    assert done.exit_code == 1
+    assert "does not exist; check --to" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_spool(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where rows on their way to DuckDB find no room, nothing of the file is loaded."""
+    place = DuckDBFile(tmp_path)
+    exports(emulator, 1)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("polars.DataFrame.write_parquet", refuse)
+        done = place.try_to(emulator)
+    assert done.exit_code == 1
+    assert "rows for DuckDB cannot be written to disk (No space left on device)" in done.stderr
+    assert place.ledger() == {}
+    place.loaded(emulator)
+    assert_whole_files(place)
