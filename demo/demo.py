@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Firstup to PostgreSQL through Meltano, with nothing but this machine: `make demo`.
+"""Firstup to PostgreSQL, through Meltano and by `load`, on this machine alone: `make demo`.
 
 The program is emulated and the database embedded; the tap, Meltano and the loader are the real
 ones, run from the repository's own meltano.yml. Everything lives in .demo/, and every run starts
@@ -42,6 +42,7 @@ FIRSTUP_DDE = Path(sys.executable).with_name("firstup-dde")
 PIPELINE = ("tap-firstup-dde", "target-postgres")
 DELIVERED = DEMO / "delivered"
 SCHEMA = "firstup"
+LOADED = "firstup_load"  # the schema of what `load` brings
 STREAMS = ("campaigns", "users", "activities")
 ERROR = re.compile(r"^(?!\s*(│|File )).*(\[(error|critical) *\]|Error\b)")
 STEP_SECONDS = 300  # longest any one step may take
@@ -175,6 +176,19 @@ def demonstrate(options: argparse.Namespace, stack: contextlib.ExitStack) -> Non
     if any(moved[stream] != (expected[stream], expected[stream]) for stream in STREAMS):
         log = shown(DEMO / "run-2.log")
         message = f"the second run did not load exactly the new rows; see {log}"
+        raise DemoError(message)
+
+    print("\nThe same without Meltano and a loader:\n")
+    load = ("load", "--schema", LOADED, "--quiet", "--to")
+    with step(f"{FIRSTUP_DDE.name} {' '.join(load)} postgresql://..."):
+        run("load", [FIRSTUP_DDE, *load, uri], environment)
+    both = [(name, total(connection, name)[0], loaded_rows(connection, name)) for name in STREAMS]
+    print()
+    print(table(("stream", "rows by Meltano", "rows by load"), both))
+    if any(one != other for _, one, other in both):
+        message = (
+            f"load did not bring the rows that Meltano brought; see {shown(DEMO / 'load.log')}"
+        )
         raise DemoError(message)
 
 
@@ -354,6 +368,13 @@ def total(connection: psycopg.Connection, stream: str) -> tuple[Any, ...]:
                   to_char(max(generated_at), 'YYYY-MM-DD HH24:MI "UTC"') from {stream}""",
         stream,
     )
+
+
+def loaded_rows(connection: psycopg.Connection, stream: str) -> int:
+    """Rows that ``load`` has brought."""
+    name = sql.Identifier(LOADED, stream)
+    row = connection.execute(sql.SQL("select count(*) from {}").format(name)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def newest_load(connection: psycopg.Connection, stream: str) -> object:
