@@ -178,6 +178,11 @@ def demonstrate(options: argparse.Namespace, stack: contextlib.ExitStack) -> Non
         message = f"the second run did not load exactly the new rows; see {log}"
         raise DemoError(message)
 
+    load_too(uri, environment, connection)
+
+
+def load_too(uri: str, environment: Mapping[str, str], connection: psycopg.Connection) -> None:
+    """Load the same files without Meltano, and compare."""
     print("\nThe same without Meltano and a loader:\n")
     load = ("load", "--schema", LOADED, "--quiet", "--to")
     with step(f"{FIRSTUP_DDE.name} {' '.join(load)} postgresql://..."):
@@ -186,9 +191,8 @@ def demonstrate(options: argparse.Namespace, stack: contextlib.ExitStack) -> Non
     print()
     print(table(("stream", "rows by Meltano", "rows by load"), both))
     if any(one != other for _, one, other in both):
-        message = (
-            f"load did not bring the rows that Meltano brought; see {shown(DEMO / 'load.log')}"
-        )
+        log = shown(DEMO / "load.log")
+        message = f"load did not bring the rows that Meltano brought; see {log}"
         raise DemoError(message)
 
 
