@@ -211,6 +211,30 @@ class Bookmark:
             },
         )
 
+    def finish_before(
+        self,
+        following: ExportFile | None,
+        file: ExportFile,
+        lookback: timedelta,
+        now: datetime,
+        content: str = "",
+    ) -> Bookmark:
+        """The bookmark after *file*, which marks its generation if more of it is to be read.
+
+        Args:
+            following: The file that is read next; None after the last one.
+            file: The file that was read.
+            lookback: How long after the bookmark a late file is still read.
+            now: The run's clock.
+            content: Fingerprint of the stored bytes; empty if not known.
+        """
+        bookmark = self.finish(file, lookback, now, content)
+        # Files come in order of generation.
+        more = following is not None and following.generated_at == file.generated_at
+        generation = {file.generated_at}
+        unfinished = bookmark.unfinished | generation if more else bookmark.unfinished - generation
+        return replace(bookmark, unfinished=unfinished)
+
 
 def _earlier(moment: datetime, span: timedelta) -> datetime:
     """*moment* less *span*, or the first moment of the calendar."""

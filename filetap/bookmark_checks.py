@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, MutableMapping
     from datetime import datetime
 
+    from filetap.bookmark import Bookmark
+    from filetap.download.spool import Spooled
     from filetap.files import ExportFile, Transport
     from filetap.plan import Plan
     from filetap.settings import Settings
@@ -231,3 +233,44 @@ def warn_of_longer_lookback(
             counted(len(forgotten), "file"),
             *(("was", "it is", "it") if len(forgotten) == 1 else ("were", "they are", "them")),
         )
+
+
+def is_unchanged_copy(bookmark: Bookmark, spooled: Spooled, logger: logging.Logger) -> bool:
+    """True if a file was moved or touched, but still has the content that was read.
+
+    Args:
+        bookmark: How far the stream has been read.
+        spooled: The file.
+        logger: Receives a line about a file that has changed.
+    """
+    file = spooled.file
+    if not bookmark.has_changed(file):
+        return False
+    same = bookmark.has_same_content(file, spooled.content)
+    if same:
+        logger.info("%s: the file was copied or moved; its content is read already", file)
+    else:
+        logger.warning(
+            "%s: the file was replaced since it was last read; reading it again from the start",
+            file,
+        )
+    return same
+
+
+def rows_read(bookmark: Bookmark, spooled: Spooled, logger: logging.Logger) -> int:
+    """Rows of a file that an earlier run emitted before it stopped.
+
+    Args:
+        bookmark: How far the stream has been read.
+        spooled: The file.
+        logger: Receives a line about a file that was replaced since.
+    """
+    file = spooled.file
+    rows = bookmark.rows_read(file, spooled.content)
+    if rows and bookmark.is_replaced(file, spooled.content):
+        logger.warning(
+            "%s: the file was replaced since it was partly read; reading it again from the start",
+            file,
+        )
+        return 0
+    return rows

@@ -9,7 +9,7 @@ from filetap.errors import STATE_HINT, StateError
 from filetap.times import format_time, parse_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, MutableMapping
     from datetime import datetime
 
 # The members of a stream's state that `write_bookmark` writes.
@@ -143,6 +143,20 @@ def write_bookmark(bookmark: Bookmark) -> dict[str, Any]:
         if values:
             state[name] = dict(sorted(values.items()))
     return state
+
+
+def store_bookmark(state: MutableMapping[str, Any], bookmark: Bookmark, lookback_days: int) -> None:
+    """Put a bookmark into a stream's part of the state, in place of the one in it.
+
+    Args:
+        state: The stream's part of the state; its other members stay.
+        bookmark: How far the stream has been read.
+        lookback_days: The setting, by which a later run sees that it was raised.
+    """
+    for name in MEMBERS:
+        state.pop(name, None)
+    state.update(write_bookmark(bookmark))
+    state["lookback_days"] = lookback_days
 
 
 def _partly_read(state: Mapping[str, Any]) -> tuple[PartlyRead, ...]:

@@ -21,7 +21,15 @@ from filetap.read.batch import ReadOptions
 from filetap.read.detect import open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
@@ -94,6 +102,31 @@ class Sampled:
     found: Sample = Sample()
     kept: Pack = field(default_factory=Pack)
     small: frozenset[str] = frozenset()
+
+    def downloads(
+        self, files: Iterable[ExportFile], download: Callable[[ExportFile], Spooled], at_once: int
+    ) -> Generator[Spooled, None, None]:
+        """Yield the verified bytes of *files*, in order: kept by sampling, or downloaded ahead.
+
+        Args:
+            files: Those that were sampled.
+            download: Downloads a file.
+            at_once: Files that are downloaded at once, at most; one large file among them.
+        """
+
+        def fetch(file: ExportFile) -> Spooled:
+            return self.kept.take(file) or download(file)
+
+        following = prefetch(
+            files,
+            fetch,
+            _close,
+            at_once=at_once,
+            is_large=lambda file: file.key not in self.small,
+        )
+        with closing(following):
+            for _, spooled in following:
+                yield spooled
 
 
 def sample_files(

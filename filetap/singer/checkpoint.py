@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from filetap.bookmark import Bookmark
-from filetap.bookmark_state import MEMBERS, NOTHING_READ, write_bookmark
+from filetap.bookmark_state import NOTHING_READ, store_bookmark
 from filetap.times import utc_now
 
 if TYPE_CHECKING:
@@ -65,13 +65,9 @@ class Checkpoint:
             spooled: The file.
             following: The file that is read next; None after the last one.
         """
-        file = spooled.file
-        bookmark = self.bookmark.finish(file, self._settings.lookback, self.now, spooled.content)
-        # Files come in order of generation.
-        more = following is not None and following.generated_at == file.generated_at
-        generation = {file.generated_at}
-        unfinished = bookmark.unfinished | generation if more else bookmark.unfinished - generation
-        self.bookmark = replace(bookmark, unfinished=unfinished)
+        self.bookmark = self.bookmark.finish_before(
+            following, spooled.file, self._settings.lookback, self.now, spooled.content
+        )
         self._store()
         if following is None:
             self._complete(listed=True)
@@ -102,11 +98,7 @@ class Checkpoint:
 
     def _store(self) -> None:
         """Put the bookmark into the state."""
-        state = self._stream.stream_state
-        for name in MEMBERS:
-            state.pop(name, None)
-        state.update(write_bookmark(self.bookmark))
-        state["lookback_days"] = self._settings.lookback_days
+        store_bookmark(self._stream.stream_state, self.bookmark, self._settings.lookback_days)
 
 
 def is_state_due(rows: int, names: int) -> bool:

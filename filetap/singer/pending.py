@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from filetap.bookmark_checks import is_unchanged_copy, rows_read
 from filetap.columns.sample import Sample, Sampled, sample_files
-from filetap.download.spool import Spooled
 from filetap.errors import ExportError
-from filetap.prefetch import prefetch
 from filetap.scan import ScanOptions, scan
 from filetap.stats import FileStats
 
@@ -20,33 +18,13 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from filetap.download.spool import Spool
-    from filetap.files import ExportFile, Transport
-    from filetap.settings import Settings
+    from filetap.download.spool import Spooled
+    from filetap.files import ExportFile
+    from filetap.progress import Tally
+    from filetap.run import Run
     from filetap.singer.checkpoint import Checkpoint
     from filetap.singer.malformed import MalformedStream
-    from filetap.singer.progress import Progress, Tally
     from filetap.singer.table import StreamTable
-    from filetap.vendor import Vendor
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What all streams of a run share.
-
-    Attributes:
-        vendor: Whose files they are.
-        settings: The settings of the tap.
-        transport: Where files come from.
-        spool: Downloads them.
-        progress: How far the run has come.
-    """
-
-    vendor: Vendor
-    settings: Settings
-    transport: Transport
-    spool: Spool
-    progress: Progress
 
 
 class PendingFiles:
@@ -113,16 +91,10 @@ class PendingFiles:
             incremental: False to read everything, whatever the bookmark says.
         """
         self._incremental = incremental
-        small = self._sampled.small
-        files = prefetch(
-            self.files,
-            self._fetch,
-            Spooled.close,
-            at_once=self._run.settings.concurrency,
-            is_large=lambda file: file.key not in small,
-        )
+        download = partial(self._run.spool.download, self._run.transport)
+        files = self._sampled.downloads(self.files, download, self._run.settings.concurrency)
         try:
-            for position, (_, spooled) in enumerate(files, start=1):
+            for position, spooled in enumerate(files, start=1):
                 self._tally.open_file(spooled.size)
                 with closing(spooled):
                     if not self._is_unchanged_copy(spooled):
@@ -137,39 +109,17 @@ class PendingFiles:
             files.close()
             self.close()
 
-    def _fetch(self, file: ExportFile) -> Spooled:
-        """The verified bytes of *file*: kept by sampling, or downloaded now."""
-        return self._sampled.kept.take(file) or self._run.spool.download(self._run.transport, file)
-
     def _is_unchanged_copy(self, spooled: Spooled) -> bool:
         """True if a file was moved or touched, but still has the content that was read."""
-        file, bookmark = spooled.file, self._checkpoint.bookmark
-        if not self._incremental or not bookmark.has_changed(file):
-            return False
-        same = bookmark.has_same_content(file, spooled.content)
-        if same:
-            self._log.info("%s: the file was copied or moved; its content is read already", file)
-        else:
-            self._log.warning(
-                "%s: the file was replaced since it was last read; reading it again from the start",
-                file,
-            )
-        return same
+        return self._incremental and is_unchanged_copy(
+            self._checkpoint.bookmark, spooled, self._log
+        )
 
     def _rows_read(self, spooled: Spooled) -> int:
         """Rows of a file that an earlier run emitted before it stopped."""
-        file, bookmark = spooled.file, self._checkpoint.bookmark
         if not self._incremental:
             return 0
-        rows = bookmark.rows_read(file, spooled.content)
-        if rows and bookmark.is_replaced(file, spooled.content):
-            self._log.warning(
-                "%s: the file was replaced since it was partly read; reading it again from the "
-                "start",
-                file,
-            )
-            return 0
-        return rows
+        return rows_read(self._checkpoint.bookmark, spooled, self._log)
 
     def _file_frames(
         self, spooled: Spooled, most: int, *, fill: bool, values: bool

@@ -15,12 +15,12 @@ from filetap.columns.resolve import Columns, Known
 from filetap.columns.sample import Sample
 from filetap.columns.types import to_values
 from filetap.plan import plan_columns, plan_files
+from filetap.progress import Tally
 from filetap.singer.checkpoint import Checkpoint
 from filetap.singer.malformed import MalformedStream
 from filetap.singer.maps import unknown_columns
 from filetap.singer.pending import PendingFiles
 from filetap.singer.private import BaseBatchFileEncoding, ExtractorStream, plain_logger
-from filetap.singer.progress import Tally
 from filetap.singer.table import StreamTable
 from filetap.times import utc_now
 from filetap.write.batch_files import FILE_FORMATS, put, write_file
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog
 
-    from filetap.singer.pending import Run
+    from filetap.run import Run
     from filetap.singer.private import BatchConfig
     from filetap.vendor import StreamSpec
 

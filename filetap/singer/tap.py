@@ -15,16 +15,16 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
 from filetap.download.spool import Spool
 from filetap.environment import from_environment
+from filetap.progress import Progress
 from filetap.redaction import SECRECY, printable
+from filetap.run import Run
 from filetap.setting_checks import faults, parse, secrets, settings_warnings, without_secrets
 from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
 from filetap.singer.command import tap_command
 from filetap.singer.inputs import read_json, settings_file, usable_catalog, usable_state
 from filetap.singer.maps import Mapper, unknown_streams
-from filetap.singer.pending import Run
 from filetap.singer.private import ConfiguredTap, plain_logger
-from filetap.singer.progress import Progress
 from filetap.singer.stream import ExportStream
 from filetap.singer.writer import LinesWriter
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filetap.singer.progress import Tally
+from filetap.progress import Tally
 from tests.runs import command, settings, write
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def test_now_and_then(emulator: Emulator, tmp_path: Path) -> None:
     for match in ("05-14-16", "05-14-20"):
         emulator.fail("download", match=match, stall=1.5, drop_after=10)
     code = (
-        "from filetap.singer import progress\n"
+        "from filetap import progress\n"
         "from tap_firstup_dde import tap\n"
         "progress.INTERVAL = 0.5\n"
         "tap.TapFirstupDDE.cli()"
