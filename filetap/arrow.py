@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 # Column's type → Arrow's.
 _ARROW_TYPES = {
-    "string": pa.large_string(),
+    "string": pa.string(),
     "integer": pa.int64(),
     "number": pa.float64(),
     "boolean": pa.bool_(),

@@ -40,7 +40,7 @@ from filetap.times import utc_now
 from filetap.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, MutableMapping, Sequence
 
     import pyarrow as pa
 
@@ -165,7 +165,7 @@ class Extraction:
 
     def _file(
         self, spooled: Spooled, after: ExportFile | None, bookmark: Bookmark, plan: Plan
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, Bookmark]:
         """Yield one file's rows; returns the bookmark after it."""
         days, file = self._settings.lookback_days, spooled.file
         if not is_unchanged_copy(bookmark, spooled, logger):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import dlt
 from dlt.common.typing import TSecretStrValue
 
-from filetap.columns.added import GENERATED_AT, ROW_KEY
+from filetap.columns.added import ROW_KEY
 from filetap.dlt.extraction import SEQUENCE, Extraction, Origin
 from filetap.read.names import column_names
 from filetap.setting_checks import parse, settings_warnings, validated
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dlt.extract import DltResource, DltSource
-    from filetap.dlt.extraction import Batch
+
     from filetap.vendor import StreamSpec, Vendor
 
 _TYPES: Mapping[str, Any] = {"string": str, "integer": int, "number": float, "object": dict}
@@ -120,5 +120,7 @@ def _hints(table: str, key: tuple[str, ...]) -> dict[str, Any]:
         "table_name": table,
         "write_disposition": "merge",
         "primary_key": list(key),
+        # Of the formats of the loader's files, CSV makes nulls of empty texts.
+        "file_format": "parquet",
         "columns": {} if key == ROW_KEY else last,
     }

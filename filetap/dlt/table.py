@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from filetap.columns.added import ACCOUNT, ADDED, ALWAYS_ADDED
+from filetap.columns.added import ADDED, ALWAYS_ADDED
 from filetap.columns.resolve import Columns, Known
 from filetap.table import KnownTable
 

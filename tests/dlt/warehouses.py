@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dlt.pipeline import Pipeline
+    from dlt.pipeline.pipeline import Pipeline
 
 
 class Warehouse(Database):
@@ -32,6 +32,8 @@ class Warehouse(Database):
         self.folder = folder
         self.schema = folder.name.lower()
         self.form: Any = form
+        # dlt has PostgreSQL read an empty text in CSV as null.
+        self.HAS_EMPTY = form != "csv"  # type: ignore[misc]
 
     @property
     def destination(self) -> Any:
@@ -96,8 +98,8 @@ class Postgres(Warehouse):
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
-        utc = "-c timezone=UTC"
-        with psycopg.connect(self.uri, row_factory=dict_row, options=utc) as connection:
+        with psycopg.connect(self.uri, row_factory=dict_row) as connection:
+            connection.execute("set timezone = 'UTC'")
             return connection.execute(text.encode()).fetchall()
 
 
