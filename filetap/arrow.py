@@ -55,15 +55,6 @@ if TYPE_CHECKING:
     from filetap.settings import Settings
     from filetap.vendor import Documented, StreamSpec, Vendor
 
-# Column's type → Arrow's.
-_ARROW_TYPES = {
-    "string": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "date-time": pa.timestamp("us", "UTC"),
-}
 ROWS = 25_000  # of a batch, at most
 SAMPLES_AT_ONCE = 8  # files that are sampled at a time
 _MISFIT_HINT = "set misfitColumns to all, and start the query again"
@@ -73,21 +64,6 @@ _SCHEMA_HINT = (
 )
 
 logger = logging.getLogger(__name__)
-
-
-def typed_table(
-    frame: pl.DataFrame, types: Mapping[str, str], key: Collection[str] = ()
-) -> pa.Table:
-    """Rows that fit their types as values of these types, dates and times among them.
-
-    Args:
-        frame: Text in canonical spelling, or integers.
-        types: Column → type; it may have more columns than the frame.
-        key: Columns that have no nulls.
-    """
-    table = to_values(frame, types).to_arrow(compat_level=pl.CompatLevel.oldest())
-    fields = [pa.field(n, _ARROW_TYPES[types[n]], nullable=n not in key) for n in frame.columns]
-    return table.cast(pa.schema(fields))
 
 
 @dataclass(frozen=True)

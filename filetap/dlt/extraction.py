@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from filetap.allocation import keep_freed_memory
-from filetap.arrow import typed_table
 from filetap.bookmark_checks import (
     check_account,
     check_accounts,
@@ -31,6 +30,7 @@ from filetap.columns.added import (
 )
 from filetap.columns.sample import sample_files
 from filetap.dlt.table import PinnedTable
+from filetap.dlt.typed import typed_table
 from filetap.download.spool import Spool
 from filetap.errors import FormatError
 from filetap.plan import plan_columns, plan_files
