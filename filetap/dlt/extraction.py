@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -57,24 +57,24 @@ SEQUENCE = "_sdc_sequence"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class Origin:
     """Where files come from; the streams of a source share the transport, and so its token.
 
-    Attributes:
+    Args:
         vendor: Whose files are read.
         settings: The tap's settings.
     """
 
-    vendor: Vendor
-    settings: Settings = field(repr=False)
-    _transports: list[Transport] = field(default_factory=list, repr=False)
+    def __init__(self, vendor: Vendor, settings: Settings) -> None:
+        self.vendor = vendor
+        self.settings = settings
+        self._transport: Transport | None = None
 
     def transport(self) -> Transport:
-        """The API's transport, or one that lists a folder now."""
-        if self.settings.delivered or not self._transports:
-            self._transports[:] = [self.vendor.connect(self.settings)]
-        return self._transports[0]
+        """The API's transport, or one that lists a folder now: each does so once."""
+        if self._transport is None or self.settings.delivered:
+            self._transport = self.vendor.connect(self.settings)
+        return self._transport
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import dlt
 from dlt.common.typing import TSecretStrValue
 
-from filetap.columns.added import ROW_KEY
 from filetap.dlt.extraction import SEQUENCE, Extraction, Origin
 from filetap.read.names import column_names
 from filetap.setting_checks import parse, settings_warnings, validated
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from filetap.vendor import StreamSpec, Vendor
 
+_FORMAT: Final = "parquet"  # of dlt's files, unless a user chooses; CSV loses empty texts
 _TYPES: Mapping[str, Any] = {"string": str, "integer": int, "number": float, "object": dict}
 
 logger = logging.getLogger(__name__)
@@ -97,30 +97,27 @@ def _resource(origin: Origin, spec: StreamSpec) -> DltResource:
 
     def rows() -> Iterator[Any]:
         extraction = Extraction(origin, spec.name, dlt.current.resource_state())
-        current = {spec.name: key}
+        hinted = set()
         for batch in extraction.batches():
-            if current.get(batch.table) == batch.key:
+            if batch.table in hinted:
                 yield dlt.mark.with_table_name(batch.rows, batch.table)
-            else:
-                # Only now is the key known, or is there a second table.
-                current[batch.table] = batch.key
-                yield dlt.mark.with_hints(
-                    batch.rows,
-                    dlt.mark.make_hints(**_hints(batch.table, batch.key)),
-                    create_table_variant=batch.table != spec.name,
-                )
+                continue
+            # Only now is the key known, and that there is a table for malformed rows.
+            hinted.add(batch.table)
+            hints = _hints(batch.table, batch.key)
+            if SEQUENCE in batch.rows.column_names:
+                hints["columns"] = {SEQUENCE: {"data_type": "bigint", "dedup_sort": "desc"}}
+            variant = batch.table != spec.name
+            made = dlt.mark.make_hints(**hints, file_format=_FORMAT if variant else None)
+            yield dlt.mark.with_hints(batch.rows, made, create_table_variant=variant)
 
-    return dlt.resource(rows, name=spec.name, **_hints(spec.name, key))
+    return dlt.resource(rows, name=spec.name, file_format=_FORMAT, **_hints(spec.name, key))
 
 
 def _hints(table: str, key: tuple[str, ...]) -> dict[str, Any]:
-    """How a table is merged: a row replaces the one with its key, the last row of a load wins."""
-    last = {SEQUENCE: {"data_type": "bigint", "dedup_sort": "desc"}}
+    """How a table is loaded: a row replaces the one with its key."""
     return {
         "table_name": table,
         "write_disposition": "merge",
         "primary_key": list(key),
-        # Of the formats of the loader's files, CSV makes nulls of empty texts.
-        "file_format": "parquet",
-        "columns": {} if key == ROW_KEY else last,
     }

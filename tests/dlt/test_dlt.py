@@ -19,7 +19,7 @@ from tests import ROOT
 from tests.dlt.killed import killed
 from tests.dlt.warehouses import DuckDB, Postgres, Warehouse
 from tests.folders import deliver, reading
-from tests.loaders import ADDED, Export, add, expected, found
+from tests.loaders import ADDED, KEYS, Export, add, expected, found
 from tests.pipelines.test_targets import RUNS, TYPES, _misfits
 from tests.runs import run, settings
 
@@ -37,9 +37,10 @@ FORMS = ["postgres", "postgres csv", "duckdb"]
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing is sent to the makers of dlt, and none of its configuration is found."""
+    """Send nothing to the makers of dlt, and use no configuration or folder of this machine."""
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     monkeypatch.setenv("DLT_PROJECT_DIR", str(tmp_path))
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "data"))
 
 
 def _warehouse(name: str, folder: Path, request: pytest.FixtureRequest) -> Warehouse:
@@ -242,6 +243,8 @@ def test_other_keys(emulator: Emulator, duck: Warehouse, caplog: pytest.LogCaptu
     duck.run(config)
     duck.run(config)
     assert duck.size("users") == duck.size("campaigns") == 2
+    loaded = {table: duck.query(f"select * from {duck.schema}.{table}") for table in KEYS}  # noqa: S608 - ours
+    assert {table for table, rows in loaded.items() if "_sdc_sequence" in rows[0]} == {"campaigns"}
     assert "the key is _sdc_source_file, _sdc_source_lineno instead" in caplog.text
     emulator.add("users", "2026-05-14-04", "user_id,first_name,last_name\n1,a,b\n")
     emulator.add("campaigns", "2026-05-14-04", "campaign_id,title,slug\n1,y,z\n")
@@ -299,13 +302,11 @@ def test_example(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The script in the documentation runs, with the emulator's address and another folder."""
     emulator.add_generation(rows=10, parts=1)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PIPELINES_DIR", str(tmp_path / "pipelines"))
     code = _code("import dlt").replace("http://127.0.0.1:8765", emulator.settings["api_url"])
-    exec(code, made := {})  # noqa: S102 - our own
+    exec(code, {})  # noqa: S102 - our own
     with duckdb.connect(str(tmp_path / "firstup_exports.duckdb")) as connection:
         found = connection.execute("select count(*) from firstup.activities").fetchone()
     assert found == (10,)
-    made["pipeline"].drop()
 
 
 def test_nul(emulator: Emulator, tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -368,12 +369,19 @@ def test_wrong_settings(config: dict[str, Any], says: str) -> None:
 
 
 def test_secrets_stay_secret(
-    emulator: Emulator, duck: Warehouse, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    emulator: Emulator,
+    duck: Warehouse,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """No file of a pipeline, and no log, has a credential or a presigned URL's query."""
     caplog.set_level(logging.DEBUG)
     emulator.add_generation(rows=10)
-    duck.run(settings(emulator))
+    with monkeypatch.context() as patch:
+        for name, value in emulator.settings.items():
+            patch.setenv(f"SOURCES__FIRSTUP__{name.upper()}", value)
+        duck.run({})
     emulator.fail("download", status=404, times=None)
     emulator.add("users", "2026-05-16-00", "user_id\n1\n")
     with pytest.raises(PipelineStepFailed) as caught:
