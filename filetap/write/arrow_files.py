@@ -8,7 +8,9 @@ writes the schema after the magic word without the header of a message, so that 
 from __future__ import annotations
 
 import io
+import os
 from collections import deque
+from pathlib import Path
 from struct import pack, pack_into, unpack_from
 from typing import IO, TYPE_CHECKING
 
@@ -30,6 +32,9 @@ def write_arrow(frame: pl.DataFrame, file: IO[bytes]) -> None:
     if not header:
         frame.write_ipc(file, compat_level=pl.CompatLevel.oldest())
         return
+    if isinstance(file, io.BufferedWriter):
+        _write_in_place(frame, file, header)
+        return
     mended = _Mended(file, header, empty)
     frame.write_ipc(mended, compat_level=pl.CompatLevel.oldest())  # type: ignore[call-overload]
     mended.finish()
@@ -44,6 +49,33 @@ def _missing_header(frame: pl.DataFrame) -> tuple[bytes, int]:
         return b"", len(empty)
     schema = _footer(empty) - _END - len(_MAGIC)
     return _MESSAGE + pack("<i", schema), len(empty)
+
+
+def _write_in_place(frame: pl.DataFrame, file: io.BufferedWriter, header: bytes) -> None:
+    """Let polars write a local file itself, with no copy for Python, and mend it afterwards.
+
+    The header takes the place of the magic word that polars writes after another one.
+    """
+    file.write(_MAGIC)
+    file.flush()
+    frame.write_ipc(file, compat_level=pl.CompatLevel.oldest())
+    with Path(file.name).open("rb") as written:
+        written.seek(-_TRAILER, os.SEEK_END)
+        (length,) = unpack_from("<i", written.read())
+        written.seek(-_TRAILER - length, os.SEEK_END)
+        rest = bytearray(written.read())
+    _correct(rest, len(header))
+    file.seek(len(_MAGIC))
+    file.write(header)
+    file.seek(-len(rest), os.SEEK_END)
+    file.write(rest)
+
+
+def _correct(rest: bytearray, moved: int) -> None:
+    """Add to the positions of the batches in the footer of a file, of which *rest* is the end."""
+    for block in _blocks(rest):
+        (position,) = unpack_from("<q", rest, block)
+        pack_into("<q", rest, block, position + moved)
 
 
 class _Mended:
@@ -81,9 +113,7 @@ class _Mended:
     def finish(self) -> None:
         """Write what was kept back, the batches' positions in the footer corrected."""
         rest = bytearray().join(self._kept)
-        for block in _blocks(rest):
-            (position,) = unpack_from("<q", rest, block)
-            pack_into("<q", rest, block, position + len(self._header))
+        _correct(rest, len(self._header))
         self._pass_on(rest)
 
     def _pass_on(self, piece: bytes | bytearray) -> None:

@@ -124,9 +124,9 @@ def test_ten_runs(emulator: Emulator, either: Warehouse) -> None:
     """Late files are read in their turn, and after each run the tables have the files' rows."""
     sent: dict[str, Export] = {}
     for exports in TEN:
-        emulator_names = {add(emulator, export): export for export in exports}
+        new = {add(emulator, export): export for export in exports}
         # The files of a run are read in order of their generation.
-        sent |= dict(sorted(emulator_names.items()))
+        sent |= dict(sorted(new.items()))
         assert either.run(settings(emulator)) == bool(exports)
         _assert_truth(sent, either)
 
@@ -351,7 +351,6 @@ def test_settings_from_the_configuration(
     ("config", "says"),
     [
         ({}, "no credentials: set client_id and client_secret"),
-        ({"client_id": "c", "client_secret": "hush-hush"}, ""),
         ({"access_token": "hush-hush", "lookback_days": -1}, "lookback_days"),
         ({"access_token": "hush-hush", "column_types": {"other": {}}}, "column_types"),
         ({"access_token": "hush-hush", "start_date": "soon"}, "start_date"),
@@ -359,9 +358,6 @@ def test_settings_from_the_configuration(
 )
 def test_wrong_settings(config: dict[str, Any], says: str) -> None:
     """They are reported with the setting's name, and no secret in the message."""
-    if not says:
-        assert "hush-hush" not in repr(firstup(**config))
-        return
     with pytest.raises(SettingsError) as caught:
         firstup(**config)
     assert says in str(caught.value)

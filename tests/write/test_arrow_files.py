@@ -151,6 +151,18 @@ def test_chunks() -> None:
     assert [reader(content.getvalue()) == rows for reader in READERS] == [True] * len(READERS)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_local_files(tmp_path: Path, case: str) -> None:
+    """A local file, which polars writes itself, has the same bytes."""
+    content, _ = _file(case)
+    frame = pl.read_ipc(content)
+    with (tmp_path / "local.arrow").open("wb") as file:
+        write_arrow(frame, file)
+    anywhere = io.BytesIO()
+    write_arrow(frame, anywhere)
+    assert (tmp_path / "local.arrow").read_bytes() == anywhere.getvalue() == content
+
+
 def test_sound_content_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A polars that writes sound files is left alone."""
     frame = pl.DataFrame({"a": [1, None]})
