@@ -54,7 +54,7 @@ CASES: dict[str, list[dict[str, tuple[str | None, Any]]]] = {
     "one row": [FULL],
     "a null row": [NULLS],
     "some nulls": [FULL, NULLS, FULL],
-    "many rows": [FULL, NULLS] * 50_000,
+    "many rows": [FULL, NULLS] * 5_000,
 }
 
 
