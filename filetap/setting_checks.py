@@ -19,7 +19,7 @@ from filetap.times import parse_generation
 from filetap.write.batch_files import FILE_FORMATS, root_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from filetap.vendor import Vendor
 
@@ -185,6 +185,26 @@ def config_from_texts(
             errors.append(fault)
         else:
             config[name] = typed(text, kinds)
+    return validated(config, vendor, schema, errors)
+
+
+def validated(
+    config: Mapping[str, Any],
+    vendor: Vendor,
+    schema: Mapping[str, Any],
+    errors: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The settings that are not null, if they can be used.
+
+    Args:
+        config: Setting → value, defaults filled in.
+        vendor: Whose settings they are.
+        schema: JSON Schema of the settings that exist.
+        errors: What is known to be wrong with them.
+
+    Raises:
+        SettingsError: They cannot be used.
+    """
     config = {name: value for name, value in config.items() if value is not None}
     SECRECY.guard(secrets(config, vendor))
     if not errors:

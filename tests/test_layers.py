@@ -31,7 +31,7 @@ LAYERS = [
     {"scan", "bookmark_checks", "setting_schema"},
     {"setting_checks", "arrow", "progress"},
     {"run"},
-    {"load", "singer", "spark"},
+    {"load", "singer", "spark", "dlt"},
     {"people"},
     {"testing"},
 ]
@@ -43,7 +43,8 @@ KEPT_TO = {
     "duckdb": {"load"},
     "psycopg": {"load"},
     "pyspark": {"spark"},
-    "pyarrow": {"arrow", "spark"},
+    "dlt": {"dlt"},
+    "pyarrow": {"arrow", "spark", "dlt"},
     "pytest": {"testing"},
 }
 VENDORS = r"(?i)firstup|socialchorus|creator studio|simpplr|hookbridge|userpilot"
@@ -136,6 +137,7 @@ def test_modules_can_be_read_in_a_sitting(module: str) -> None:
     [
         ("tap_firstup_dde.api", {"singer_sdk", "click", "pyspark", "polars"}),
         ("tap_firstup_dde.cli", {"singer_sdk", "requests", "polars"}),
+        ("tap_firstup_dde.dlt", {"singer_sdk", "click", "pyspark"}),
         ("filetap.scan", {"singer_sdk", "click", "requests", "pyspark"}),
     ],
 )

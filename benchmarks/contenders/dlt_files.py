@@ -2,18 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
-import dlt  # type: ignore[import-not-found]
-from dlt.destinations import (  # type: ignore[import-not-found]
-    filesystem as files,
-)
-from dlt.sources.filesystem import (  # type: ignore[import-not-found]
-    filesystem,
-    read_csv,
-    read_csv_duckdb,
-)
+import dlt
+from dlt.destinations import filesystem as files
+from dlt.sources.filesystem import filesystem, read_csv, read_csv_duckdb
 
-source, target, form = sys.argv[1:]
+source, target, name = sys.argv[1:]
+form: Literal["jsonl", "parquet"] = "jsonl" if name == "jsonl" else "parquet"
 read = read_csv() if form == "jsonl" else read_csv_duckdb(use_pyarrow=True, chunk_size=100_000)
 pipeline = dlt.pipeline(
     "bench",

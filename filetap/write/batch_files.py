@@ -15,10 +15,13 @@ from upath.implementations.cloud import CloudPath
 from filetap.columns.types import to_values
 from filetap.errors import BatchFileError
 from filetap.lazy import pl
+from filetap.write.arrow_files import write_arrow
 from filetap.write.records import json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import polars as pl
 
 # How batch files are made: format → its compressions, the one that is taken unasked first.
 # No Zstandard: no target reads it.
@@ -58,8 +61,7 @@ def write_file(
         values = to_values(frame, types)
         values.write_parquet(file, compression="gzip" if compression == "gzip" else "snappy")
     else:
-        # Not string views, which many readers do not know.
-        to_values(frame, types).write_ipc(file, compat_level=pl.CompatLevel.oldest())
+        write_arrow(to_values(frame, types), file)
 
 
 def _gzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
