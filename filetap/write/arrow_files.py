@@ -14,7 +14,7 @@ from pathlib import Path
 from struct import pack, pack_into, unpack_from
 from typing import IO, TYPE_CHECKING
 
-import polars as pl
+from filetap.lazy import pl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
