@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+
+_STEP = 1.0  # seconds
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,7 +52,7 @@ def prefetch(
         begin()
         while begun:
             item, future = begun[0]
-            result = future.result()
+            result = _result(future)
             begun.popleft()
             begin()
             yield item, result
@@ -64,9 +66,20 @@ def prefetch(
 def ahead(items: Iterator[T]) -> Iterator[T]:
     """Yield the same items, taking the next one in the background while one is used."""
     following = _in_background(_next, items)
-    while (one := following.result()) is not None:
+    while (one := _result(following)) is not None:
         following = _in_background(_next, items)
         yield one[0]
+
+
+def _result(future: Future[R]) -> R:
+    """The result of a future; raises the error that it ended with.
+
+    It is waited for in steps, between which Python handles signals: one that arrives just before a
+    wait does not end it.
+    """
+    while not wait((future,), _STEP).done:
+        pass
+    return future.result()
 
 
 def _next(items: Iterator[T]) -> tuple[T] | None:
