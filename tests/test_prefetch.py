@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from contextlib import closing
@@ -115,6 +116,31 @@ def test_prefetch_error() -> None:
         with pytest.raises(ExportError, match="damaged"):
             next(results)
     assert done == [0, 1]
+
+
+def test_signal_is_not_missed() -> None:
+    """A signal that interrupts no wait of the main thread is handled all the same, and soon."""
+    go = threading.Event()
+
+    def work(_: int) -> None:
+        time.sleep(0.3)  # until the main thread waits
+        # To this thread: the main one goes on waiting, as if it had not begun when the signal came.
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        go.wait(20)
+
+    def stop(*_: object) -> None:
+        msg = "stopped"
+        raise ExportError(msg)
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    started = time.monotonic()
+    try:
+        with pytest.raises(ExportError, match="stopped"):
+            next(prefetch([1], work, print))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        go.set()
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("fails", [True, False])
