@@ -58,7 +58,9 @@ class Postgres:
         self.catalog = ""
         self._subject = "the database"
         try:
-            psycopg.conninfo.conninfo_to_dict(url)
+            parts = psycopg.conninfo.conninfo_to_dict(url)
+            if "@" in f"{parts.get('host')}{parts.get('hostaddr')}":
+                raise psycopg.ProgrammingError  # an @ of the password that is not written %40
         except psycopg.Error:
             # Not the error's own words: they may have a part of the password.
             msg = "--to: the URL cannot be read"

@@ -235,7 +235,9 @@ class Store:
             query(f"ANALYZE {new}")
         query(
             f"DELETE FROM {table} AS t USING {new} AS n "
-            f"WHERE {same.format('t')} AND t.{GENERATED_AT} <= $1::{time}",
+            f"WHERE {same.format('t')} "
+            # Null in rows that something else has written: they are older.
+            f"AND (t.{GENERATED_AT} <= $1::{time} OR t.{GENERATED_AT} IS NULL)",
             file.generated_at.isoformat(),
         )
         names = ", ".join(map(quoted, types))

@@ -44,7 +44,9 @@ def schema_option() -> click.Option:
 
 def _checked(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     """A database that `open_database` knows."""
-    if value is not None and not re.match(r"(?:postgres(?:ql)?://|duckdb:.)", value):
+    # DuckDB takes other names than those of files for something else than a file.
+    known = r"postgres(?:ql)?://|duckdb:(?!:memory:|md:|motherduck:|\w+://)."
+    if value is not None and not re.match(known, value):
         message = f"it must be {_FORMS}"
         raise click.BadParameter(message)
     return value

@@ -158,6 +158,17 @@ def test_newer_rows_stay(emulator: Emulator, place: Place) -> None:
     assert ("1", "newest") in values(place, "users", "user_id", "first_name")
 
 
+def test_rows_of_something_else(emulator: Emulator, place: Place) -> None:
+    """A row without a generation, which something else wrote, is older than any file's."""
+    emulator.add("users", "2026-05-14-12", "user_id,first_name\n1,theirs\n")
+    place.loaded(emulator)
+    place.query(f"update {place.schema}.users set generated_at = null")  # noqa: S608 - ours
+    emulator.add("users", "2026-05-14-16", "user_id,first_name\n1,ours\n2,new\n")
+    place.loaded(emulator)
+    rows = values(place, "users", "user_id", "first_name", order="user_id")
+    assert rows == [("1", "ours"), ("2", "new")]
+
+
 def test_historical_files(tmp_path: Path, place: Place) -> None:
     """A historical export adds what is missing, and replaces nothing that is newer."""
     deliver(tmp_path / "in", "users", "2026-05-14-12", "user_id,first_name\n1,new\n")

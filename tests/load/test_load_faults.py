@@ -228,16 +228,25 @@ def test_password_is_secret(emulator: Emulator, postgres: PostgresSchema) -> Non
         f"postgresql://postgres:{quoted}%ZZ@127.0.0.1:1/postgres",
         f"postgresql://postgres@127.0.0.1:1/postgres?password={quoted}",
         f"postgresql://[::1:{quoted}@x",
+        "postgresql://postgres:high@zebra@127.0.0.1:1/postgres",
     ):
         done = postgres.try_to(emulator, "--to", url)
         assert done.exit_code == 1
         assert done.stderr.startswith("Error: ")
-        for form in (PRECIOUS, quoted, "word:of"):
+        for form in (PRECIOUS, quoted, "word:of", "zebra"):
             assert form not in done.output
     url = postgres.to.replace("//postgres:@", f"//postgres:{quoted}@")
     done = postgres.try_to(emulator, "--to", url)  # the server trusts whoever comes
     assert done.exit_code == 0
     assert quoted not in done.output
+
+
+@pytest.mark.parametrize("to", ["duckdb::memory:", "duckdb:md:x", "duckdb:s3://x/y.duckdb"])
+def test_only_files(emulator: Emulator, postgres: PostgresSchema, to: str) -> None:
+    """What DuckDB would not keep in a local file is refused before anything is read."""
+    done = postgres.try_to(emulator, "--to", to)
+    assert done.exit_code == 2
+    assert not emulator.requests
 
 
 def test_nul(emulator: Emulator, place: Place) -> None:
