@@ -63,5 +63,5 @@ def read_rows(
 
 def header(spooled: Spooled, table: KnownTable) -> Sequence[str]:
     """The columns of a file, whether it has rows or not."""
-    options = ReadOptions(reserved=ADDED, known=table.expected.names)
+    options = ReadOptions(reserved=ADDED, known=table.expected.names, nulls=table.expected.nulls)
     return open_file(spooled, options).columns

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from filetap.bookmark import Bookmark
 from filetap.bookmark_state import MEMBERS, NOTHING_READ, write_bookmark
-from filetap.times import utc_now
+from filetap.times import format_time, utc_now
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.plan import Plan
@@ -33,12 +35,19 @@ class Checkpoint:
         self._stream = stream
         self._settings = settings
         self._rows = 0  # emitted since the last STATE
+        self._newest: datetime | None = None
         self.bookmark = Bookmark()
         self.now = utc_now()
 
-    def begin(self, plan: Plan) -> None:
-        """Start from a plan's bookmark; nothing is written yet."""
+    def begin(self, plan: Plan, newest: datetime | None = None) -> None:
+        """Start from a plan's bookmark; nothing is written yet.
+
+        Args:
+            plan: What is read.
+            newest: The newest date that was listed, where files are listed by date.
+        """
         self.now = plan.now
+        self._newest = newest
         self.bookmark = plan.bookmark
         if not plan.files:
             self._complete(listed=bool(plan.listed))
@@ -99,6 +108,8 @@ class Checkpoint:
         if listed:
             self.bookmark = replace(self.bookmark, from_scratch=False)
         self._stream.stream_state["listed_on"] = self.now.date().isoformat()
+        if self._newest:
+            self._stream.stream_state["listed_to"] = format_time(self._newest)
 
     def _store(self) -> None:
         """Put the bookmark into the state."""
