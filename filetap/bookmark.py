@@ -170,6 +170,11 @@ class Bookmark:
         """The bookmark once the present versions of finished files count as the ones read."""
         return replace(self, versions={**self.versions, **{f.key: f.version for f in copies}})
 
+    def forget_versions(self) -> Bookmark:
+        """The bookmark without the versions of files that are no longer listed: they are older."""
+        known = {*self.finished, *(part.key for part in self.partly_read)}
+        return replace(self, versions={k: v for k, v in self.versions.items() if k in known})
+
     def reopen(self, files: Iterable[ExportFile], after: datetime) -> Bookmark:
         """The bookmark before *files* generated later than *after* are read again.
 

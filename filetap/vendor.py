@@ -116,6 +116,7 @@ class Vendor:
         hints: The vendor's part of messages.
         account: The vendor's word for a tenant.
         retention: How long a listed file can be downloaded; None if files do not expire.
+        distribution: Distribution that the tap is part of; empty if it has the program's name.
         lookback_days: Default of the setting.
         fingerprint: Algorithm that tells the contents of two versions of a file apart.
         newest: Takes a transport that lists files by date, and returns the newest date; only the
@@ -136,6 +137,7 @@ class Vendor:
     hints: Hints = field(default_factory=Hints)
     account: str = "account"
     retention: timedelta | None = None
+    distribution: str = ""
     lookback_days: int = 14
     fingerprint: str = "CRC64NVME"
     newest: Callable[[Transport], datetime | None] | None = None

@@ -103,6 +103,7 @@ SIMPPLR: Final = Vendor(
         lost=f"; {FULL_LOAD}",
     ),
     account="tenant",
+    distribution="tap-firstup-dde",
     lookback_days=35,
     fingerprint="SHA256",
     newest=newest,

@@ -48,7 +48,7 @@ class Checkpoint:
         """
         self.now = plan.now
         self._newest = newest
-        self.bookmark = plan.bookmark
+        self.bookmark = plan.bookmark.forget_versions() if newest else plan.bookmark
         if not plan.files:
             self._complete(listed=bool(plan.listed))
         if plan.files or replace(self.bookmark, from_scratch=False) != Bookmark():
@@ -80,7 +80,8 @@ class Checkpoint:
         more = following is not None and following.generated_at == file.generated_at
         generation = {file.generated_at}
         unfinished = bookmark.unfinished | generation if more else bookmark.unfinished - generation
-        self.bookmark = replace(bookmark, unfinished=unfinished)
+        bookmark = replace(bookmark, unfinished=unfinished)
+        self.bookmark = bookmark.forget_versions() if self._newest else bookmark
         self._store()
         if following is None:
             self._complete(listed=True)

@@ -71,7 +71,8 @@ class FileTap(ConfiguredTap):
     def __init_subclass__(cls, **options: Any) -> None:
         """Derive the tap's settings from its vendor."""
         super().__init_subclass__(**options)
-        cls.name = cls.package_name = cls.vendor.program
+        cls.name = cls.vendor.program
+        cls.package_name = cls.vendor.distribution or cls.vendor.program
         cls.config_jsonschema = settings_schema(cls.vendor)
         # Up to 0.54 the SDK does so itself, later; from 0.55 on to copies only.
         cls.append_builtin_config(cls.config_jsonschema)
@@ -126,8 +127,9 @@ class FileTap(ConfiguredTap):
         # Not the SDK's: each stream registers its columns once they are known, also those that an
         # input catalog lacks.
         self.warn_of_settings()
-        for warning in unknown_streams(self.config.get("stream_maps") or {}, self.specs):
-            self.logger.warning("%s", warning)
+        if maps := self.config.get("stream_maps"):
+            for warning in unknown_streams(maps, self.specs):
+                self.logger.warning("%s", warning)
         self.mapper = Mapper(plugin_config=dict(self.config), logger=self.logger)
 
     @override

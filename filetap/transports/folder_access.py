@@ -45,7 +45,8 @@ class OpenFolder:
     @property
     def root(self) -> str:
         """The folder's path in its file system."""
-        return self._connect()[1]
+        with self.errors(self.where):
+            return self._connect()[1]
 
     def find(self) -> tuple[list[Found], list[str]]:
         """Every file in the folder and below, and the paths that are not files."""

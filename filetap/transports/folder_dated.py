@@ -124,7 +124,7 @@ class DatedFolderTransport(FolderTransport):
     def _years(self) -> list[str]:
         """The folders that hold those of years."""
         try:
-            level = [self._folder.root]
+            level = [with_retries(lambda: self._folder.root, self._retries)]
             self._entries(level[0])
         except FileGoneError:
             msg = f"{self._folder.where}: the folder does not exist"
