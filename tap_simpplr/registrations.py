@@ -176,8 +176,7 @@ def _full_load(*, config: tuple[str, ...], entities: tuple[str, ...], yes: bool)
     wanted = _known(entities, active.values())
     if lacking := [entity for entity in wanted if stream_of(entity) not in active]:
         message = (
-            f"not registered, so there is no next file: {', '.join(lacking)}; see `registrations "
-            "add`"
+            f"not registered, so there is no next file: {', '.join(lacking)}; see registrations add"
         )
         raise click.ClickException(message)
     for entity in wanted:
