@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SETTLED = 3600  # seconds; a file whose last change is as long ago is complete
+_INTERNAL = {"user logins": "user_login_events", "must reads": "content_must_read_marked"}
 SPELLINGS: Final[Mapping[str, Callable[[str], str]]] = {
     "blank": lambda entity: entity,
     "underscore": lambda entity: entity.replace(" ", "_"),
     "dash": lambda entity: entity.replace(" ", "-"),
-    "title": lambda entity: entity.title().replace(" ", ""),
+    "internal": lambda entity: _INTERNAL.get(entity, entity.replace(" ", "_")),
 }
 
 

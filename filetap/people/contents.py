@@ -36,7 +36,7 @@ def table_for(spooled: Spooled, tap: FileTap, state: Mapping[str, Any]) -> Known
         StateError: The state's types or key cannot be read.
     """
     settings = tap.settings
-    known = Known.of(tap.vendor.streams[spooled.file.stream], settings, state)
+    known = Known.of(tap.specs[spooled.file.stream], settings, state)
     found = sample(spooled, known.expected, settings.tuning)
     return KnownTable(known, plan_columns(known, found), settings.tuning)
 
