@@ -26,7 +26,9 @@ from filetap.columns.added import (
     ADDED,
     ADDED_TYPES,
     ALWAYS_ADDED,
+    HASH_KEY,
     MALFORMED,
+    added_columns,
     with_added,
 )
 from filetap.columns.fit import fit
@@ -112,10 +114,11 @@ class Source:
         several = check_accounts(self.stream, transport, self.vendor, logger, keyed=keyed)
         has_accounts = keyed or several or ACCOUNT in kept.get("types", ())
         columns, has_seen = self._sampled(known, files, transport)
-        columns = _with_added(columns, ADDED if has_accounts else ALWAYS_ADDED)
+        columns = _with_added(columns, added_columns(columns.key, has_accounts=has_accounts))
         # What no file has shown is not a reason for a type that lasts.
         if self.types_at and has_seen:
-            own = {n: kind for n, kind in columns.types.items() if n not in ALWAYS_ADDED}
+            unkept = {*ALWAYS_ADDED, *HASH_KEY}
+            own = {n: kind for n, kind in columns.types.items() if n not in unkept}
             keep(self.types_at, self.stream, {"types": own, "key": list(columns.key)})
         return columns
 
@@ -180,7 +183,8 @@ def _with_added(columns: Columns, added: Collection[str]) -> Columns:
 
 def _reader(spooled: Spooled, expected: Expected) -> Reader:
     """A reader of a file whose columns are wanted, not its malformed rows."""
-    return open_file(spooled, ReadOptions(reserved=ADDED, known=expected.names, divert=True))
+    options = ReadOptions(reserved=ADDED, known=expected.names, divert=True, nulls=expected.nulls)
+    return open_file(spooled, options)
 
 
 class _Everything:
@@ -302,7 +306,7 @@ class Reading:
         source, file = self.source, spooled.file
         diverts = source.malformed or source.settings.diverts
         own = {name: kind for name, kind in self.types.items() if name not in ADDED}
-        expected = Expected(own, source.spec.documented)
+        expected = Expected(own, source.spec.documented, nulls=source.settings.nulls)
         # Which key the rows' own query found is not known where malformed rows are read; so rows
         # without it are not malformed, or they would be in neither.
         key = () if diverts else self.key

@@ -103,7 +103,7 @@ class Bookmark:
         and not older than the bookmark by more than *lookback*, unless it is historical or was
         delivered again.
         """
-        floor = None if self.generated_at is None else _earlier(self.generated_at, lookback)
+        floor = None if self.generated_at is None else earlier(self.generated_at, lookback)
         unique = {
             file.id: file
             for file in files
@@ -166,6 +166,32 @@ class Bookmark:
             counted=self.counted - {file.key},
         )
 
+    def accept(self, copies: Iterable[ExportFile]) -> Bookmark:
+        """The bookmark once the present versions of finished files count as the ones read."""
+        return replace(self, versions={**self.versions, **{f.key: f.version for f in copies}})
+
+    def forget_versions(self) -> Bookmark:
+        """The bookmark without the versions of files that are no longer listed: they are older."""
+        known = {*self.finished, *(part.key for part in self.partly_read)}
+        return replace(self, versions={k: v for k, v in self.versions.items() if k in known})
+
+    def reopen(self, files: Iterable[ExportFile], after: datetime) -> Bookmark:
+        """The bookmark before *files* generated later than *after* are read again.
+
+        They count as partly read, with no rows: a merge of two states keeps that.
+        """
+        parts = {part.key: part for part in self.partly_read}
+        again = {
+            file.key: PartlyRead(file.key, 0, file.generated_at)
+            for file in files
+            if file.generated_at > after and (file.key in self.finished or file.key in parts)
+        }
+        return replace(
+            self,
+            finished={key: at for key, at in self.finished.items() if key not in again},
+            partly_read=tuple({**parts, **again}.values()),
+        )
+
     def _with_version(self, file: ExportFile) -> dict[str, str]:
         """The versions, that of *file* among them."""
         return {**self.versions, **({file.key: file.version} if file.version else {})}
@@ -188,7 +214,7 @@ class Bookmark:
         if not file.historical and file.generated_at <= now + AHEAD:
             newest = max(file.generated_at, newest or file.generated_at)
         past = self.historical | ({file.key} if file.historical else frozenset())
-        floor = _earlier(newest, lookback) if newest else UNKNOWN
+        floor = earlier(newest, lookback) if newest else UNKNOWN
         finished = {**self.finished, file.key: file.generated_at}
         kept = {key: at for key, at in finished.items() if at >= floor or key in past}
         contents = {key: c for key, c in self.contents.items() if key != file.key}
@@ -236,7 +262,7 @@ class Bookmark:
         return replace(bookmark, unfinished=unfinished)
 
 
-def _earlier(moment: datetime, span: timedelta) -> datetime:
+def earlier(moment: datetime, span: timedelta) -> datetime:
     """*moment* less *span*, or the first moment of the calendar."""
     first = datetime.min.replace(tzinfo=UTC)
     return first if moment - first < span else moment - span

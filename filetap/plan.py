@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from filetap.bookmark import Bookmark
+from filetap.bookmark import Bookmark, earlier
 from filetap.bookmark_listing import reconcile
 from filetap.bookmark_state import read_bookmark
+from filetap.times import parse_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from filetap.columns.resolve import Columns, Known
@@ -78,6 +79,53 @@ def plan_files(  # noqa: PLR0913 - everything that the choice depends on
     )
     counted = len(reconciled.counted - before.counted)
     return Plan(stream, now, incremental, files, tuple(pending), bookmark, counted)
+
+
+def in_order(plan: Plan, copies: Collection[ExportFile], settings: Settings) -> Plan:
+    """The plan that leaves each row as its newest file has it.
+
+    After a file that came late or was replaced, all later ones are read again.
+
+    Args:
+        plan: What would be read otherwise.
+        copies: Pending files whose content was read before.
+        settings: First date and lookback.
+    """
+    if not plan.incremental:
+        return plan
+    bookmark = plan.bookmark.accept(copies)
+    pending = [file for file in plan.files if file not in copies]
+    if pending:
+        bookmark = bookmark.reopen(plan.listed, pending[0].generated_at)
+        pending = bookmark.pending(plan.listed, settings.lookback, settings.start)
+    return replace(plan, files=tuple(pending), bookmark=bookmark)
+
+
+def listed_since(state: Mapping[str, Any], settings: Settings, now: datetime) -> datetime | None:
+    """The time since when files are listed, where they are listed by date; None for all.
+
+    Args:
+        state: The stream's part of the state; empty for none.
+        settings: First date and lookback.
+        now: The run's clock.
+
+    Raises:
+        StateError: The state cannot be read.
+    """
+    reached = [read_bookmark(state, now).generated_at, last_date(state)]
+    newest = max((moment for moment in reached if moment), default=None)
+    since = None if newest is None else earlier(newest, settings.lookback)
+    return max((moment for moment in (since, settings.start) if moment), default=None)
+
+
+def last_date(state: Mapping[str, Any]) -> datetime | None:
+    """The newest date that a run had listed when it read the last of a stream's files."""
+    # A run that started from scratch and died may have been merged into an older state.
+    value = None if state.get("from_scratch") is True else state.get("listed_to")
+    try:
+        return None if value is None else parse_generation(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def plan_columns(known: Known, sample: Sample) -> Columns:

@@ -6,8 +6,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from filetap.columns.added import ADDED, with_added
+from filetap.columns.added import ADDED, ROW_HASH, ROW_OCCURRENCE, with_added
 from filetap.columns.fit import fit
+from filetap.columns.keys import with_row_hashes
 from filetap.columns.sample import check_columns
 from filetap.lazy import pl
 from filetap.prefetch import ahead
@@ -131,8 +132,9 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
     """
     stats.rows = options.skip
     reader = iter(_open(spooled, table, options))
+    read = ahead(reader) if spooled.size > SMALL else reader
     batches = rebatch(
-        ahead(reader) if spooled.size > SMALL else reader,
+        with_row_hashes(read) if ROW_HASH in table.added else read,
         str(spooled.file),
         skip=options.skip,
         most=options.most,
@@ -142,10 +144,18 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
         fitted, misfits = _fit(batch.frame, spooled.file, table)
         stats.add(fitted, misfits, len(batch.malformed), batch.last)
         numbers = batch.numbers if options.values else batch.numbers.cast(pl.String)
+        if ROW_HASH in table.added:
+            fitted = fitted.with_columns(_row_key(batch.frame, values=options.values))
         frame = with_added(fitted, spooled.file, numbers, table.added)
         malformed, last = batch.malformed, batch.last
         del batch, fitted  # not in memory while the batch is written
         yield Rows(frame, malformed, last)
+
+
+def _row_key(frame: pl.DataFrame, *, values: bool) -> pl.DataFrame:
+    """The two columns of `HASH_KEY`, of rows that have them."""
+    occurrence = pl.col(ROW_OCCURRENCE)
+    return frame.select(ROW_HASH, occurrence if values else occurrence.cast(pl.String))
 
 
 def _open(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
@@ -176,8 +186,10 @@ def _reader(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
             known=table.expected.names,
             block=options.block,
             divert=options.divert,
-            skip=options.skip,
+            # An occurrence counts all equal rows before it.
+            skip=0 if ROW_HASH in table.added else options.skip,
             integers=_integers(table.types) if options.values else (),
+            nulls=table.expected.nulls,
         ),
     )
 

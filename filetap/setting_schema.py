@@ -32,11 +32,11 @@ def object_setting(
 
 
 def _per_stream(
-    title: str, description: str, streams: Iterable[str], of_each: Mapping[str, Any]
+    title: str, description: str, streams: Iterable[str] | None, of_each: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The JSON Schema of a setting that has a member for each stream."""
-    members = {"propertyNames": {"enum": list(streams)}, "additionalProperties": dict(of_each)}
-    return setting("object", title, description, **members)
+    """The JSON Schema of a setting that has a member for each stream; None allows any name."""
+    names = {} if streams is None else {"propertyNames": {"enum": list(streams)}}
+    return setting("object", title, description, **names, additionalProperties=dict(of_each))
 
 
 def folder_setting(account: str = "") -> dict[str, Any]:
@@ -133,12 +133,14 @@ def settings_schema(vendor: Vendor) -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
-        "properties": {**own, **_common(vendor.streams), **folder, "batch_config": _BATCH},
+        "properties": {**own, **_common(vendor), **folder, "batch_config": _BATCH},
     }
 
 
-def _common(streams: Iterable[str]) -> dict[str, Any]:
+def _common(vendor: Vendor) -> dict[str, Any]:
     """The settings that all taps have."""
+    # A stream that is not documented may have settings, too.
+    streams = None if vendor.newest else vendor.streams
     return {
         "start_date": setting(
             "string",
@@ -150,7 +152,7 @@ def _common(streams: Iterable[str]) -> dict[str, Any]:
             "integer",
             "Lookback",
             "A late file is read if it is at most this many days older than the bookmark.",
-            default=_DEFAULTS.lookback_days,
+            default=vendor.lookback_days,
             minimum=0,
             maximum=36500,
         ),

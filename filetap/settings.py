@@ -86,6 +86,8 @@ class Settings:
         retries: How often one request is repeated.
         concurrency: Files that are downloaded at once, at most.
         spool: Folder for downloads while they are read; None for the system's temporary one.
+        nulls: Texts that stand for null, besides a cell that is empty without quotes.
+        fingerprint: Algorithm that tells the contents of two versions of a file apart.
         maps: Stream maps.
         secrets: Values to keep out of any output.
         tuning: Sizes.
@@ -101,6 +103,8 @@ class Settings:
     retries: Retries = Retries()
     concurrency: int = 8
     spool: Path | None = None
+    nulls: tuple[str, ...] = ()
+    fingerprint: str = "CRC64NVME"
     maps: Mapping[str, Any] = field(default_factory=dict, repr=False)
     secrets: tuple[Any, ...] = field(default=(), repr=False)
     tuning: Tuning = Tuning()

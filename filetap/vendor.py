@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from filetap.files import Transport
     from filetap.settings import Settings
@@ -18,6 +18,11 @@ def _string(_column: str) -> str:
     return "string"
 
 
+def _never(_column: str) -> bool:
+    """False for any column."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Documented:
     """What a vendor documents about a stream's columns.
@@ -25,6 +30,7 @@ class Documented:
     Attributes:
         columns: Column → type, of the columns that are documented for the stream.
         text: Columns that hold codes or free text: never inferred.
+        named_text: The same by name, for columns that are not documented.
         yes_no: Columns that are boolean also when spelled t/f, yes/no or 1/0.
         assume: Any column's type while it has no values, by its name.
     """
@@ -33,6 +39,11 @@ class Documented:
     text: frozenset[str] = frozenset()
     yes_no: frozenset[str] = frozenset()
     assume: Callable[[str], str] = _string
+    named_text: Callable[[str], bool] = _never
+
+    def is_text(self, column: str) -> bool:
+        """True if a column holds codes or free text."""
+        return column in self.text or self.named_text(column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +52,19 @@ class StreamSpec:
 
     Attributes:
         name: Name of the stream.
-        key: Columns of its key; `ROW_KEY` if rows have no id.
+        key: Columns of its key; `ROW_KEY` or `HASH_KEY` if rows have no id.
         documented: What the vendor documents about its columns.
+        choices: Keys to choose from: the first that every row of the first file has, no two rows
+            the same, takes the place of *key*.
+        ordered: True if a later file may state a row again with other values. After a file that
+            came late or was replaced, all later ones are then read again.
     """
 
     name: str
     key: tuple[str, ...]
     documented: Documented
+    choices: tuple[tuple[str, ...], ...] = ()
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,11 @@ def _none(_config: Mapping[str, Any]) -> dict[str, str]:
     return {}
 
 
+def _no_others(_transport: Transport, _since: datetime | None) -> tuple[StreamSpec, ...]:
+    """No streams at all."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Vendor:
     """Everything that the engine needs to know to be this vendor's tap.
@@ -94,6 +116,13 @@ class Vendor:
         hints: The vendor's part of messages.
         account: The vendor's word for a tenant.
         retention: How long a listed file can be downloaded; None if files do not expire.
+        distribution: Distribution that the tap is part of; empty if it has the program's name.
+        lookback_days: Default of the setting.
+        fingerprint: Algorithm that tells the contents of two versions of a file apart.
+        newest: Takes a transport that lists files by date, and returns the newest date; only the
+            lookback before it is listed then. None if every run lists all files.
+        others: Takes the transport and a first date, and returns streams that are not documented
+            and have files since.
     """
 
     name: str
@@ -108,6 +137,11 @@ class Vendor:
     hints: Hints = field(default_factory=Hints)
     account: str = "account"
     retention: timedelta | None = None
+    distribution: str = ""
+    lookback_days: int = 14
+    fingerprint: str = "CRC64NVME"
+    newest: Callable[[Transport], datetime | None] | None = None
+    others: Callable[[Transport, datetime | None], Iterable[StreamSpec]] = _no_others
 
     @property
     def prefix(self) -> str:

@@ -18,9 +18,12 @@ SOURCE_FILE = "_sdc_source_file"
 SOURCE_LINE = "_sdc_source_lineno"
 GENERATED_AT = "generated_at"
 ACCOUNT = "_sdc_program_id"  # only where files of several accounts are read, or a key names it
+ROW_HASH = "_sdc_row_hash"  # these two only where they are the key
+ROW_OCCURRENCE = "_sdc_row_occurrence"
 ALWAYS_ADDED = (GENERATED_AT, SOURCE_FILE, SOURCE_LINE)
-ADDED = (*ALWAYS_ADDED, ACCOUNT)
 ROW_KEY = (SOURCE_FILE, SOURCE_LINE)
+HASH_KEY = (ROW_HASH, ROW_OCCURRENCE)
+ADDED = (*ALWAYS_ADDED, ACCOUNT, *HASH_KEY)
 MALFORMED = {"raw": "string", "reason": "string"}  # columns of a malformed row
 MALFORMED_SUFFIX = "_malformed"
 ADDED_TYPES = {
@@ -28,13 +31,28 @@ ADDED_TYPES = {
     SOURCE_FILE: "string",
     SOURCE_LINE: "integer",
     ACCOUNT: "string",
+    ROW_HASH: "string",
+    ROW_OCCURRENCE: "integer",
 }
 _DESCRIPTIONS = {
     GENERATED_AT: "When {vendor} generated the file (UTC)",
     SOURCE_FILE: "Generation, name and key of the file",
     SOURCE_LINE: "Row number in the file, from 1",
     ACCOUNT: "Whose file it is, where a folder has those of several {account}s",
+    ROW_HASH: "SHA-256 of the row's cells that are not empty, by column",
+    ROW_OCCURRENCE: "Which of the equal rows of its file it is, from 1",
 }
+
+
+def added_columns(key: Collection[str], *, has_accounts: bool) -> tuple[str, ...]:
+    """The added columns that a stream's records have, unless a catalog deselects them.
+
+    Args:
+        key: Columns of the stream's key.
+        has_accounts: True if records name the account whose file they come from.
+    """
+    account = (ACCOUNT,) if has_accounts else ()
+    return (*ALWAYS_ADDED, *account, *(name for name in HASH_KEY if name in key))
 
 
 def record_schema(

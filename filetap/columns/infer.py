@@ -92,7 +92,7 @@ def infer(column: str, evidence: Evidence, documented: Documented) -> str:
 
     A column without values takes the type that its name suggests, else ``string``.
     """
-    if column in documented.text:
+    if documented.is_text(column):
         return "string"
     if column not in evidence.valued:
         return documented.assume(column)

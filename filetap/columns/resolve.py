@@ -55,6 +55,7 @@ class Known:
         catalog_key: The key, as the input catalog has it.
         assumed: Columns of the input catalog whose types discovery assumed.
         maps: Stream maps.
+        nulls: Texts that stand for null.
     """
 
     spec: StreamSpec
@@ -67,6 +68,7 @@ class Known:
     catalog_key: tuple[str, ...] = ()
     assumed: Sequence[str] = ()
     maps: Mapping[str, Any] = field(default_factory=dict)
+    nulls: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, spec: StreamSpec, settings: Settings, state: Mapping[str, Any]) -> Known:
@@ -82,6 +84,7 @@ class Known:
             own_types=settings.types.get(spec.name, {}),
             own_key=own_key,
             maps=settings.maps,
+            nulls=settings.nulls,
         )
         return known.with_state(state)
 
@@ -126,23 +129,39 @@ class Known:
     @property
     def expected(self) -> Expected:
         """What files are expected to hold."""
-        return Expected(self.fixed, self.spec.documented, self.before)
+        choices = self.spec.choices if self._is_key_open else ()
+        return Expected(self.fixed, self.spec.documented, self.before, self.nulls, choices)
+
+    @property
+    def _is_key_open(self) -> bool:
+        """True if files decide the key: a catalog repeats what discovery found in another one."""
+        discovered = {(), self.spec.key, *self.spec.choices}
+        return (
+            bool(self.spec.choices)
+            and not (self.own_key or self.pinned_key)
+            and self.catalog_key in discovered
+        )
 
     def resolve(self, sample: Sample) -> Columns:
         """The columns that are known or were sampled, with their types and the key."""
+        if self._is_key_open:
+            chosen = replace(self.spec, key=sample.key or self.spec.key, choices=())
+            known = replace(self, spec=chosen, key=chosen.key, catalog_key=())
+            return known.resolve(sample)
         name, maps = self.spec.name, self.maps
         types, warnings = self._types(sample)
         types |= dict.fromkeys(mapped_misfits(types, name, maps), "string")
         types = {c: kind for c, kind in types.items() if not is_mapped_away(c, name, maps)}
         key, doubts = self._choose_key(types, sample.shared)
         types |= {column: "string" for column in key if column not in {*types, *ADDED}}
-        shown = {*self.fixed, *self.spec.documented.text, *sample.evidence.valued}
-        return Columns(types, key, frozenset(types.keys() - shown), (*warnings, *doubts))
+        shown = {*self.fixed, *sample.evidence.valued}
+        assumed = {c for c in types.keys() - shown if not self.spec.documented.is_text(c)}
+        return Columns(types, key, frozenset(assumed), (*warnings, *doubts))
 
     def certain(self, columns: Columns) -> Columns:
         """Only columns whose type no file can change; used when there is none to infer from."""
-        names = self.spec.documented.text | set(columns.key)
-        types = {name: kind for name, kind in columns.types.items() if name in names}
+        is_text, key = self.spec.documented.is_text, columns.key
+        types = {n: kind for n, kind in columns.types.items() if is_text(n) or n in key}
         return replace(columns, types=types)
 
     def _types(self, sample: Sample) -> tuple[dict[str, str], list[str]]:
@@ -253,7 +272,7 @@ def pinned_key(state: Mapping[str, Any], spec: StreamSpec) -> tuple[str, ...]:
     key = state.get("key")
     if key is None:
         types, usual = pinned_types(state, spec.name), spec.key
-        if not types or not set(usual) - {*ADDED} <= {*types}:
+        if spec.choices or not types or not set(usual) - {*ADDED} <= {*types}:
             return ()
         return usual if all(types.get(name, "string") == "string" for name in usual) else ()
     if not isinstance(key, list) or not all(isinstance(name, str) for name in key):

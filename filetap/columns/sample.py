@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from filetap.columns.added import ADDED
 from filetap.columns.fit import misfitting
 from filetap.columns.infer import NO_EVIDENCE, Evidence, observe
+from filetap.columns.keys import choose_key
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.download.pack import Pack
 from filetap.errors import ExportError, FormatError, IntegrityError
@@ -50,12 +51,15 @@ class Sample:
         shared: Columns that every file with rows has; None while no file had any.
         evidence: About the columns whose type is open.
         misfits: Columns with a value that does not fit the type they have.
+        key: The key among those to choose from that the first file with rows has; empty if it
+            has none of them, None if no file was examined for one.
     """
 
     columns: tuple[str, ...] = ()
     shared: frozenset[str] | None = None
     evidence: Evidence = NO_EVIDENCE
     misfits: frozenset[str] = frozenset()
+    key: tuple[str, ...] | None = None
 
     def __or__(self, other: Sample) -> Sample:
         """Both together."""
@@ -65,6 +69,7 @@ class Sample:
             frozenset.intersection(*known) if known else None,
             self.evidence | other.evidence,
             self.misfits | other.misfits,
+            other.key if self.key is None else self.key,
         )
 
 
@@ -76,11 +81,15 @@ class Expected:
         fixed: Column → type, of those whose type is fixed.
         documented: What the vendor documents.
         before: Columns that earlier files, or a catalog, had.
+        nulls: Texts that stand for null.
+        choices: Keys to choose from; empty if the key is known.
     """
 
     fixed: Mapping[str, str]
     documented: Documented
     before: Collection[str] = ()
+    nulls: tuple[str, ...] = ()
+    choices: tuple[tuple[str, ...], ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -145,7 +154,8 @@ def sample_files(
         download: Downloads a file, or the beginning of one with more than that many bytes.
         expected: What needs no sample.
         settings: How much is sampled, and kept on disk.
-        whole_first: True to download the first file, which is read next, whole even if large.
+        whole_first: True to download the first file, which is read next, whole even if large; the
+            first with rows, too, if it decides the key.
 
     Returns:
         What they hold, and the verified downloads: ``Tuning.kept`` bytes at most, beside the first
@@ -169,7 +179,8 @@ def sample_files(
         for position, ((file, most), result) in enumerate(downloads):
             try:
                 spooled = _opened(result)
-                if not spooled.whole and _is_archive(spooled):
+                needs_all = _is_archive(spooled) or (whole_first and sampler.needs_key)
+                if not spooled.whole and needs_all:
                     spooled.close()
                     spooled = download(file, None)
                 if (spooled.total or tuning.whole + 1) <= tuning.whole:
@@ -259,6 +270,11 @@ class Sampler:
         self._frames: list[pl.DataFrame] = []  # of the same columns, not examined yet
         self._size = 0
 
+    @property
+    def needs_key(self) -> bool:
+        """True if the next file with rows decides the key, for which all its rows are needed."""
+        return bool(self._expected.choices) and self._found.key is None
+
     def found(self) -> Sample:
         """What the files so far hold."""
         if self._frames:
@@ -278,7 +294,13 @@ class Sampler:
         archive = large and _is_archive(spooled)
         most = min(tuning.head, tuning.whole) if large and not archive else None
         # Malformed rows do not affect types; they are reported when the file is read.
-        options = ReadOptions(reserved=ADDED, known=self._expected.names, divert=True, most=most)
+        options = ReadOptions(
+            reserved=ADDED,
+            known=self._expected.names,
+            divert=True,
+            most=most,
+            nulls=self._expected.nulls,
+        )
         reader = open_file(spooled, options)
         check_columns(spooled.file, reader.columns, self._expected)
         own, frames = Sample(), list[pl.DataFrame]()
@@ -306,12 +328,19 @@ class Sampler:
         elif not held:
             self._frames += frames
             self._size += size
-        self._found |= own | Sample(columns, frozenset(columns))
+        self._found |= own | Sample(columns, frozenset(columns), key=self._key_of(spooled, options))
+
+    def _key_of(self, spooled: Spooled, options: ReadOptions) -> tuple[str, ...] | None:
+        """The key among those to choose from, of the first file with rows; None for others."""
+        if not self.needs_key:
+            return None
+        whole = replace(options, most=None) if spooled.whole else options
+        return choose_key(open_file(spooled, whole), self._expected.choices)
 
     def _examined(self, frame: pl.DataFrame, before: Evidence) -> Sample:
         """What the values of *frame* show, beside the evidence *before*."""
         fixed, documented = self._expected.fixed, self._expected.documented
-        unknown = [c for c in frame.columns if c not in fixed and c not in documented.text]
+        unknown = [c for c in frame.columns if c not in fixed and not documented.is_text(c)]
         typed = {c: kind for c, kind in fixed.items() if f"{c}{MISFIT_SUFFIX}" not in fixed}
         return Sample(
             evidence=observe(frame, unknown, documented, before),
@@ -323,9 +352,9 @@ def check_columns(file: ExportFile, columns: Sequence[str], expected: Expected) 
     """Refuse a file that is not an export of its stream: a text, a page, other data.
 
     Raises:
-        FormatError: It has columns, and the stream is not known to have any of them.
+        FormatError: It has columns, and none of those that the stream is known to have.
     """
-    if columns and not expected.names & set(columns):
+    if columns and expected.names and not expected.names & set(columns):
         listed = ", ".join(columns[:5])[:80] + (", …" if len(columns) > 5 else "")
         msg = (
             f"{file}: the file is not an export of {file.stream}: none of its columns is one that "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from os import SEEK_END
 from typing import IO, TYPE_CHECKING
 
-from filetap.checksum import CRC64NVME
+from filetap.checksum import HASHERS
 from filetap.download.gunzip import PIECE, Gunzip, decompress
 from filetap.errors import (
     ExpiredURLError,
@@ -44,7 +44,7 @@ class Spooled:
         stored: The bytes as stored. The file has no name, so the system removes it when it is
             closed, even if the process is killed.
         size: Bytes as stored.
-        content: Fingerprint of the bytes as stored: their number, and their CRC-64/NVME in hex.
+        content: Fingerprint of the bytes as stored: their number, and a digest in hex.
         whole: True for the whole file; False for only its beginning, which is not verified.
         total: Bytes of the whole file; None if not stated.
     """
@@ -74,6 +74,7 @@ class Spool:
         folder: Existing folder; None for the system's temporary one.
         retries: Failures in a row after which a download is given up; new bytes reset the count.
         head: Bytes that are fetched of a file too large to be sampled whole.
+        fingerprint: Algorithm of the digest that is part of a file's fingerprint.
         arrived: Called with the bytes of a file received so far; fewer than before if the
             download starts over.
     """
@@ -81,12 +82,18 @@ class Spool:
     folder: Path | None = None
     retries: Retries = field(default_factory=Retries)
     head: int = Tuning().head
+    fingerprint: str = "CRC64NVME"
     arrived: Callable[[int], object] = lambda _: None
 
     @classmethod
     def of(cls, settings: Settings) -> Spool:
         """The spool that settings ask for."""
-        return cls(settings.spool, settings.retries, head=settings.tuning.head)
+        return cls(
+            settings.spool,
+            settings.retries,
+            head=settings.tuning.head,
+            fingerprint=settings.fingerprint,
+        )
 
     def download(
         self, transport: Transport, file: ExportFile, largest: int | None = None
@@ -123,7 +130,7 @@ class Spool:
             TransportError: The file cannot be fetched; *stored* keeps what has arrived.
             SpoolError: The local disk refused it.
         """
-        download = _Download(file, stored, self.arrived)
+        download = _Download(file, stored, self)
         try:
             self._fill(transport, download, None)
         except IntegrityError as error:
@@ -139,7 +146,7 @@ class Spool:
             msg = f"{file}: the spool folder cannot be written to ({error.strerror})"
             raise SpoolError(msg, "check spool_dir") from None
         try:
-            return self._fill(transport, _Download(file, stored, self.arrived), largest)
+            return self._fill(transport, _Download(file, stored, self), largest)
         except BaseException:
             with suppress(OSError):  # closing tries to write again what the disk refused
                 stored.close()
@@ -190,12 +197,11 @@ class _Download:
         expected_size: Bytes of the whole file; None if not stated.
     """
 
-    def __init__(
-        self, file: ExportFile, stored: IO[bytes], arrived: Callable[[int], object]
-    ) -> None:
+    def __init__(self, file: ExportFile, stored: IO[bytes], spool: Spool) -> None:
         self.file = file
         self.stored = stored
-        self._arrived = arrived
+        self._arrived = spool.arrived
+        self._new_hasher = HASHERS[spool.fingerprint]
         self._begin(stored.seek(0, SEEK_END))
 
     def restart(self) -> None:
@@ -214,12 +220,12 @@ class _Download:
         self.expected_size: int | None = None
         self._checksum: Checksum | None = None
         self._hasher: Hasher | None = None
-        self._fingerprint = CRC64NVME()
+        self._fingerprint = self._new_hasher()
         self._gunzip = Gunzip()
 
     @property
     def content(self) -> str:
-        """Fingerprint of the bytes so far: their number, and their CRC-64/NVME in hex."""
+        """Fingerprint of the bytes so far: their number, and a digest in hex."""
         return f"{self.size}-{self._fingerprint.digest().hex()}"
 
     @property

@@ -36,7 +36,7 @@ def table_for(spooled: Spooled, tap: FileTap, state: Mapping[str, Any]) -> Known
         StateError: The state's types or key cannot be read.
     """
     settings = tap.settings
-    known = Known.of(tap.vendor.streams[spooled.file.stream], settings, state)
+    known = Known.of(tap.specs[spooled.file.stream], settings, state)
     found = sample(spooled, known.expected, settings.tuning)
     return KnownTable(known, plan_columns(known, found), settings.tuning)
 
@@ -63,5 +63,5 @@ def read_rows(
 
 def header(spooled: Spooled, table: KnownTable) -> Sequence[str]:
     """The columns of a file, whether it has rows or not."""
-    options = ReadOptions(reserved=ADDED, known=table.expected.names)
+    options = ReadOptions(reserved=ADDED, known=table.expected.names, nulls=table.expected.nulls)
     return open_file(spooled, options).columns

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from filetap.errors import FileGoneError
-from filetap.plan import plan_files
+from filetap.plan import in_order, plan_files
 from filetap.times import format_time, utc_now
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ def _judged(
     """The files of one stream in order, compared with its part of a state."""
     settings = tap.settings
     plan = plan_files(stream, files, state, settings, now=utc_now())
+    if tap.specs[stream].ordered:
+        plan = in_order(plan, (), settings)
     pending = {file.id for file in plan.files}
     kept = None if settings.delivered else tap.vendor.retention
     found = []

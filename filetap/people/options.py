@@ -102,7 +102,7 @@ class FileOptions(TapOptions):
             StateError: The state cannot be read.
             TransportError: A listing failed.
         """
-        streams: Iterable[str] = self.streams or tap.vendor.streams
+        streams: Iterable[str] = self.streams or tap.specs
         return take_stock(tap, streams, since=self.since, has_state=self.state is not None)
 
 

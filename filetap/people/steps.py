@@ -38,9 +38,9 @@ def check_settings(examination: Examination) -> Finding:
 def check_lists(examination: Examination) -> Finding:
     """List the files of every stream."""
     vendor = examination.tap.vendor
-    stock = examination.stock = take_stock(examination.tap, vendor.streams)
+    stock = examination.stock = take_stock(examination.tap, examination.tap.specs)
     counts = Counter(entry.file.stream for entry in stock)
-    detail = ", ".join(f"{counts[stream]} {stream}" for stream in vendor.streams) + " files"
+    detail = ", ".join(f"{counts[stream]} {stream}" for stream in examination.tap.specs) + " files"
     if not stock:
         return Finding(detail, vendor.hints.empty)
     newest = max(entry.file.generated_at for entry in stock)

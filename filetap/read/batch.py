@@ -41,6 +41,7 @@ class ReadOptions:
             without values.
         integers: Columns that may come as integers, where every cell of them is one in canonical
             form.
+        nulls: Texts that stand for null, quoted or not.
     """
 
     reserved: Collection[str] = ()
@@ -51,6 +52,7 @@ class ReadOptions:
     cut: bool = False
     skip: int = 0
     integers: Collection[str] = ()
+    nulls: Collection[str] = ()
 
 
 DEFAULTS = ReadOptions()
@@ -158,3 +160,18 @@ def rebatch(
     if skip > total:
         msg = f"{what}: the state counts {counted(skip, 'row')} as read, but the file has {total}"
         raise StateError(msg, STATE_HINT)
+
+
+def without_texts(frame: pl.DataFrame, texts: Sequence[str]) -> pl.DataFrame:
+    """*frame* with null in place of some texts; most frames have none of them."""
+    names = [name for name, kind in frame.schema.items() if kind == pl.String]
+    if not names or not frame.height:
+        return frame
+    columns = {name: pl.nth(frame.columns.index(name)) for name in names}
+    tests = {name: column.is_in(texts) for name, column in columns.items()}
+    found = frame.select(test.any().alias(name) for name, test in tests.items()).row(0)
+    return frame.with_columns(
+        pl.when(~tests[name]).then(columns[name]).alias(name)
+        for name, has_some in zip(names, found, strict=True)
+        if has_some
+    )

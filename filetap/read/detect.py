@@ -31,12 +31,12 @@ from filetap.download.gunzip import (
 )
 from filetap.errors import FormatError
 from filetap.lazy import pl
-from filetap.read.batch import DEFAULTS, Batch, Malformed, ReadOptions
+from filetap.read.batch import DEFAULTS, Batch, Malformed, ReadOptions, without_texts
 from filetap.read.csv_fast import CSVReader
 from filetap.read.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from filetap.download.spool import Spooled
 
@@ -82,7 +82,8 @@ def open_file(spooled: Spooled, options: ReadOptions = DEFAULTS) -> Reader:
         FormatError: The file, or its header row, cannot be read.
     """
     options = options if spooled.whole else replace(options, cut=True)
-    return open_reader(spooled.stored, str(spooled.file), options)
+    reader = open_reader(spooled.stored, str(spooled.file), options)
+    return WithNulls(reader, options.nulls) if options.nulls else reader
 
 
 def open_reader(stored: IO[bytes], what: str, options: ReadOptions = DEFAULTS) -> Reader:
@@ -216,6 +217,30 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Ite
         msg = f"{what}: the file is damaged: {gunzip.fault}"
         raise FormatError(msg, _ARCHIVE_HINT)
     yield gunzip.end()
+
+
+class WithNulls:
+    """The rows of a reader, in which some texts stand for null.
+
+    Args:
+        reader: The reader.
+        texts: The texts.
+    """
+
+    def __init__(self, reader: Reader, texts: Collection[str]) -> None:
+        self._reader = reader
+        self._texts = list(texts)
+        self.labels: Sequence[str] = reader.labels
+        self.columns = reader.columns
+
+    def refuse(self, reason: str) -> None:
+        """Treat every row as malformed for *reason*."""
+        self._reader.refuse(reason)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the rows in batches, in order."""
+        for batch in self._reader:
+            yield replace(batch, frame=without_texts(batch.frame, self._texts))
 
 
 class _Chained:

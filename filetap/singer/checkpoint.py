@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from filetap.bookmark import Bookmark
 from filetap.bookmark_state import NOTHING_READ, store_bookmark
-from filetap.times import utc_now
+from filetap.times import format_time, utc_now
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.plan import Plan
@@ -33,13 +35,20 @@ class Checkpoint:
         self._stream = stream
         self._settings = settings
         self._rows = 0  # emitted since the last STATE
+        self._newest: datetime | None = None
         self.bookmark = Bookmark()
         self.now = utc_now()
 
-    def begin(self, plan: Plan) -> None:
-        """Start from a plan's bookmark; nothing is written yet."""
+    def begin(self, plan: Plan, newest: datetime | None = None) -> None:
+        """Start from a plan's bookmark; nothing is written yet.
+
+        Args:
+            plan: What is read.
+            newest: The newest date that was listed, where files are listed by date.
+        """
         self.now = plan.now
-        self.bookmark = plan.bookmark
+        self._newest = newest
+        self.bookmark = plan.bookmark.forget_versions() if newest else plan.bookmark
         if not plan.files:
             self._complete(listed=bool(plan.listed))
         if plan.files or replace(self.bookmark, from_scratch=False) != Bookmark():
@@ -65,9 +74,10 @@ class Checkpoint:
             spooled: The file.
             following: The file that is read next; None after the last one.
         """
-        self.bookmark = self.bookmark.finish_before(
+        bookmark = self.bookmark.finish_before(
             following, spooled.file, self._settings.lookback, self.now, spooled.content
         )
+        self.bookmark = bookmark.forget_versions() if self._newest else bookmark
         self._store()
         if following is None:
             self._complete(listed=True)
@@ -95,6 +105,8 @@ class Checkpoint:
         if listed:
             self.bookmark = replace(self.bookmark, from_scratch=False)
         self._stream.stream_state["listed_on"] = self.now.date().isoformat()
+        if self._newest:
+            self._stream.stream_state["listed_to"] = format_time(self._newest)
 
     def _store(self) -> None:
         """Put the bookmark into the state."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from singer_sdk.helpers.conform import TypeConformanceLevel
 
+from filetap.bookmark import earlier
 from filetap.bookmark_checks import check_account, check_accounts, log_listing
 from filetap.columns.added import ACCOUNT, ADDED_TYPES, GENERATED_AT
 from filetap.columns.resolve import Columns, Known
 from filetap.columns.sample import Sample
 from filetap.columns.types import to_values
-from filetap.plan import plan_columns, plan_files
+from filetap.plan import in_order, listed_since, plan_columns, plan_files
 from filetap.progress import Tally
 from filetap.singer.checkpoint import Checkpoint
 from filetap.singer.malformed import MalformedStream
@@ -23,6 +25,7 @@ from filetap.singer.pending import PendingFiles
 from filetap.singer.private import BaseBatchFileEncoding, ExtractorStream, plain_logger
 from filetap.singer.table import StreamTable
 from filetap.times import utc_now
+from filetap.wording import counted
 from filetap.write.batch_files import FILE_FORMATS, put, write_file
 from filetap.write.records import record_lines
 
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog
 
+    from filetap.plan import Plan
     from filetap.run import Run
     from filetap.singer.private import BatchConfig
     from filetap.vendor import StreamSpec
@@ -179,7 +183,10 @@ class ExportStream(ExtractorStream):
         Raises:
             ExportError: The list or the first of the files cannot be read.
         """
-        files = list(self._run.transport.list_files(self.name))
+        run = self._run
+        newest_listed = run.vendor.newest and run.vendor.newest(run.transport)
+        since = earlier(newest_listed, run.settings.lookback) if newest_listed else None
+        files = list(run.transport.list_files(self.name, since))
         found = Sample()
         for newest in sorted({file.generated_at for file in files}, reverse=True):
             self._files.files = [file for file in files if file.generated_at == newest]
@@ -205,21 +212,43 @@ class ExportStream(ExtractorStream):
         run.progress.begin(self._tally)
         now = utc_now()
         table.known = table.known.with_state(state)
-        listed = list(run.transport.list_files(self.name))
+        by_date = run.vendor.newest is not None and self._is_incremental
+        since = listed_since(state, run.settings, now) if by_date else None
+        listed = list(run.transport.list_files(self.name, since))
         plan = plan_files(
             self.name, listed, state, run.settings, now=now, incremental=self._is_incremental
         )
+        if table.known.spec.ordered:
+            plan = self._in_order(plan)
         self._check_accounts()
         self._files.files = plan.files
         self._tally.files = len(plan.files)
         self._log_method()
         log_listing(plan, state, run.settings, run.vendor, self.logger)
-        self._checkpoint.begin(plan)
+        self._checkpoint.begin(plan, run.vendor.newest and run.vendor.newest(run.transport))
         found = self._files.sample()
         table.use(plan_columns(table.known, found), sampled=found.columns)
         for warning in unknown_columns(run.settings.maps, self.name, table.names, table.documented):
             self.logger.warning("%s", warning)
         table.announce(pin_key=bool(found.columns))
+
+    def _in_order(self, plan: Plan) -> Plan:
+        """The plan that leaves each row as its newest file has it."""
+        run, bookmark = self._run, plan.bookmark
+        copies = []
+        for file in plan.files:
+            if file.key in bookmark.finished and bookmark.has_changed(file):
+                with closing(run.spool.download(run.transport, file)) as spooled:
+                    if bookmark.has_same_content(file, spooled.content):
+                        copies.append(file)
+        for file in copies:
+            self.logger.info("%s: the file was touched, but its content is read already", file)
+        ordered = in_order(plan, copies, run.settings)
+        if again := {*ordered.files} - {*plan.files}:
+            count = counted(len(again), "later file")
+            be = "is" if len(again) == 1 else "are"
+            self.logger.info("%s: %s %s read again after it", ordered.files[0], count, be)
+        return ordered
 
     def _check_accounts(self) -> None:
         """Check whose files they are; records name the account if there are several."""

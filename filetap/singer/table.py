@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from filetap.columns.added import ACCOUNT, ADDED, ALWAYS_ADDED, record_schema
+from filetap.columns.added import ACCOUNT, ADDED, added_columns, record_schema
 from filetap.columns.resolve import ASSUMED, Columns, is_mapped_away
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.table import KnownTable
@@ -67,7 +67,7 @@ class StreamTable(KnownTable):
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of all columns, selected or not."""
-        added = ADDED if self.has_accounts else ALWAYS_ADDED
+        added = added_columns(self.columns.key, has_accounts=self.has_accounts)
         schema = record_schema(self.columns.types, added, self._vendor)
         for name in self.columns.assumed.intersection(self.columns.types):
             schema["properties"][name]["description"] = ASSUMED
@@ -83,7 +83,7 @@ class StreamTable(KnownTable):
 
     def _adds(self, added: str) -> bool:
         """True if an added column is emitted: a catalog may deselect it unless it is needed."""
-        if added == ACCOUNT and not self.has_accounts:
+        if added not in added_columns(self.columns.key, has_accounts=self.has_accounts):
             return False
         needed = {*self.columns.key, self._stream.replication_key}
         return added in needed or self._stream.mask["properties", added]

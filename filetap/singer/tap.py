@@ -13,6 +13,7 @@ from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
+from filetap.bookmark import earlier
 from filetap.download.spool import Spool
 from filetap.environment import from_environment
 from filetap.progress import Progress
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from filetap.files import Transport
-    from filetap.vendor import Vendor
+    from filetap.vendor import StreamSpec, Vendor
 
 
 class FileTap(ConfiguredTap):
@@ -70,7 +71,8 @@ class FileTap(ConfiguredTap):
     def __init_subclass__(cls, **options: Any) -> None:
         """Derive the tap's settings from its vendor."""
         super().__init_subclass__(**options)
-        cls.name = cls.package_name = cls.vendor.program
+        cls.name = cls.vendor.program
+        cls.package_name = cls.vendor.distribution or cls.vendor.program
         cls.config_jsonschema = settings_schema(cls.vendor)
         # Up to 0.54 the SDK does so itself, later; from 0.55 on to copies only.
         cls.append_builtin_config(cls.config_jsonschema)
@@ -83,7 +85,9 @@ class FileTap(ConfiguredTap):
             ExportError: The catalog cannot be used.
         """
         catalog = usable_catalog(catalog)
-        super().__init__(state=usable_state(state), catalog=catalog, **options)
+        state = usable_state(state)
+        self._looks_back = bool((state or {}).get("bookmarks"))
+        super().__init__(state=state, catalog=catalog, **options)
 
     @cached_property
     def settings(self) -> Settings:
@@ -94,6 +98,19 @@ class FileTap(ConfiguredTap):
     def transport(self) -> Transport:
         """Where the export files come from."""
         return self.vendor.connect(self.settings)
+
+    @cached_property
+    def specs(self) -> Mapping[str, StreamSpec]:
+        """The streams: those that are documented, and others that there are files of.
+
+        Where files are listed by date, a run without a state looks for these everywhere, and
+        discovery, or a run with a state, within the lookback.
+        """
+        vendor, transport = self.vendor, self.transport
+        newest = vendor.newest(transport) if vendor.newest and self._looks_back else None
+        since = earlier(newest, self.settings.lookback) if newest else None
+        others = {spec.name: spec for spec in vendor.others(transport, since)}
+        return {**vendor.streams, **{n: s for n, s in others.items() if n not in vendor.streams}}
 
     @cached_property
     def spool(self) -> Spool:
@@ -110,17 +127,19 @@ class FileTap(ConfiguredTap):
         # Not the SDK's: each stream registers its columns once they are known, also those that an
         # input catalog lacks.
         self.warn_of_settings()
-        for warning in unknown_streams(self.config.get("stream_maps") or {}, self.vendor.streams):
-            self.logger.warning("%s", warning)
+        if maps := self.config.get("stream_maps"):
+            for warning in unknown_streams(maps, self.specs):
+                self.logger.warning("%s", warning)
         self.mapper = Mapper(plugin_config=dict(self.config), logger=self.logger)
 
     @override
     def discover_streams(self) -> Sequence[ExportStream]:
         run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
-        return [ExportStream(self, spec, run) for spec in self.vendor.streams.values()]
+        return [ExportStream(self, spec, run) for spec in self.specs.values()]
 
     @override
     def run_discovery(self) -> str:
+        self._looks_back = True
         for stream in self.streams.values():
             if isinstance(stream, ExportStream):
                 # Warnings about keys and columns belong to the run that follows.

@@ -6,7 +6,6 @@ import logging
 import posixpath
 import time
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from filetap.checksum import parse_sidecar
@@ -67,12 +66,13 @@ class FolderTransport:
         self._resembles = resembles
         self._retries = retries
         self._warned: set[str] = set()
+        self._files: dict[str, Delivered] = {}  # by id, as far as they are listed
+        self._is_listed = False
 
     @property
     def accounts(self) -> frozenset[str]:
         """The accounts whose files are in the folder, once it has been listed."""
-        listing = self.__dict__.get("_listing", {})
-        return frozenset(one.named.account for one in listing.values() if one.named.account)
+        return frozenset(one.named.account for one in self._files.values() if one.named.account)
 
     @property
     def account(self) -> str | None:
@@ -89,6 +89,7 @@ class FolderTransport:
         Raises:
             TransportError: The folder cannot be read.
         """
+        self._list(since)
         return [
             ExportFile(
                 stream,
@@ -101,7 +102,7 @@ class FolderTransport:
                 account=one.named.account,
                 paths=(one.found.path, *one.beside),
             )
-            for one in self._listing.values()
+            for one in self._files.values()
             if one.named.stream == stream
             if since is None or one.named.generated_at >= since
         ]
@@ -163,15 +164,26 @@ class FolderTransport:
         Raises:
             FileGoneError: The file is not in the listing.
         """
-        if file.id not in self._listing:
+        self._list(file.generated_at)
+        if file.id not in self._files:
             msg = f"{file}: the file is no longer in the folder"
             raise FileGoneError(msg, GONE_HINT)
-        return self._listing[file.id].found.size
+        return self._files[file.id].found.size
 
-    @cached_property
-    def _listing(self) -> dict[str, Delivered]:
-        """Id → export file; the newest of several with one id."""
-        everything, others = with_retries(self._folder.find, self._retries)
+    def _list(self, since: datetime | None) -> None:
+        """List the files of *since* and later, unless they are listed: here all of them."""
+        del since
+        if not self._is_listed:
+            self._add(*with_retries(self._folder.find, self._retries))
+            self._is_listed = True
+
+    def _add(self, everything: Iterable[Found], others: Iterable[str]) -> None:
+        """Add the export files among *everything*; of several with one id the newest.
+
+        Args:
+            everything: Files in the folder.
+            others: Paths of what cannot be opened.
+        """
         contents = sort_out(
             everything, self._folder.root, self._parse, self._resembles, self._account
         )
@@ -190,7 +202,7 @@ class FolderTransport:
                 self._folder.where,
                 ", ".join(map(printable, sorted(contents.alike)[:10])),
             )
-        return files
+        self._files |= files
 
     def _complete(self, contents: Contents) -> dict[str, Delivered]:
         """The files that are not being written; young ones are checked a second time."""

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from filetap.errors import ExportError, FileGoneError, TransportError
 from filetap.transports.file_system import open_folder, translated
-from filetap.transports.folder_walk import Found, followed, found, walk
+from filetap.transports.folder_walk import Entry, Found, entries, followed, found, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,8 @@ class OpenFolder:
     @property
     def root(self) -> str:
         """The folder's path in its file system."""
-        return self._connect()[1]
+        with self.errors(self.where):
+            return self._connect()[1]
 
     def find(self) -> tuple[list[Found], list[str]]:
         """Every file in the folder and below, and the paths that are not files."""
@@ -57,6 +58,16 @@ class OpenFolder:
             hint = "check folder.url; in a bucket, a folder exists once it contains a file"
             raise TransportError(msg, hint)
         return everything
+
+    def entries(self, path: str) -> tuple[list[Entry], list[str]]:
+        """The folders and files in one folder, and the paths of anything else.
+
+        Raises:
+            FileGoneError: It does not exist.
+        """
+        with self.errors(self.where):
+            fs, _ = self._connect()
+            return entries(fs, path)
 
     def stat(self, path: str, what: str) -> Found:
         """The file as it is now."""

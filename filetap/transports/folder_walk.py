@@ -41,6 +41,38 @@ class Found:
         return posixpath.basename(self.path)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A folder or a file in a folder.
+
+    Attributes:
+        name: Its name.
+        path: Where it is in the file system.
+        file: The file; None for a folder.
+    """
+
+    name: str
+    path: str
+    file: Found | None
+
+
+def entries(fs: AbstractFileSystem, folder: str) -> tuple[list[Entry], list[str]]:
+    """The folders and files in one folder, by name, and the paths of anything else."""
+    inside: list[Entry] = []
+    others: list[str] = []
+    for listed in fs.ls(folder, detail=True):
+        path = str(listed["name"]).rstrip("/")
+        if path.strip("/") == folder.strip("/"):
+            continue  # a bucket lists the marker of a folder in it
+        info = followed(fs, listed) if _is_text(path) else {"type": "other"}
+        if info["type"] in {"directory", "file"}:
+            file = found(path, info) if info["type"] == "file" else None
+            inside.append(Entry(posixpath.basename(path), path, file))
+        else:
+            others.append(path)
+    return sorted(inside, key=lambda entry: entry.name), others
+
+
 def walk(fs: AbstractFileSystem, root: str) -> tuple[list[Found], list[str]]:
     """Find every file below *root*; links are followed, even if they form a circle.
 

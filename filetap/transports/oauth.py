@@ -34,6 +34,7 @@ class Client:
         timeout: Seconds that one socket operation may take.
         hint: What to check if no token is issued, for error messages.
         url_hint: What to check if the server cannot be reached.
+        as_json: True to send the request as JSON instead of a form.
     """
 
     url: str
@@ -44,6 +45,7 @@ class Client:
     timeout: float
     hint: str
     url_hint: str
+    as_json: bool = False
 
     def __repr__(self) -> str:
         """Without the secret."""
@@ -120,7 +122,8 @@ class Tokens:
             "POST",
             client.url,
             _WHAT,
-            data=form,
+            data=None if client.as_json else form,
+            json=form if client.as_json else None,
             headers={"Accept": "application/json"},
             hint=client.url_hint,
             timeout=client.timeout,

@@ -129,7 +129,7 @@ def _report(tap: FileTap, options: ReportOptions, extra: Extra | None) -> Report
         source=tap.transport.describe(),
         now=utc_now(),
         generations=generations(stock, rows),
-        types=_types(bookmarks, tap.vendor.streams),
+        types=_types(bookmarks, tap.specs),
         more=more,
     )
 

@@ -1,0 +1,1 @@
+"""Singer tap for Simpplr's analytics exports, and the command `simpplr-exports`."""

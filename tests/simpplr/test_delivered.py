@@ -1,0 +1,397 @@
+"""What is read from a tree of Simpplr's files, in which order, and under which key."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from filetap.errors import TransportError
+from filetap.testing.runs import run_tap
+from filetap.transports.folder_access import OpenFolder
+from tap_simpplr.delivered import ENTITIES, STREAMS, parse_path, stream_of
+from tap_simpplr.tap import TapSimpplr
+from tests.runs import merged
+from tests.simpplr.tree import deliver, moment, names, path_of, run, settings, users
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("folder", "stream"),
+    [
+        ("user", "user"),
+        ("user logins", "user_logins"),
+        ("user_logins", "user_logins"),
+        ("User-Logins", "user_logins"),
+        ("user_login_events", "user_logins"),
+        ("content_must_read_marked", "must_reads"),
+        ("polls & quizzes", "polls_quizzes"),
+    ],
+)
+def test_spellings(folder: str, stream: str) -> None:
+    """A folder belongs to the stream of its name in snake case; two names have aliases."""
+    named = parse_path(f"2026/03/02/{folder}/{folder}.csv")
+    assert named
+    assert named.stream == stream == stream_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "identity", "tenant"),
+    [
+        ("2026/03/02/user/user.csv", "2026/03/02/user/user.csv", ""),
+        ("2026/3/2/user/user_1.CSV.GZ", "2026/3/2/user/user_1.CSV.GZ", ""),
+        ("t1/2026/03/02/user/user.csv", "t1/2026/03/02/user/user.csv", "t1"),
+        ("exports/t1/2026/03/02/user/user.csv", "t1/2026/03/02/user/user.csv", "t1"),
+        ("exports/2026/03/02/user/user.csv", "2026/03/02/user/user.csv", ""),
+        ("2026/02/30/user/user.csv", None, ""),
+        ("2026/03/02/user/user.txt", None, ""),
+        ("2026/03/02/user.csv", None, ""),
+        ("2026/03/02/user/more/user.csv", None, ""),
+    ],
+)
+def test_paths(path: str, identity: str | None, tenant: str) -> None:
+    """Padded or not, below any of the roots, a path states its day, tenant and identity."""
+    named = parse_path(path)
+    assert (named and named.id) == identity
+    if named:
+        assert (named.generation, named.account) == ("2026-03-02", tenant)
+
+
+def test_streams() -> None:
+    """There is a stream for each of the 26 entities."""
+    assert len(ENTITIES) == len(STREAMS) == 26
+
+
+def test_discovery(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Discovery shows all entities, with folders or without, and streams of other folders."""
+    deliver(tmp_path, path_of("polls", 0), "id,score\n1,2\n")
+    tap = TapSimpplr(config=settings(tmp_path), setup_mapper=False)
+    tap.run_discovery()
+    capsys.readouterr()
+    found = {entry["tap_stream_id"]: entry for entry in tap.catalog_dict["streams"]}
+    assert set(found) == {*STREAMS, "polls"}
+    properties = found["polls"]["schema"]["properties"]
+    assert properties["id"] == {"type": ["string", "null"]}
+    assert properties["score"] == {"type": ["integer", "null"]}
+
+
+@pytest.mark.parametrize("root", ["", "exports", "exports/t1"])
+def test_roots(tmp_path: Path, root: str) -> None:
+    """The folder above `exports`, itself, and the tenant's, are read alike."""
+    deliver(tmp_path, "exports/t1/" + path_of("user", 0), users({"a": "A"}))
+    (tmp_path / "incoming" / "old").mkdir(parents=True)
+    done = run(settings(tmp_path / root))
+    assert names(done) == [("a", "A")]
+    (record,) = done.records("user")
+    assert record["generated_at"] == "2026-03-02T00:00:00Z"
+
+
+def test_missing_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder that does not exist is an error; one without years is warned about."""
+    with pytest.raises(TransportError, match="does not exist"):
+        run(settings(tmp_path / "nowhere"))
+    assert run(settings(tmp_path)).of("RECORD") == []
+    assert "no folder of a year was found" in caplog.text
+
+
+def test_parts(tmp_path: Path) -> None:
+    """Every file in an entity's folder is a file of its own."""
+    deliver(tmp_path, path_of("user", 0), users({"a": "A"}))
+    deliver(tmp_path, path_of("user", 0, "user_1.csv.gz"), users({"b": "B"}))
+    assert names(run(settings(tmp_path))) == [("a", "A"), ("b", "B")]
+
+
+# Versions, and the order in which days are read
+
+
+def _days(folder: Path, *days: int) -> None:
+    """Deliver users; the same ones each day, named after it."""
+    for day in days:
+        deliver(folder, path_of("user", day), users({"a": f"A{day}", str(day): "x"}))
+
+
+def test_late_day(tmp_path: Path) -> None:
+    """After a day that comes late, all later days of its entity are read again, and only then."""
+    _days(tmp_path, 0, 2, 3)
+    deliver(tmp_path, path_of("site", 2), users({"s": "S"}))
+    first = run(settings(tmp_path))
+    _days(tmp_path, 1)
+    late = run(settings(tmp_path), first.state)
+    assert names(late) == [
+        ("a", "A1"),
+        ("1", "x"),
+        ("a", "A2"),
+        ("2", "x"),
+        ("a", "A3"),
+        ("3", "x"),
+    ]
+    assert late.records("site") == []
+    assert run(settings(tmp_path), late.state).of("RECORD") == []
+
+
+def test_late_day_of_events(tmp_path: Path) -> None:
+    """Events do not change, so that a late day is read by itself."""
+    for day in (0, 2):
+        deliver(tmp_path, path_of("user logins", day), f"code,at\n{day},x\n")
+    first = run(settings(tmp_path))
+    deliver(tmp_path, path_of("user logins", 1), "code,at\n1,x\n")
+    late = run(settings(tmp_path), first.state)
+    assert [record["code"] for record in late.records("user_logins")] == ["1"]
+
+
+def test_overwritten_day(tmp_path: Path) -> None:
+    """A day that is overwritten is read again, and all later ones of its entity after it."""
+    _days(tmp_path, 0, 1, 2)
+    first = run(settings(tmp_path))
+    deliver(tmp_path, path_of("user", 1), users({"a": "new", "b": "B"}), touched=60)
+    again = run(settings(tmp_path), first.state)
+    assert names(again) == [("a", "new"), ("b", "B"), ("a", "A2"), ("2", "x")]
+    assert run(settings(tmp_path), again.state).of("RECORD") == []
+
+
+def test_touched_day(tmp_path: Path) -> None:
+    """A file that was touched without change is not read again, nor is any later one."""
+    _days(tmp_path, 0, 1, 2)
+    first = run(settings(tmp_path))
+    os.utime(tmp_path / path_of("user", 1))
+    again = run(settings(tmp_path), first.state)
+    assert again.of("RECORD") == []
+    versions = {
+        name: run.state["bookmarks"]["user"]["versions"]
+        for name, run in (("first", first), ("again", again))
+    }
+    assert versions["first"] != versions["again"]
+    contents = first.state["bookmarks"]["user"]["contents"]
+    assert {len(content.partition("-")[2]) for content in contents.values()} == {64}
+
+
+@pytest.mark.parametrize("merge", [False, True], ids=["state", "merged by Meltano"])
+def test_killed_while_reading_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, merge: bool
+) -> None:
+    """Wherever a run is cut off after a late day, the next one leaves the newest values."""
+    monkeypatch.setattr("filetap.singer.checkpoint.is_state_due", lambda *_: True)
+    _days(tmp_path, 0, 2, 3)
+    first = run(settings(tmp_path))
+    _days(tmp_path, 1)
+    whole = run(settings(tmp_path), first.state)
+    begin = [message["type"] for message in whole.messages].index("RECORD")
+    for most in range(begin, begin + 14):
+        cut = run(settings(tmp_path), first.state, most)
+        state: Any = merged(first.state, cut.state) if merge else cut.state or first.state
+        received, _ = cut.at_state()
+        rest = run(settings(tmp_path), state)
+        table: dict[str, str] = {}
+        for records in (names(first), names(received), names(cut), names(rest)):
+            table.update(records)
+        assert table == {"a": "A3", **dict.fromkeys("0123", "x")}, most
+        assert run(settings(tmp_path), rest.state).of("RECORD") == []
+
+
+def test_resumed_file_after_a_late_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that a run was cut off in starts again at its first row if an older day comes late."""
+    monkeypatch.setattr(TapSimpplr, "tuning", TapSimpplr.tuning.__class__(slice=2, lines=1))
+    rows = {f"{i}": "new" for i in range(9)}
+    deliver(tmp_path, path_of("user", 0), users({"0": "first"}))
+    deliver(tmp_path, path_of("user", 2), users(rows))
+    cut = next(
+        cut
+        for most in range(30, 200)
+        if (cut := run(settings(tmp_path), None, most))
+        .state.get("bookmarks", {})
+        .get("user", {})
+        .get("in_progress", {})
+        .get("rows", 0)
+        > 3
+    )
+    deliver(tmp_path, path_of("user", 1), users(dict.fromkeys(rows, "old")))
+    rest = run(settings(tmp_path), cut.state)
+    assert dict(names(rest)) == rows
+
+
+def test_nothing_is_deleted(tmp_path: Path) -> None:
+    """Neither a purged day nor a row that a later file lacks is reported as deleted."""
+    _days(tmp_path, 0, 1)
+    first = run(settings(tmp_path))
+    (tmp_path / path_of("user", 0)).unlink()
+    _days(tmp_path, 2)
+    second = run(settings(tmp_path), first.state)
+    assert names(second) == [("a", "A2"), ("2", "x")]
+    assert {message["type"] for message in second.messages} == {"SCHEMA", "RECORD", "STATE"}
+
+
+# Directory reads
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that are read."""
+    found: list[str] = []
+    plain = OpenFolder.entries
+
+    def counting(self: OpenFolder, path: str) -> Any:
+        found.append(path)
+        return plain(self, path)
+
+    monkeypatch.setattr(OpenFolder, "entries", counting)
+    return found
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree of 70 days with two entities."""
+    for day in range(70):
+        for entity in ("user", "site"):
+            deliver(tmp_path, path_of(entity, day), users({str(day): "x"}))
+    return tmp_path
+
+
+def _discover(config: dict[str, Any]) -> object:
+    return TapSimpplr(config=config, setup_mapper=False).run_discovery()
+
+
+@pytest.mark.parametrize("lookback", [0, 10, 35])
+def test_folders_are_read_by_date(tree: Path, reads: list[str], lookback: int) -> None:
+    """A run with nothing new reads the folders of the lookback and those above; once each."""
+    config = settings(tree, lookback_days=lookback)
+    state = run(config).state
+    assert len(reads) == len(set(reads))
+    reads.clear()
+    assert run(config, state).of("RECORD") == []
+    assert len(reads) == len(set(reads))
+    days = {moment(69) - timedelta(days) for days in range(lookback + 1)}
+    months = {(day.year, day.month) for day in days}
+    assert len(reads) <= 2 + len(months) + 3 * len(days)
+
+
+def test_discovery_reads_the_lookback(
+    tree: Path, reads: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Discovery, which has no state, reads no more folders than such a run."""
+    _discover(settings(tree, lookback_days=3))
+    assert len(reads) <= 3 + 3 * 4
+    capsys.readouterr()
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ("code,name\na,1\nb,2\n", ["code"]),
+        ("code,tenant_code,name\na,t,1\nb,t,2\n", ["code", "tenant_code"]),
+        ("code,tenant_code,name\na,t,1\nb,,2\n", ["code"]),
+        ("code,active_date\na,2026-01-01\na,2026-01-02\n", ["code", "active_date"]),
+        ("code,name\na,1\na,2\n", ["_sdc_row_hash", "_sdc_row_occurrence"]),
+        ("code,name\na,1\n,2\n", ["_sdc_row_hash", "_sdc_row_occurrence"]),
+        ("id,name\n1,1\n2,2\n", ["_sdc_row_hash", "_sdc_row_occurrence"]),
+    ],
+)
+@pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+def test_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, key: list[str], *, large: bool
+) -> None:
+    """The key is what every row of the first file has, no two alike; and it stays."""
+    size = len(content) - 1 if large else 1 << 20
+    monkeypatch.setattr(TapSimpplr, "tuning", TapSimpplr.tuning.__class__(whole=size, head=size))
+    deliver(tmp_path, path_of("user", 0), "code,name\n")
+    deliver(tmp_path, path_of("user", 1), content)
+    done = run(settings(tmp_path))
+    assert done.schema("user")["key_properties"] == key
+    deliver(tmp_path, path_of("user", 2), content + content.partition("\n")[2])
+    later = run(settings(tmp_path), done.state)
+    assert later.schema("user")["key_properties"] == key
+    properties = later.schema("user")["schema"]["properties"]
+    assert {properties[name]["type"][0] for name in key} <= {"string", "integer"}
+    assert all(record[name] is not None for record in done.records("user") for name in key)
+
+
+def test_discovered_key_is_not_final(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The catalog's key is what the newest file has; the first file decides nevertheless."""
+    deliver(tmp_path, path_of("user", 0), "code,name\na,1\na,2\n")
+    deliver(tmp_path, path_of("user", 1), "code,name\na,3\n")
+    tap = TapSimpplr(config=settings(tmp_path), setup_mapper=False)
+    tap.run_discovery()
+    capsys.readouterr()
+    catalog = tap.catalog_dict
+    done = run_tap(TapSimpplr, settings(tmp_path), catalog=catalog)
+    assert done.schema("user")["key_properties"] == ["_sdc_row_hash", "_sdc_row_occurrence"]
+    assert len(done.records("user")) == 3
+
+
+def test_row_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal rows of two files have one key, equal rows of one file have several."""
+    monkeypatch.setattr(TapSimpplr, "tuning", TapSimpplr.tuning.__class__(block=16, slice=2))
+    deliver(tmp_path, path_of("user", 0), "a,b\n1,x\n1,x\n2,\n1,x\n")
+    deliver(tmp_path, path_of("user", 1), "b,a,c\nx,1,\nx,1,\n,2,new\n")
+    done = run(settings(tmp_path))
+    keys = [(r["_sdc_row_hash"], r["_sdc_row_occurrence"]) for r in done.records("user")]
+    assert [number for _, number in keys] == [1, 2, 1, 3, 1, 2, 1]
+    assert keys[4:6] == keys[:2]
+    assert len(set(keys)) == 5
+    begin = [message["type"] for message in done.messages].index("RECORD")
+    for most in range(begin, begin + 12):
+        cut = run(settings(tmp_path), None, most)
+        covered, _ = cut.at_state()
+        rest = run(settings(tmp_path), cut.state)
+        rows = covered.records("user") + rest.records("user")
+        assert {(r["_sdc_row_hash"], r["_sdc_row_occurrence"]) for r in rows} == set(keys)
+        assert len(rows) >= len(keys)
+
+
+# Types
+
+
+@pytest.mark.parametrize(
+    ("nulls", "values"),
+    [
+        (None, ["\\N", None, "x"]),
+        ([], ["\\N", "", "x"]),
+        (["\\N"], [None, "", "x"]),
+        (["", "\\N"], [None, None, "x"]),
+    ],
+)
+def test_null_values(tmp_path: Path, nulls: list[str] | None, values: list[str | None]) -> None:
+    """Some texts stand for null; a cell that is empty without quotes is null in any case."""
+    deliver(tmp_path, path_of("user", 0), 'code,name,n\n1,\\N,1\n2,"",\n3,x,2\n')
+    more = {} if nulls is None else {"null_values": nulls}
+    done = run(settings(tmp_path, **more))
+    assert [record["name"] for record in done.records("user")] == values
+    assert [record["n"] for record in done.records("user")] == [1, None, 2]
+
+
+def test_null_values_in_typed_columns(tmp_path: Path) -> None:
+    r"""A number column with ``\N`` is a number column."""
+    deliver(tmp_path, path_of("user", 0), "code,n,at\n1,\\N,\\N\n2,7,2026-01-02\n")
+    done = run(settings(tmp_path, null_values=["\\N"]))
+    assert [(r["n"], r["at"]) for r in done.records("user")] == [(None, None), (7, "2026-01-02")]
+
+
+def test_codes_are_text(tmp_path: Path) -> None:
+    """Columns that identify something are text, whatever they look like."""
+    deliver(tmp_path, path_of("user", 0), "code,site_code,id,file_id,size,is_x\n1,2,3,4,5,true\n")
+    done = run(settings(tmp_path))
+    (record,) = done.records("user")
+    found = {n: record[n] for n in ("code", "site_code", "id", "file_id", "size", "is_x")}
+    assert found == {
+        "code": "1",
+        "site_code": "2",
+        "id": "3",
+        "file_id": "4",
+        "size": 5,
+        "is_x": True,
+    }
+
+
+def test_file_without_rows_pins_no_key(tmp_path: Path) -> None:
+    """A header alone decides neither key nor types."""
+    deliver(tmp_path, path_of("user", 0), "id,name\n")
+    first = run(settings(tmp_path))
+    deliver(tmp_path, path_of("user", 1), users({"a": "A"}))
+    second = run(settings(tmp_path), first.state)
+    assert second.schema("user")["key_properties"] == ["code"]

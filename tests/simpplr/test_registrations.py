@@ -1,0 +1,194 @@
+"""What Simpplr exports is listed and changed by name, and nothing is posted without ``--yes``."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tap_simpplr.cli import main
+from tap_simpplr.emulator import Emulator
+from tap_simpplr.schedule import Schedule
+from tests.runs import write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def simpplr(tmp_path: Path) -> Iterator[Emulator]:
+    """An emulated Simpplr that exports user and content weekly, and exported feed before."""
+    schedule = Schedule(tmp_path / "tree", date(2026, 3, 2))
+    schedule.register(["feed"], "daily")
+    schedule.register(["user", "content"], "weekly")
+    with Emulator(schedule=schedule, page=2) as serving:
+        yield serving
+
+
+def call(simpplr: Emulator, tmp_path: Path, *words: str, **more: Any) -> Result:
+    """Run the program with settings that reach the API, and no folder."""
+    config = {n: v for n, v in simpplr.settings.items() if n != "folder"} | more
+    first, *rest = words
+    path = write(tmp_path, "config.json", config)
+    return CliRunner().invoke(main, [first, "--config", path, *rest])
+
+
+def active(simpplr: Emulator) -> dict[str, str]:
+    """Entity → frequency, of those that are exported."""
+    exports = simpplr.schedule.exports
+    return {entity: one.frequency for entity, one in exports.items() if one.active}
+
+
+def test_list(simpplr: Emulator, tmp_path: Path) -> None:
+    """All registrations are listed, whatever their pages, those that have ended too."""
+    done = call(simpplr, tmp_path, "registrations", "--output", "json")
+    found = {one["entity"]: (one["frequency"], one["active"]) for one in json.loads(done.stdout)}
+    assert found == {
+        "feed": ("daily", False),
+        "user": ("weekly", True),
+        "content": ("weekly", True),
+    }
+    assert "content" in call(simpplr, tmp_path, "registrations").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "after"),
+    [
+        (
+            ["add", "user_logins"],
+            ["+ user logins (weekly)", "  user (weekly)", "  content (weekly)"],
+            {"user": "weekly", "content": "weekly", "user logins": "weekly"},
+        ),
+        (
+            ["add", "feed", "--frequency", "daily"],
+            ["+ feed (daily)", "~ user (weekly → daily)", "~ content (weekly → daily)"],
+            {"feed": "daily", "user": "daily", "content": "daily"},
+        ),
+        (["remove", "user"], ["- user (weekly)", "  content (weekly)"], {"content": "weekly"}),
+        (["remove", "user", "content"], ["- user (weekly)", "- content (weekly)"], {}),
+        (
+            ["set", "site"],
+            ["+ site (weekly)", "- user (weekly)", "- content (weekly)"],
+            {"site": "weekly"},
+        ),
+        (["disable"], ["- user (weekly)", "- content (weekly)"], {}),
+        (["add", "user"], [], {"user": "weekly", "content": "weekly"}),
+    ],
+)
+def test_change(
+    simpplr: Emulator, tmp_path: Path, words: list[str], shown: list[str], after: dict[str, str]
+) -> None:
+    """The difference is shown; the whole list is posted with ``--yes`` only."""
+    before = active(simpplr)
+    done = call(simpplr, tmp_path, "registrations", *words)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == shown
+    assert simpplr.count("register") == 0
+    assert active(simpplr) == before
+    done = call(simpplr, tmp_path, "registrations", *words, "--yes")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == shown
+    assert active(simpplr) == after
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["registrations", "add", "user login"], "did you mean user logins"),
+        (["registrations", "add"], "add needs an entity"),
+        (["registrations", "disable", "user"], "disable takes no entity"),
+        (["registrations", "--frequency", "daily"], "say set, add, remove or disable"),
+        (["full-load", "site", "--yes"], "not registered"),
+        (["full-load", "sitemap", "--yes"], "sitemap is not an entity"),
+    ],
+)
+def test_refused(simpplr: Emulator, tmp_path: Path, words: list[str], message: str) -> None:
+    """What makes no sense is refused here, with the nearest names, and nothing is posted."""
+    done = call(simpplr, tmp_path, *words)
+    assert done.exit_code in {1, 2}
+    assert message in done.output
+    assert simpplr.count("register") + simpplr.count("full load") == 0
+
+
+def test_full_load(simpplr: Emulator, tmp_path: Path) -> None:
+    """A full load is asked for with ``--yes`` only."""
+    simpplr.schedule.exports["user"].full = False
+    done = call(simpplr, tmp_path, "full-load", "user")
+    assert "user: the next weekly file has all rows" in done.stdout
+    assert simpplr.count("full load") == 0
+    assert call(simpplr, tmp_path, "full-load", "user", "--yes").exit_code == 0
+    assert simpplr.schedule.exports["user"].full
+
+
+def test_others_stay(simpplr: Emulator, tmp_path: Path) -> None:
+    """An entity that is registered and not documented is neither dropped nor refused."""
+    simpplr.schedule.exports["polls"] = simpplr.schedule.exports["user"]
+    done = call(simpplr, tmp_path, "registrations", "add", "site", "polls", "--yes")
+    assert "polls" in done.stdout
+    (body,) = (json.loads(r.body) for r in simpplr.requests if r.route == "register")
+    assert set(body["entityList"]) == {"user", "content", "polls", "site"}
+
+
+def test_token_is_renewed(simpplr: Emulator, tmp_path: Path) -> None:
+    """A token that is refused is renewed once; a second refusal is an error."""
+    simpplr.fail("list", status=401)
+    assert call(simpplr, tmp_path, "registrations").exit_code == 0
+    assert simpplr.count("token") == 2
+    simpplr.fail("list", status=401, times=None)
+    done = call(simpplr, tmp_path, "registrations")
+    assert (done.exit_code, "client_secret" in done.output) == (1, True)
+
+
+def test_scope(simpplr: Emulator, tmp_path: Path) -> None:
+    """A scope that may not write is named, and nothing is tried again."""
+    simpplr.scope = "read"
+    done = call(simpplr, tmp_path, "registrations", "add", "site", "--yes")
+    assert done.exit_code == 1
+    assert "403" in done.output
+    assert "set scope to write or everything" in done.output
+    assert simpplr.count("register") == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"result": {"listOfItems": [], "nextPageToken": "1"}},
+        {"result": {}},
+        {"result": {"listOfItems": [{}]}},
+    ],
+    ids=["pages without end", "no list", "no entity"],
+)
+def test_incomplete_list(simpplr: Emulator, tmp_path: Path, body: dict[str, Any]) -> None:
+    """Nothing is posted unless the list was read to its end."""
+    simpplr.fail("list", status=200, body=json.dumps(body), times=None)
+    done = call(simpplr, tmp_path, "registrations", "add", "site", "--yes")
+    assert done.exit_code == 1
+    assert simpplr.count("register") == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"api_url": None}, "api_url"),
+        ({"client_secret": None}, "client_secret"),
+        ({"api_url": "http://example.org/v1"}, "https"),
+        ({"client_secret": "wrong"}, "check client_id"),
+    ],
+)
+def test_settings(simpplr: Emulator, tmp_path: Path, more: dict[str, Any], message: str) -> None:
+    """What the API needs is named; the secret is not shown."""
+    done = call(simpplr, tmp_path, "registrations", **more)
+    assert done.exit_code == 1
+    assert message in done.output
+    assert "emulated-secret" not in done.output
+
+
+def test_redirect(simpplr: Emulator, tmp_path: Path) -> None:
+    """A redirect to another host is not followed: the token is for the API alone."""
+    simpplr.fail("list", status=302, headers={"Location": "http://localhost:9/elsewhere"})
+    done = call(simpplr, tmp_path, "registrations")
+    assert "302" in done.output

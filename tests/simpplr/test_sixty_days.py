@@ -1,0 +1,140 @@
+"""Sixty days of deliveries, with everything that happens to them: the tables equal the truth."""
+
+from __future__ import annotations
+
+import random
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from filetap.testing.runs import Collector, Run, run_tap
+from tap_simpplr.delivered import stream_of
+from tap_simpplr.sample_data import Company
+from tap_simpplr.schedule import Schedule
+from tap_simpplr.tap import TapSimpplr
+from tests.runs import merged
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+BEGIN = date(2026, 1, 14)
+ENTITIES = ("user", "user logins", "section instance", "content", "site")
+Table = dict[tuple[Any, ...], dict[str, Any]]
+
+
+class Warehouse:
+    """Tables that take the newest record of each key, as loaders do."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, Table] = {}
+        self._keys: dict[str, list[str]] = {}
+
+    def load(self, run: Run) -> None:
+        """Upsert a run's records."""
+        for message in run.messages:
+            stream = message.get("stream", "")
+            if message["type"] == "SCHEMA":
+                assert self._keys.setdefault(stream, message["key_properties"]) == message[
+                    "key_properties"
+                ] or not self.tables.get(stream)
+                self._keys[stream] = message["key_properties"]
+            elif message["type"] == "RECORD":
+                record = message["record"]
+                key = tuple(record[name] for name in self._keys[stream])
+                assert None not in key
+                self.tables.setdefault(stream, {})[key] = record
+
+
+def _truth(schedule: Schedule, entity: str) -> list[dict[str, str]]:
+    """The rows of an entity as its last delivery left them."""
+    upto = schedule.exports[entity].delivered
+    assert upto
+    return sorted(map(_own, schedule.company.rows_of(entity, None, upto)), key=str)
+
+
+def _own(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row's own columns as Simpplr writes them."""
+    texts = {name: value for name, value in row.items() if not name.startswith("_sdc_")}
+    texts.pop("generated_at", None)
+    return {
+        name: str(value).lower()
+        if isinstance(value, bool)
+        else str(value).replace("T", " ").rstrip("Z")
+        if name.endswith("_datetime")
+        else str(value)
+        for name, value in sorted(texts.items())
+    }
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_sixty_days(tmp_path: Path, seed: int) -> None:
+    """Full loads, overwrites, late days, touched files, purges, and a kill in every third run."""
+    chance = random.Random(seed)
+    schedule = Schedule(tmp_path, BEGIN, Company(seed, rows=8), padded=bool(seed % 2), keeps=50)
+    schedule.register(ENTITIES, "daily")
+    schedule.exports["content"].frequency = "weekly"
+    schedule.exports["site"].frequency = "monthly"
+    warehouse, state = Warehouse(), dict[str, Any]()
+    config = {"folder": {"url": str(tmp_path)}}
+    catalog = _catalog(ENTITIES)
+    for number in range(60):
+        # The first file of all decides the key: it is complete.
+        hold = [entity for entity in ENTITIES if number > 3 and chance.random() < 0.06]
+        if chance.random() < 0.4:
+            schedule.release()
+        if chance.random() < 0.1:
+            schedule.queue_full_load([chance.choice(ENTITIES)])
+        schedule.next_day(hold=hold)
+        if number > 3:
+            _happen(schedule, chance)
+        messages = chance.randint(4, 60) if number % 3 == 2 else None
+        done = run_tap(TapSimpplr, config, state, catalog, Collector(messages))
+        received = done if done.status == 0 else _delivered(done, chance)
+        warehouse.load(received)
+        state = merged(state, received.state) if done.status else received.state or state
+    schedule.release()
+    for _ in range(2):
+        done = run_tap(TapSimpplr, config, state, catalog)
+        warehouse.load(done)
+        state = done.state
+    assert done.of("RECORD") == []
+    for entity in ENTITIES:
+        table = warehouse.tables[stream_of(entity)]
+        assert sorted(map(_own, table.values()), key=str) == _truth(schedule, entity), entity
+
+
+def _delivered(cut: Run, chance: random.Random) -> Run:
+    """What a loader has written of a run that was cut off: to its last STATE, or more."""
+    covered, lost = cut.at_state()
+    return Run([*covered.messages, *lost.messages[: chance.randint(0, 20)]])
+
+
+def _happen(schedule: Schedule, chance: random.Random) -> None:
+    """Overwrite or touch a file of one of the last days."""
+    entity = chance.choice(ENTITIES)
+    days = sorted(
+        date(*(int(part) for part in path.parts[-3:])) for path in schedule.folder.glob("*/*/*")
+    )
+    day = chance.choice(days[-10:])
+    if not schedule.path(entity, day).exists():
+        return
+    if chance.random() < 0.3:
+        schedule.deliver_again(entity, day)  # a delta becomes a full load
+    elif chance.random() < 0.3:
+        schedule.touch(entity, day)
+
+
+def _catalog(entities: Sequence[str]) -> dict[str, Any]:
+    """A catalog of these streams only."""
+    streams = [
+        {
+            "tap_stream_id": stream_of(entity),
+            "stream": stream_of(entity),
+            "schema": {"properties": {}},
+            "metadata": [{"breadcrumb": [], "metadata": {"selected": True}}],
+        }
+        for entity in entities
+    ]
+    return {"streams": streams}
