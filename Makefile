@@ -26,8 +26,8 @@ moto := 'moto[server]==5.2.5'
 sdk := --editable . 'singer-sdk[parquet]'
 pipelinewise-tap-s3-csv := pipelinewise-tap-s3-csv==3.0.1
 tap-s3-csv := tap-s3-csv==2.3.1
-dlt := 'dlt[duckdb,filesystem,parquet]==1.31.0' pandas
-sling := sling==1.6.5
+dlt := 'dlt[duckdb,filesystem,parquet,postgres]==1.31.0' pandas
+sling := sling-linux-amd64==1.4.11
 CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
 
 .DEFAULT_GOAL := help

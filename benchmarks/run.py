@@ -8,6 +8,7 @@ its rows and with such a file; the median of the latter is taken off. Ratios are
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 import statistics
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import psycopg
 from lab import BUCKET, ROOT, TOOLS, Lab, RunError, laboratory, machine, timed
 from psycopg import sql
@@ -204,13 +206,18 @@ def dlt(lab: Lab, rows: int, folder: Path, form: str) -> list[str]:
 def sling(lab: Lab, rows: int, folder: Path) -> list[str]:
     """Sling, from a local file to a file of JSON lines."""
     (folder / "files").mkdir()
-    return [
-        str(TOOLS / "sling" / "bin" / "sling"),
-        "run",
-        f"--src-stream={lab.file(rows).as_uri()}",
-        f"--tgt-object={(folder / 'files' / 'activities.jsonl').as_uri()}",
-        "--mode=full-refresh",
-    ]
+    target = (folder / "files" / "activities.jsonl").as_uri()
+    return [*_sling(lab, rows), f"--tgt-object={target}"]
+
+
+def _sling(lab: Lab, rows: int) -> list[str]:
+    """The command without its target."""
+    program = next(TOOLS.glob("sling/lib/*/site-packages/sling_linux_amd64/bin/*"), None)
+    if program is None:
+        message = "sling is not installed"
+        raise RunError(message)
+    source = lab.file(rows).as_uri()
+    return [str(program), "run", f"--src-stream={source}", "--mode=full-refresh"]
 
 
 def postgres(
@@ -266,6 +273,52 @@ def meltano(
     return [program, "--log-level=warning", "run", "tap-firstup-dde", "target-postgres"]
 
 
+def load(lab: Lab, rows: int, folder: Path) -> list[str]:
+    """`firstup-dde load` into PostgreSQL."""
+    return [*_load(lab, rows, folder), "--to", lab.database(), "--schema", folder.name]
+
+
+def load_duckdb(lab: Lab, rows: int, folder: Path) -> list[str]:
+    """`firstup-dde load` into DuckDB."""
+    return [*_load(lab, rows, folder), "--to", f"duckdb:{folder / DUCKDB_FILE}"]
+
+
+def _load(lab: Lab, rows: int, folder: Path) -> list[str]:
+    """The command without its target."""
+    _, *settings = tap(lab, rows, folder)[2:]
+    program = Path(sys.executable).with_name("firstup-dde")
+    return [str(program), "load", "--stream=activities", "--quiet", *settings]
+
+
+def dlt_source(lab: Lab, rows: int, folder: Path) -> list[str]:
+    """The tap's dlt source, into PostgreSQL."""
+    settings = tap(lab, rows, folder)[-1]
+    script = str(HERE / "dlt_load.py")
+    return [sys.executable, script, lab.database(), folder.name, settings]
+
+
+def dlt_postgres(lab: Lab, rows: int, folder: Path) -> list[str]:
+    """Dlt's own reader of a local folder, into PostgreSQL."""
+    python = str(TOOLS / "dlt" / "bin" / "python")
+    source = str(lab.file(rows).parent)
+    return [python, str(HERE / "dlt_load.py"), lab.database(), folder.name, source]
+
+
+def sling_postgres(lab: Lab, rows: int, folder: Path) -> list[str]:
+    """Sling, from a local file into PostgreSQL."""
+    return [
+        *_sling(lab, rows),
+        f"--tgt-conn={lab.database()}",
+        f"--tgt-object={folder.name}.activities",
+    ]
+
+
+def bare_insert(lab: Lab, rows: int, folder: Path) -> list[str]:
+    """DuckDB alone."""
+    arguments = [str(folder / DUCKDB_FILE), str(lab.file(rows))]
+    return [sys.executable, str(HERE / "bare_insert.py"), *arguments]
+
+
 def bare_copy(lab: Lab, rows: int, folder: Path) -> list[str]:
     """COPY alone."""
     arguments = [lab.database(), folder.name, str(lab.file(rows))]
@@ -283,6 +336,8 @@ def _meltano(source: Command, **target: Any) -> Command:
 RECORD = "RECORD to a pipe"
 POSTGRES = "into PostgreSQL"
 MELTANO = "into PostgreSQL by meltano run"
+DUCKDB = "into DuckDB"
+DUCKDB_FILE = "bench.duckdb"
 # The SDK's parquet batcher needs pyarrow, which the tap does not.
 SDK_PARQUET = [str(TOOLS / "sdk" / "bin" / "python"), str(HERE / "sdk_path.py")]
 CONTENDERS = {
@@ -331,6 +386,7 @@ CONTENDERS = {
         partial(polars_ipc, times=5),
         5,
     ),
+    "pg-load": Contender("firstup-dde load", POSTGRES, MILLION, load),
     "pg-record": Contender(
         "RECORD, use_copy, no validate_records", POSTGRES, 100_000, _postgres(tap, **FAST)
     ),
@@ -365,7 +421,14 @@ CONTENDERS = {
         20_000,
         _meltano(partial(tap, program=SDK)),
     ),
+    "pg-dlt": Contender("the tap's dlt source", POSTGRES, MILLION // 2, dlt_source),
+    "pg-dlt-csv": Contender(
+        "dlt, read_csv_duckdb with pyarrow", POSTGRES, MILLION // 2, dlt_postgres
+    ),
+    "pg-sling": Contender("sling", POSTGRES, MILLION // 2, sling_postgres),
     "pg-copy": Contender("bound: COPY of the CSV, no key", POSTGRES, MILLION, bare_copy),
+    "duck-load": Contender("firstup-dde load", DUCKDB, MILLION, load_duckdb),
+    "duck-insert": Contender("bound: read_csv and INSERT, no key", DUCKDB, MILLION, bare_insert),
 }
 
 
@@ -383,6 +446,12 @@ def run(lab: Lab, contender: Contender, rows: int) -> tuple[float, int]:
     elif contender.group in {POSTGRES, MELTANO}:
         found = loaded(lab, folder.name)
         complete = found == rows
+    elif contender.group == DUCKDB:
+        found = 0
+        with duckdb.connect(str(folder / DUCKDB_FILE)) as connection:
+            with contextlib.suppress(duckdb.CatalogException):  # a file without rows
+                ((found,),) = connection.execute("SELECT count(*) FROM activities").fetchall()
+        complete = found == rows
     else:
         found = int(subprocess.check_output([sys.executable, "-c", COUNT, folder / "files"]))
         complete = found == rows
@@ -394,12 +463,14 @@ def run(lab: Lab, contender: Contender, rows: int) -> tuple[float, int]:
 
 
 def loaded(lab: Lab, schema: str) -> int:
-    """Rows in a schema's table, which is dropped."""
+    """Rows in a schema's table, if it has one; the schema is dropped."""
     name = sql.Identifier(schema)
+    rows = 0
     with psycopg.connect(lab.database(), autocommit=True) as connection:
         query = sql.SQL("select count(*) from {}.activities").format(name)
-        ((rows,),) = connection.execute(query).fetchall()
-        connection.execute(sql.SQL("drop schema {} cascade").format(name))
+        with contextlib.suppress(psycopg.errors.UndefinedTable):  # a file without rows
+            ((rows,),) = connection.execute(query).fetchall()
+        connection.execute(sql.SQL("drop schema if exists {} cascade").format(name))
         connection.execute("checkpoint")
     return int(rows)
 
