@@ -448,9 +448,11 @@ def run(lab: Lab, contender: Contender, rows: int) -> tuple[float, int]:
         complete = found == rows
     elif contender.group == DUCKDB:
         found = 0
-        with duckdb.connect(str(folder / DUCKDB_FILE)) as connection:
-            with contextlib.suppress(duckdb.CatalogException):  # a file without rows
-                ((found,),) = connection.execute("SELECT count(*) FROM activities").fetchall()
+        with (
+            duckdb.connect(str(folder / DUCKDB_FILE)) as connection,
+            contextlib.suppress(duckdb.CatalogException),  # a file without rows
+        ):
+            ((found,),) = connection.execute("SELECT count(*) FROM activities").fetchall()
         complete = found == rows
     else:
         found = int(subprocess.check_output([sys.executable, "-c", COUNT, folder / "files"]))
