@@ -69,7 +69,7 @@ def malformed_frame(rows: Sequence[Malformed], file: ExportFile) -> pl.DataFrame
 
 
 class Copier:
-    """Copies rows into tables; consecutive ones with the same columns at one go.
+    """Copies rows into tables; consecutive ones with the same columns in one statement.
 
     Args:
         database: The connection.
@@ -82,7 +82,7 @@ class Copier:
         self._place: tuple[Table, list[str]] | None = None
 
     def __enter__(self) -> Self:
-        """Start without any."""
+        """Start without rows."""
         return self
 
     def __exit__(

@@ -50,7 +50,7 @@ class Database(Protocol):
         """Let one transaction at a time create tables that all loaders share."""
 
     def columns(self, table: Table) -> dict[str, str]:
-        """Column → the database's type; empty if there is no such table."""
+        """Column → the database's type; empty if the table does not exist."""
 
     def encode(self, frame: pl.DataFrame, types: Mapping[str, str], file: ExportFile) -> Any:
         """Some rows in the form that `copy` takes; safe to call from another thread.

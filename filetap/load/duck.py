@@ -1,7 +1,7 @@
-"""DuckDB: rows go in through Parquet files that polars writes, and that have no names.
+"""DuckDB: rows are inserted from unnamed Parquet files that polars writes.
 
-Arrow data would need no files, but a statement for each batch, and what DuckDB holds of each until
-the commit takes a gigabyte for a million rows of 33 columns. One statement for all takes half.
+Arrow data would need no files, but one statement per batch, of which DuckDB keeps so much until the
+commit that a million rows of 33 columns take a gigabyte. A single statement takes half of that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WHOLE: Final = "nothing of it was loaded; the files before it are"
 
 
 class DuckDB:
-    """A DuckDB file, which no other process can have open.
+    """A DuckDB file, which no other process can open meanwhile.
 
     Args:
         path: The file; it is created if it does not exist.
@@ -108,7 +108,7 @@ class DuckDB:
         """Do nothing: no other process has the file open."""
 
     def columns(self, table: Table) -> dict[str, str]:
-        """Column → the database's type; empty if there is no such table."""
+        """Column → the database's type; empty if the table does not exist."""
         found = self.query(
             "SELECT column_name, data_type FROM information_schema.columns "
             "WHERE table_catalog = current_database() AND table_name = $1 "
@@ -165,7 +165,7 @@ class DuckDB:
 
 
 class _Files:
-    """Parquet files without names, as the spool has them: they are gone with the process.
+    """Unnamed Parquet files, which disappear with the process, like the spool's.
 
     Args:
         folder: Where they are kept; None for the system's temporary folder.
@@ -216,7 +216,7 @@ class _Files:
 
 
 def _words(error: duckdb.Error) -> str:
-    """What DuckDB says in its first line; a name where that might have a value."""
+    """First line of DuckDB's message; the error's class name if the message may quote a value."""
     if isinstance(error, duckdb.DataError | duckdb.IntegrityError):
         return type(error).__name__
     return str(error).partition("\n")[0]

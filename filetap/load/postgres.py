@@ -1,4 +1,4 @@
-"""PostgreSQL: rows go in by COPY, as CSV that polars writes."""
+"""PostgreSQL: rows are loaded by COPY, as CSV that polars writes."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Postgres:
         try:
             parts = psycopg.conninfo.conninfo_to_dict(url)
             if "@" in f"{parts.get('host')}{parts.get('hostaddr')}":
-                raise psycopg.ProgrammingError  # an @ of the password that is not written %40
+                raise psycopg.ProgrammingError  # an @ in the password that is not written %40
         except psycopg.Error:
-            # Not the error's own words: they may have a part of the password.
+            # Without the error's own message, which may contain a part of the password.
             msg = "--to: the URL cannot be read"
             hint = "write postgresql://user@host:port/database, special characters as %XX"
             raise DatabaseError(msg, hint) from None
@@ -126,7 +126,7 @@ class Postgres:
         self.query("SELECT pg_advisory_xact_lock(hashtext('filetap'))")
 
     def columns(self, table: Table) -> dict[str, str]:
-        """Column → the database's type; empty if there is no such table."""
+        """Column → the database's type; empty if the table does not exist."""
         found = self.query(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
             "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
@@ -200,7 +200,7 @@ def _secrets(url: str) -> list[str]:
 
 
 def _words(error: psycopg.Error) -> str:
-    """What the server, or libpq, says in its first line; a name where that might have a value."""
+    """First line of the server's or libpq's message; a class name if it may quote a value."""
     if error.sqlstate and error.sqlstate[:2] in {"22", "23"}:  # data, integrity
         return type(error).__name__
     return str(error.diag.message_primary or str(error).partition("\n")[0] or type(error).__name__)

@@ -236,7 +236,7 @@ class Store:
         query(
             f"DELETE FROM {table} AS t USING {new} AS n "
             f"WHERE {same.format('t')} "
-            # Null in rows that something else has written: they are older.
+            # Null in rows that something else has written: they count as older.
             f"AND (t.{GENERATED_AT} <= $1::{time} OR t.{GENERATED_AT} IS NULL)",
             file.generated_at.isoformat(),
         )

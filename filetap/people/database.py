@@ -38,13 +38,13 @@ def schema_option() -> click.Option:
     return click.Option(
         ["--schema"],
         default="",
-        help="Schema of the tables, created if there is none; else the one the database chooses.",
+        help="Schema of the tables, created if needed; by default the one the database chooses.",
     )
 
 
 def _checked(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     """A database that `open_database` knows."""
-    # DuckDB takes other names than those of files for something else than a file.
+    # DuckDB does not treat these as names of files.
     known = r"postgres(?:ql)?://|duckdb:(?!:memory:|md:|motherduck:|\w+://)."
     if value is not None and not re.match(known, value):
         message = f"it must be {_FORMS}"

@@ -67,7 +67,7 @@ def load_command(program: Program) -> click.Command:
         help=(
             "Load export files into PostgreSQL or DuckDB, each file in one transaction.\n\n"
             "The database keeps the state beside the rows, so that a run continues where the last "
-            "one ended, whatever ended it. Reads the files that the tap would read, with the same "
+            "one stopped, however it ended. Reads the files that the tap would read, with the same "
             "columns and types."
         ),
         epilog=program.example("load --config config.json --to duckdb:exports.db"),
@@ -80,8 +80,8 @@ def load_command(program: Program) -> click.Command:
                 ["--full-refresh"],
                 is_flag=True,
                 help=(
-                    "Load every available file again, in place of its rows. Rows of files that "
-                    "are no longer available stay."
+                    "Load every available file again, replacing its rows. Rows of files that are "
+                    "no longer available are kept."
                 ),
             ),
             click.Option(

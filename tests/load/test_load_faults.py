@@ -1,4 +1,4 @@
-"""Whatever ends a load, the database has whole files, and the next load brings the rest."""
+"""However a load ends, the database has whole files, and the next load brings the rest."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tap_firstup_dde.emulator import Emulator
     from tests.load.places import Place
+
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 # Ends the process at the given call of the database, before it or after it.
 KILL = """
@@ -120,7 +122,7 @@ def test_two_at_once(emulator: Emulator, postgres: PostgresSchema) -> None:
 
 
 def test_waits_for_the_other(emulator: Emulator, postgres: PostgresSchema) -> None:
-    """A loader waits for another one's transaction, and goes on from the state that it wrote."""
+    """A loader waits for another one's transaction, and continues from the state that it wrote."""
     emulator.add("users", "2026-05-14-12", "user_id,tenure\n1,5\n")
     postgres.loaded(emulator)
     emulator.add("users", "2026-05-14-16", "user_id,tenure\n2,6\n")
@@ -160,7 +162,7 @@ def _wait_for_lock(postgres: PostgresSchema) -> None:
 def test_lost_connection(
     emulator: Emulator, postgres: PostgresSchema, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is lost while rows are copied leaves the files before; one line says so."""
+    """A connection that is lost while rows are copied leaves the files before."""
     total = exports(emulator, 3)
     before, calls = psycopg.Copy.write, iter(range(100))
 
@@ -191,7 +193,7 @@ PRECIOUS = "pass/word:of the@database"
 
 @pytest.fixture
 def role(postgres: PostgresSchema) -> Iterator[str]:
-    """The name of a user who may only log in; the schema belongs to somebody else."""
+    """The name of a user who may only log in; the schema belongs to another user."""
     name = f"role_{os.getpid()}"
     postgres.query(f"create role {name} login password 'x'")
     postgres.query(f"create schema {postgres.schema}")
@@ -201,7 +203,7 @@ def role(postgres: PostgresSchema) -> Iterator[str]:
 
 
 def test_least_rights(emulator: Emulator, postgres: PostgresSchema, role: str) -> None:
-    """The rights in the docs are enough; without them, one line says so, and `doctor` does."""
+    """The rights in the docs are enough; without them, `load` and `doctor` name what is missing."""
     exports(emulator, 2)
     user = PostgresSchema(postgres.folder, postgres.to.replace("//postgres:", f"//{role}:"))
     refused = user.try_to(emulator)
@@ -236,7 +238,7 @@ def test_password_is_secret(emulator: Emulator, postgres: PostgresSchema) -> Non
         for form in (PRECIOUS, quoted, "word:of", "zebra"):
             assert form not in done.output
     url = postgres.to.replace("//postgres:@", f"//postgres:{quoted}@")
-    done = postgres.try_to(emulator, "--to", url)  # the server trusts whoever comes
+    done = postgres.try_to(emulator, "--to", url)  # the server trusts everyone
     assert done.exit_code == 0
     assert quoted not in done.output
 
@@ -265,7 +267,7 @@ def test_nul(emulator: Emulator, place: Place) -> None:
 
 
 def test_foreign_table(emulator: Emulator, place: Place) -> None:
-    """A table that something else has made, with other types, is left alone."""
+    """A table that something else has created, with other types, is left alone."""
     emulator.add("users", "2026-05-14-12", "user_id,tenure\n1,5\n")
     place.loaded(emulator, "--stream", "activities")
     if not place.columns("_firstup_files"):
@@ -302,7 +304,7 @@ def test_another_key(emulator: Emulator, place: Place) -> None:
 def test_wrong_database(
     emulator: Emulator, postgres: PostgresSchema, to: str, status: int, words: str
 ) -> None:
-    """What is wrong with a database is said in one line."""
+    """What is wrong with a database is reported in one line."""
     done = postgres.try_to(emulator, "--to", to)
     assert done.exit_code == status
     assert words in done.stderr
