@@ -89,11 +89,12 @@ def database_step(to: str, schema: str, program: str) -> Step:
         if to.startswith("duckdb:") and not path.exists():
             return Finding(f"{path} does not exist yet")
         with closing(open_database(to, program)) as database:
-            version = database.version()
-            if doubts := database.doubts(schema):
-                return Finding(version, "; ".join(doubts))
-            prefix = examination.tap.vendor.table_prefix
-            loaded = counted(len(Store(database, prefix, schema).states()), "stream")
-            return Finding(f"{version}; {loaded} loaded so far")
+            version, vendor = database.version(), examination.tap.vendor
+            store = Store(database, vendor.table_prefix, schema)
+            if lacking := database.lacking(schema, store.names(vendor.streams)):
+                msg = f"{version}; this user lacks rights"
+                raise DatabaseError(msg, "; ".join(lacking))
+            loaded = counted(len(store.states()), "stream")
+            return Finding(f"{version}; {loaded} loaded so far", "; ".join(database.doubts()))
 
     return check
