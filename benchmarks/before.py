@@ -22,22 +22,20 @@ import sys
 import tempfile
 import time
 import zipfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builds import MODULE, ROOT, build_of, environment
-from lab import machine
+from lab import machine, serving
 
-from tap_firstup_dde.emulator import Emulator
 from tap_firstup_dde.sample_data import generation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from multiprocessing.connection import Connection
+
+    from tap_firstup_dde.emulator import Emulator
 
 HOUR = datetime(2026, 5, 14, 16, tzinfo=UTC)
 NAME = "23552-05-14-2026-16-activity-incremental"
@@ -192,30 +190,14 @@ CASES = (
 )
 
 
-@contextmanager
-def serving(latency: float) -> Iterator[dict[str, str]]:
-    """Settings for an emulated Firstup with many small files, in a process of its own."""
-    here, there = get_context("spawn").Pipe()
-    process = get_context("spawn").Process(target=_serve, args=(latency, there))
-    process.start()
-    try:
-        yield dict(here.recv())
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _serve(latency: float, answer: Connection) -> None:
-    """Serve until ended."""
+def add_small_files(emulator: Emulator) -> None:
+    """Add many small files of activities."""
     names, cells = rows(SMALL_ROWS)
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([names, *cells])
-    with Emulator(latency=latency) as emulator:
-        for number in range(SMALL_FILES):
-            hour = HOUR + timedelta(hours=4 * number - 1200)
-            emulator.add("activities", f"{hour:%Y-%m-%d-%H}", text.getvalue())
-        answer.send(emulator.settings)
-        answer.poll(None)
+    for number in range(SMALL_FILES):
+        hour = HOUR + timedelta(hours=4 * number - 1200)
+        emulator.add("activities", f"{hour:%Y-%m-%d-%H}", text.getvalue())
 
 
 def run(tree: Path, config: dict[str, Any], scratch: Path) -> Taken:
@@ -252,7 +234,7 @@ def measure(case: Case, trees: Sequence[Path], rounds: int, scratch: Path) -> li
         return taken
 
     if case.write is None:
-        with serving(case.latency) as settings:
+        with serving(add_small_files, case.latency) as settings:
             return pairs(settings)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         case.write(Path(folder) / NAME)

@@ -11,10 +11,11 @@ import json
 import math
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab import Lab, laboratory, machine, serving, timed
+from lab import Lab, add_copies, laboratory, machine, serving, timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +63,9 @@ def points(lab: Lab, rounds: int, scale: float) -> list[Point]:
         for full, files, columns in shapes:
             each = max(1, int(full * scale) // files)
             file = lab.file(each, columns)
-            with serving(lab.file(0, columns)) as nothing, serving(file, files) as served:
+            empty = partial(add_copies, file=lab.file(0, columns))
+            full_ones = partial(add_copies, file=file, copies=files)
+            with serving(empty) as nothing, serving(full_ones) as served:
                 for way, (form, _) in WAYS.items():
                     idle = min(measure(lab, nothing, form)[0] for _ in range(rounds))
                     runs = [measure(lab, served, form) for _ in range(rounds)]

@@ -19,6 +19,7 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from tap_firstup_dde.emulator import Emulator
 from tap_firstup_dde.sample_data import generation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
 ROOT = Path(__file__).parents[1]
@@ -132,7 +133,8 @@ class Lab:
     def served(self, rows: int) -> dict[str, str]:
         """The tap's settings for an emulated Firstup with one file."""
         if ("served", rows) not in self._made:
-            self._made["served", rows] = self._stack.enter_context(serving(self.file(rows)))
+            fill = partial(add_copies, file=self.file(rows))
+            self._made["served", rows] = self._stack.enter_context(serving(fill))
         return dict(self._made["served", rows])
 
     def bucket(self, rows: int, name: str) -> str:
@@ -188,10 +190,15 @@ def laboratory() -> Iterator[Lab]:
 
 
 @contextlib.contextmanager
-def serving(file: Path, copies: int = 1) -> Iterator[dict[str, str]]:
-    """The tap's settings for an emulated Firstup, in a process of its own, with *file*."""
+def serving(fill: Callable[[Emulator], object], latency: float = 0.0) -> Iterator[dict[str, str]]:
+    """The tap's settings for an emulated Firstup in a process of its own.
+
+    Args:
+        fill: Adds its files, in that process.
+        latency: Seconds before each answer of the API.
+    """
     here, there = _spawn.Pipe()
-    process = _spawn.Process(target=_serve, args=(file, copies, there), daemon=True)
+    process = _spawn.Process(target=_serve, args=(fill, latency, there), daemon=True)
     process.start()
     try:
         yield dict(here.recv())
@@ -200,15 +207,20 @@ def serving(file: Path, copies: int = 1) -> Iterator[dict[str, str]]:
         process.join()
 
 
-def _serve(file: Path, copies: int, answer: Connection) -> None:
+def _serve(fill: Callable[[Emulator], object], latency: float, answer: Connection) -> None:
     """Serve until ended."""
-    body = file.read_bytes()
-    with Emulator() as emulator:
-        for number in range(copies):
-            name = f"{number:04}.csv"
-            emulator.add("activities", "2026-05-14-16", body, file_name=name, gzip=False)
+    with Emulator(latency=latency) as emulator:
+        fill(emulator)
         answer.send(emulator.settings)
         threading.Event().wait()
+
+
+def add_copies(emulator: Emulator, file: Path, copies: int = 1) -> None:
+    """Add one file of activities under several names."""
+    body = file.read_bytes()
+    for number in range(copies):
+        name = f"{number:04}.csv"
+        emulator.add("activities", "2026-05-14-16", body, file_name=name, gzip=False)
 
 
 def _write_csv(path: Path, rows: int, columns: int) -> None:

@@ -6,6 +6,7 @@
   x TransportError                  listing or fetching failed for good
     + RetriableTransportError       429, 5xx, time-outs, dropped connections: try again
       - RangeRefusedError           the server cannot resume there: start over
+      - RateLimitError              429: the server wants fewer requests
     + ExpiredURLError               a presigned URL expired: request a new one
     + AuthenticationError           the credentials or their scope were refused
     + FileGoneError                 a listed file no longer exists
@@ -67,6 +68,10 @@ class RetriableTransportError(TransportError):
 
 class RangeRefusedError(RetriableTransportError):
     """The rest of a file is not available, only the whole file."""
+
+
+class RateLimitError(RetriableTransportError):
+    """The server answered 429: there were too many requests."""
 
 
 class ExpiredURLError(TransportError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from filetap.checksum import Checksum
 from filetap.errors import FormatError, TransportError
 from filetap.files import ExportFile
+from filetap.redaction import printable
 from filetap.times import parse_generation
 from filetap.transports.http import is_secure, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+logger = logging.getLogger(__name__)
 
 SHAPE_HINT = "report it: the response differs from the documented one"
 _URL_LIFETIME = 900.0  # seconds; "typically", says the documentation
@@ -165,16 +169,26 @@ def signed_file(content: Mapping[str, Any], file: ExportFile, api_url: str) -> S
     if not is_secure(url) or not target_of(api_url, url):
         msg = f"{file}: the download URL is not https"
         raise TransportError(msg, "report it to Firstup; nothing was downloaded")
-    size, value = str(entry.get("size_bytes"))[:20], entry.get("checksum")
+    value = entry.get("checksum")
     lifetime = entry.get("presigned_url_ttl_seconds")
     return Signed(
         url=url,
         lifetime=min(lifetime, 86_400) if isinstance(lifetime, int | float) else _URL_LIFETIME,
-        size=int(size) if size.isdecimal() else None,
+        size=_size(entry.get("size_bytes"), file),
         checksum=Checksum(str(entry.get("checksum_function")), value)
         if isinstance(value, str) and value
         else None,
     )
+
+
+def _size(stated: object, file: ExportFile) -> int | None:
+    """Bytes of a file as stored; None if the response states none, or no possible number."""
+    text = "" if stated is None else str(stated)[:20]
+    if text.isdecimal():
+        return int(text)
+    if text:
+        logger.warning("%s: size_bytes is %s, so the size is not checked", file, printable(text))
+    return None
 
 
 def _is_about(entry: Mapping[str, Any], file: ExportFile) -> bool:

@@ -17,6 +17,7 @@ from tests.loaders import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 # A slow machine is not the code's fault; and CI judges a change by the same cases each time.
@@ -37,6 +38,15 @@ def _other_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget a test's secrets after it: they may occur in another test's messages."""
     for name in ("_forms", "_pattern"):
         monkeypatch.setattr(SECRECY, name, getattr(SECRECY, name))
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working folder, and no settings of the tap in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.startswith("TAP_FIRSTUP_DDE_"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -174,6 +174,15 @@ class Loader(ABC):
         """A number that another one follows when rows are loaded, while the loader runs."""
 
 
+def named(*names: str) -> dict[str, str]:
+    """Type → the database's type.
+
+    Args:
+        names: The database's types for string, integer, number, boolean, date and date-time.
+    """
+    return dict(zip("string integer number boolean date date-time".split(), names, strict=True))
+
+
 class Database(Loader):
     """A loader into a database, each test in a schema of its own.
 
@@ -211,14 +220,9 @@ class Postgres(Database):
     """PostgreSQL."""
 
     NAME = "target-postgres"
-    COLUMN_TYPES: ClassVar[Mapping[str, str]] = {
-        "string": "text",
-        "integer": "bigint",
-        "number": "numeric",
-        "boolean": "boolean",
-        "date": "date",
-        "date-time": "timestamp without time zone",
-    }
+    COLUMN_TYPES: ClassVar[Mapping[str, str]] = named(
+        "text", "bigint", "numeric", "boolean", "date", "timestamp without time zone"
+    )
 
     def __init__(self, folder: Path, uri: str, config: Mapping[str, Any]) -> None:
         self.uri = uri
@@ -239,14 +243,9 @@ class DuckDB(Database):
     """A DuckDB file, read with the loader's own DuckDB."""
 
     NAME = "target-duckdb"
-    COLUMN_TYPES: ClassVar[Mapping[str, str]] = {
-        "string": "VARCHAR",
-        "integer": "HUGEINT",
-        "number": "DOUBLE",
-        "boolean": "BOOLEAN",
-        "date": "VARCHAR",
-        "date-time": "TIMESTAMP",
-    }
+    COLUMN_TYPES: ClassVar[Mapping[str, str]] = named(
+        "VARCHAR", "HUGEINT", "DOUBLE", "BOOLEAN", "VARCHAR", "TIMESTAMP"
+    )
     HAS_EMPTY = False
     QUERY = """
 import duckdb, json, sys
@@ -275,14 +274,9 @@ class Snowflake(Database):
     """The loader for Snowflake, with a server that emulates it."""
 
     NAME = "target-snowflake"
-    COLUMN_TYPES: ClassVar[Mapping[str, str]] = {
-        "string": "TEXT",
-        "integer": "NUMBER",
-        "number": "FLOAT",
-        "boolean": "BOOLEAN",
-        "date": "DATE",
-        "date-time": "TIMESTAMP_NTZ",
-    }
+    COLUMN_TYPES: ClassVar[Mapping[str, str]] = named(
+        "TEXT", "NUMBER", "FLOAT", "BOOLEAN", "DATE", "TIMESTAMP_NTZ"
+    )
     QUERY = """
 import json, sys, snowflake.connector
 login = dict(user="user", password="password", account="fakesnow", protocol="http")

@@ -38,14 +38,13 @@ if TYPE_CHECKING:
 
 STREAMS = ("campaigns", "users", "activities")
 ADDED = ("generated_at", "_sdc_source_file", "_sdc_source_lineno")
-ARROW = {
-    "string": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "date-time": pa.timestamp("us", "UTC"),
-}
+ARROW: dict[str, Any] = dict(
+    zip(
+        "string integer number boolean date date-time".split(),
+        ["string", "int64", "double", "bool", "date32", pa.timestamp("us", "UTC")],
+        strict=True,
+    )
+)
 
 
 def source(

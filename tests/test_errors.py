@@ -22,6 +22,7 @@ PARENTS = {
     "TransportError": "ExportError",
     "RetriableTransportError": "TransportError",
     "RangeRefusedError": "RetriableTransportError",
+    "RateLimitError": "RetriableTransportError",
     "ExpiredURLError": "TransportError",
     "AuthenticationError": "TransportError",
     "FileGoneError": "TransportError",

@@ -19,7 +19,7 @@ from filetap.errors import (
     SpoolError,
 )
 from filetap.settings import Retries, Tuning
-from filetap.transports.retry import delay
+from filetap.transports.retry import delay, log_retry
 from filetap.wording import counted
 
 if TYPE_CHECKING:
@@ -172,7 +172,9 @@ class Spool:
                 if isinstance(error, RangeRefusedError):
                     download.restart()
                 if isinstance(error, RetriableTransportError):
-                    self.retries.pause(delay(error, failures, self.retries))
+                    seconds = delay(error, failures, self.retries)
+                    log_retry(error, seconds, failures, self.retries)
+                    self.retries.pause(seconds)
         if download.whole:
             download.verify()
         return Spooled(

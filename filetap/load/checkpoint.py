@@ -75,7 +75,7 @@ class LoadCheckpoint:
         return self._again or bool(self.bookmark.pending([file], settings.lookback, settings.start))
 
     def resume(self) -> None:
-        """Lock the state, and go on from what another loader has written meanwhile, if anything."""
+        """Lock the state, and continue from whatever another loader has committed meanwhile."""
         state = self._store.locked_state(self._stream)
         if state and state != self._stored:
             notes = ("program_id", "programs", "lost")

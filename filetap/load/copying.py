@@ -42,7 +42,11 @@ class Block:
 
 
 def encoded(
-    batches: Iterator[Rows], table: LoadTable, database: Database, file: ExportFile
+    batches: Iterator[Rows],
+    table: LoadTable,
+    database: Database,
+    file: ExportFile,
+    replace_nul: str | None,
 ) -> Iterator[Block]:
     """The rows of a file, encoded.
 
@@ -51,13 +55,22 @@ def encoded(
         table: Their columns, which may grow between batches.
         database: Encodes them.
         file: The file.
+        replace_nul: Takes the place of NUL characters; None to leave them to the database.
     """
     for rows in batches:
         kinds = table.all_types
         types = {name: kinds[name] for name in rows.frame.columns}
         height = rows.frame.height
-        data = database.encode(rows.frame, types, file) if height else b""
+        frame = without_nul(rows.frame, replace_nul)
+        data = database.encode(frame, types, file) if height else b""
         yield Block(types, data, height, rows.malformed)
+
+
+def without_nul(frame: pl.DataFrame, text: str | None) -> pl.DataFrame:
+    """Rows with *text* in place of NUL characters; unchanged if it is None."""
+    if text is None:
+        return frame
+    return frame.with_columns(pl.col(pl.String).str.replace_all("\0", text, literal=True))
 
 
 def malformed_frame(rows: Sequence[Malformed], file: ExportFile) -> pl.DataFrame:
@@ -69,7 +82,7 @@ def malformed_frame(rows: Sequence[Malformed], file: ExportFile) -> pl.DataFrame
 
 
 class Copier:
-    """Copies rows into tables; consecutive ones with the same columns at one go.
+    """Copies rows into tables; consecutive ones with the same columns in one statement.
 
     Args:
         database: The connection.
@@ -82,7 +95,7 @@ class Copier:
         self._place: tuple[Table, list[str]] | None = None
 
     def __enter__(self) -> Self:
-        """Start without any."""
+        """Start without rows."""
         return self
 
     def __exit__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import polars as pl
@@ -39,18 +39,22 @@ class Database(Protocol):
     def find(self, text: str) -> list[tuple[Any, ...]] | None:
         """The rows that a query returns; None if its table does not exist."""
 
-    def transaction(self, subject: str) -> AbstractContextManager[object]:
+    def transaction(self, subject: str, hint: str) -> AbstractContextManager[object]:
         """Commit what is done within, or nothing of it.
 
         Args:
             subject: What it is about, for errors.
+            hint: What follows if the database refuses it.
         """
 
     def lock_set_up(self) -> None:
         """Let one transaction at a time create tables that all loaders share."""
 
     def columns(self, table: Table) -> dict[str, str]:
-        """Column → the database's type; empty if there is no such table."""
+        """Column → the database's type; empty if the table does not exist."""
+
+    def unique(self, table: Table) -> Collection[frozenset[str]]:
+        """The sets of columns that have a unique index over all rows."""
 
     def encode(self, frame: pl.DataFrame, types: Mapping[str, str], file: ExportFile) -> Any:
         """Some rows in the form that `copy` takes; safe to call from another thread.
@@ -77,8 +81,16 @@ class Database(Protocol):
     def version(self) -> str:
         """Name and version of the server."""
 
-    def doubts(self, schema: str) -> Sequence[str]:
-        """What may keep this user from loading into a schema: what is wrong, with what to do."""
+    def doubts(self) -> Sequence[str]:
+        """What is unusual about the server, and may matter."""
+
+    def lacking(self, schema: str, tables: Collection[str]) -> Sequence[str]:
+        """How to give this user the rights that loading needs and it lacks.
+
+        Args:
+            schema: The schema; empty for the one that the database chooses.
+            tables: Names of the tables that are loaded into, whether they exist or not.
+        """
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,13 +1,14 @@
-"""DuckDB: rows go in through Parquet files that polars writes, and that have no names.
+"""DuckDB: rows are inserted from unnamed Parquet files that polars writes.
 
-Arrow data would need no files, but a statement for each batch, and what DuckDB holds of each until
-the commit takes a gigabyte for a million rows of 33 columns. One statement for all takes half.
+Arrow data would need no files, but one statement per batch, of which DuckDB keeps so much until the
+commit that a million rows of 33 columns take a gigabyte. A single statement takes half of that.
 """
 
 from __future__ import annotations
 
 import tempfile
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Final
 
 import duckdb
@@ -18,19 +19,17 @@ from filetap.errors import DatabaseError, SpoolError
 from filetap.load.names import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from filetap.files import ExportFile
     from filetap.load.names import Table
 
 _ROWS: Final = 100_000  # of a Parquet file, at least, if there are that many
 _MOST_FILES: Final = 100  # that are open
-_WHOLE: Final = "nothing of it was loaded; the files before it are"
 
 
 class DuckDB:
-    """A DuckDB file, which no other process can have open.
+    """A DuckDB file, which no other process can open meanwhile.
 
     Args:
         path: The file; it is created if it does not exist.
@@ -54,8 +53,12 @@ class DuckDB:
     HAS_INDEX: ClassVar[bool] = False  # it joins by hashing, and its indexes slow it down
 
     def __init__(self, path: str, spool: Path | None = None) -> None:
-        self._subject = "the database"
+        self._subject, self._hint = "the database", ""
         self._spool = spool
+        # A pipe would wait for a writer for ever.
+        if Path(path).exists() and not Path(path).is_file():
+            msg = f"the database {path} is not a regular file"
+            raise DatabaseError(msg, "check --to")
         try:
             self._connection = duckdb.connect(path)
         except duckdb.Error as error:
@@ -80,9 +83,10 @@ class DuckDB:
                 return None
 
     @contextmanager
-    def transaction(self, subject: str) -> Iterator[None]:
+    def transaction(self, subject: str, hint: str) -> Iterator[None]:
         """Commit what is done within, or nothing of it; errors name the subject."""
-        before, self._subject = self._subject, subject
+        before = self._subject, self._hint
+        self._subject, self._hint = subject, hint
         try:
             with self._errors():
                 self._connection.begin()
@@ -93,7 +97,7 @@ class DuckDB:
                     raise
                 self._connection.commit()
         finally:
-            self._subject = before
+            self._subject, self._hint = before
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -102,13 +106,17 @@ class DuckDB:
             yield
         except duckdb.Error as error:
             msg = f"{self._subject}: the database refused it ({_words(error)})"
-            raise DatabaseError(msg, _WHOLE) from None
+            raise DatabaseError(msg, self._hint) from None
 
     def lock_set_up(self) -> None:
         """Do nothing: no other process has the file open."""
 
+    def unique(self, table: Table) -> Collection[frozenset[str]]:  # noqa: ARG002 - nothing is searched
+        """The sets of columns that have a unique index: none is needed."""
+        return ()
+
     def columns(self, table: Table) -> dict[str, str]:
-        """Column → the database's type; empty if there is no such table."""
+        """Column → the database's type; empty if the table does not exist."""
         found = self.query(
             "SELECT column_name, data_type FROM information_schema.columns "
             "WHERE table_catalog = current_database() AND table_name = $1 "
@@ -155,8 +163,12 @@ class DuckDB:
         """Name and version of the library."""
         return f"DuckDB {duckdb.__version__}"
 
-    def doubts(self, schema: str) -> Sequence[str]:  # noqa: ARG002 - whoever opens it may do all
-        """What may keep this user from loading: nothing."""
+    def doubts(self) -> Sequence[str]:
+        """What is unusual: nothing."""
+        return ()
+
+    def lacking(self, schema: str, tables: Collection[str]) -> Sequence[str]:  # noqa: ARG002 - see there
+        """Nothing: there are no rights in DuckDB."""
         return ()
 
     def close(self) -> None:
@@ -165,7 +177,7 @@ class DuckDB:
 
 
 class _Files:
-    """Parquet files without names, as the spool has them: they are gone with the process.
+    """Unnamed Parquet files, which disappear with the process, like the spool's.
 
     Args:
         folder: Where they are kept; None for the system's temporary folder.
@@ -216,7 +228,7 @@ class _Files:
 
 
 def _words(error: duckdb.Error) -> str:
-    """What DuckDB says in its first line; a name where that might have a value."""
+    """First line of DuckDB's message; the error's class name if the message may quote a value."""
     if isinstance(error, duckdb.DataError | duckdb.IntegrityError):
         return type(error).__name__
     return str(error).partition("\n")[0]

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-_LONGEST: Final = 63  # bytes of a name in PostgreSQL, which cuts longer ones without a word
+_LONGEST: Final = 63  # bytes of a name in PostgreSQL, which cuts longer ones silently
 _MARK: Final = 10  # hex digits
 _MARKED: Final = re.compile(rf"_[0-9a-f]{{{_MARK}}}$")
 # PostgreSQL's own columns; DuckDB has rowid.
@@ -19,8 +19,8 @@ def database_name(name: str) -> str:
 
     It is the name itself wherever possible. Names of more than 63 bytes are cut and end with ten
     hex digits of the SHA-256 of the whole name; so do those that only case distinguishes from
-    another, which DuckDB does not, and those of system columns. A name that looks like that by
-    itself gets the digits too, so that two names never become the same.
+    another, which DuckDB does not, and those of system columns. A name that already looks
+    like that gets the digits too, so that two names never become equal.
     """
     data = name.encode()
     plain = len(data) <= _LONGEST and name == name.lower() and name not in _SYSTEM
@@ -47,7 +47,7 @@ class Table:
     Attributes:
         schema: The schema; empty for the one that the database chooses.
         name: Its name in the database.
-        catalog: The catalog, where a schema's name might be taken for one; else empty.
+        catalog: The catalog, if a schema's name could be mistaken for one; else empty.
     """
 
     schema: str

@@ -1,4 +1,4 @@
-"""PostgreSQL: rows go in by COPY, as CSV that polars writes."""
+"""PostgreSQL: rows are loaded by COPY, as CSV that polars writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from filetap.load.names import quoted
 from filetap.redaction import SECRECY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import polars as pl
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _OLDEST: Final = 120_000  # PostgreSQL 12, as the server numbers it
 _CLOCK: Final = 60.0  # seconds that two clocks may differ
-_WHOLE: Final = "nothing of it was loaded; the files before it are"
+# What loading does with a table that exists; it also adds columns, which only an owner can.
+_RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 class Postgres:
@@ -56,13 +57,13 @@ class Postgres:
     def __init__(self, url: str, program: str) -> None:
         SECRECY.guard(_secrets(url))
         self.catalog = ""
-        self._subject = "the database"
+        self._subject, self._hint = "the database", ""
         try:
             parts = psycopg.conninfo.conninfo_to_dict(url)
             if "@" in f"{parts.get('host')}{parts.get('hostaddr')}":
-                raise psycopg.ProgrammingError  # an @ of the password that is not written %40
+                raise psycopg.ProgrammingError  # an @ in the password that is not written %40
         except psycopg.Error:
-            # Not the error's own words: they may have a part of the password.
+            # Without the error's own message, which may contain a part of the password.
             msg = "--to: the URL cannot be read"
             hint = "write postgresql://user@host:port/database, special characters as %XX"
             raise DatabaseError(msg, hint) from None
@@ -94,14 +95,15 @@ class Postgres:
                 return None
 
     @contextmanager
-    def transaction(self, subject: str) -> Iterator[None]:
+    def transaction(self, subject: str, hint: str) -> Iterator[None]:
         """Commit what is done within, or nothing of it; errors name the subject."""
-        before, self._subject = self._subject, subject
+        before = self._subject, self._hint
+        self._subject, self._hint = subject, hint
         try:
             with self._errors(), self._connection.transaction():
                 yield
         finally:
-            self._subject = before
+            self._subject, self._hint = before
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -119,14 +121,14 @@ class Postgres:
                 msg = f"{self._subject}: the database does not allow it ({why})"
                 raise DatabaseError(msg, "grant the rights that docs/load.md lists") from None
             msg = f"{self._subject}: the database refused it ({why})"
-            raise DatabaseError(msg, _WHOLE) from None
+            raise DatabaseError(msg, self._hint) from None
 
     def lock_set_up(self) -> None:
         """Let one transaction at a time create tables that all loaders share."""
         self.query("SELECT pg_advisory_xact_lock(hashtext('filetap'))")
 
     def columns(self, table: Table) -> dict[str, str]:
-        """Column → the database's type; empty if there is no such table."""
+        """Column → the database's type; empty if the table does not exist."""
         found = self.query(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
             "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
@@ -155,19 +157,23 @@ class Postgres:
         """Name and version of the server."""
         return f"PostgreSQL {self.query('SHOW server_version')[0][0]}"
 
-    def doubts(self, schema: str) -> Sequence[str]:
-        """What may keep this user from loading into a schema: what is wrong, with what to do."""
-        number, encoding, temporary, name, exists, usable, database, clock = self.query(
+    def unique(self, table: Table) -> Collection[frozenset[str]]:
+        """The sets of columns that have a unique index over all rows."""
+        found = self.query(
+            "SELECT array_agg(a.attname::text) "
+            "FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a "
+            "ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
+            "WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid "
+            "AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indexrelid",
+            str(table),
+        )
+        return [frozenset(names) for (names,) in found]
+
+    def doubts(self) -> list[str]:
+        """What is unusual about the server."""
+        number, encoding, clock = self.query(
             "SELECT current_setting('server_version_num')::int, "
-            "current_setting('server_encoding'), "
-            "has_database_privilege(current_database(), 'TEMPORARY'), s.name, "
-            "n.oid IS NOT NULL, "
-            "has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE'), "
-            "has_database_privilege(current_database(), 'CREATE'), "
-            "extract(epoch FROM clock_timestamp())::float8 "
-            "FROM (SELECT coalesce(nullif($1, ''), current_schema()) AS name) s "
-            "LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = s.name",
-            schema,
+            "current_setting('server_encoding'), extract(epoch FROM clock_timestamp())::float8"
         )[0]
         found = []
         if abs(ahead := clock - time.time()) > _CLOCK:
@@ -177,12 +183,38 @@ class Postgres:
             found.append("the server is older than PostgreSQL 12")
         if encoding != "UTF8":
             found.append(f"the database's encoding is {encoding}, which cannot hold every text")
+        return found
+
+    def lacking(self, schema: str, tables: Collection[str]) -> list[str]:
+        """How to give this user the rights that loading needs and it lacks."""
+        temporary, name, exists, usable, database = self.query(
+            "SELECT has_database_privilege(current_database(), 'TEMPORARY'), s.name, "
+            "n.oid IS NOT NULL, "
+            "has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE'), "
+            "has_database_privilege(current_database(), 'CREATE') "
+            "FROM (SELECT coalesce(nullif($1, ''), current_schema()) AS name) s "
+            "LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = s.name",
+            schema,
+        )[0]
+        found = []
         if not temporary:
             found.append("grant TEMPORARY on the database to this user")
         if exists and not usable:
             found.append(f"grant USAGE and CREATE on the schema {name} to this user")
         if not exists and not database:
             found.append(f"create the schema {name}, or grant CREATE on the database to this user")
+        held = ", ".join(f"has_table_privilege(c.oid, '{right}')" for right in _RIGHTS)
+        for table, is_owner, *rights in self.query(
+            f"SELECT c.relname, pg_has_role(c.relowner, 'USAGE'), {held} "
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = $1 AND c.relname = ANY($2) ORDER BY c.relname",
+            name,
+            list(tables),
+        ):
+            if missing := [right for right, has in zip(_RIGHTS, rights, strict=True) if not has]:
+                found.append(f"grant {', '.join(missing)} on the table {table} to this user")
+            if not is_owner:
+                found.append(f"make this user, or a role of which it is a member, own {table}")
         return found
 
     def close(self) -> None:
@@ -200,7 +232,7 @@ def _secrets(url: str) -> list[str]:
 
 
 def _words(error: psycopg.Error) -> str:
-    """What the server, or libpq, says in its first line; a name where that might have a value."""
+    """First line of the server's or libpq's message; a class name if it may quote a value."""
     if error.sqlstate and error.sqlstate[:2] in {"22", "23"}:  # data, integrity
         return type(error).__name__
     return str(error.diag.message_primary or str(error).partition("\n")[0] or type(error).__name__)
@@ -217,5 +249,5 @@ def _refuse_nul(frame: pl.DataFrame, names: Sequence[str], file: ExportFile) -> 
         if found.height:
             row = found[SOURCE_LINE][0]
             msg = f"{file}: row {row} has a NUL character in {name}, which PostgreSQL cannot store"
-            hint = "correct the file, or load it into DuckDB, which can"
+            hint = "correct the file, or set --replace-nul"
             raise FormatError(msg, hint)

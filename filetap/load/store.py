@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from filetap.columns.added import GENERATED_AT, SOURCE_FILE, SOURCE_LINE
+from filetap.columns.added import GENERATED_AT, MALFORMED_SUFFIX, SOURCE_FILE, SOURCE_LINE
 from filetap.errors import DatabaseError
+from filetap.load.index import create_index, ensure_index
 from filetap.load.names import Table, database_name, identifier, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from filetap.files import ExportFile
     from filetap.load.database import Database
@@ -48,6 +49,7 @@ class Store:
         self._state = self._own(f"{prefix}state")
         self.staged = Table("", f"{prefix}new")  # temporary, so in no schema
         self._is_set_up = False
+        self._indexed: set[Table] = set()  # that have their unique index, or get it in this run
 
     def _own(self, name: str) -> Table:
         return Table(self._schema, database_name(name), self.database.catalog)
@@ -55,6 +57,11 @@ class Store:
     def table(self, name: str) -> Table:
         """The table of a stream, or of its malformed rows."""
         return self._own(name)
+
+    def names(self, streams: Iterable[str]) -> list[str]:
+        """Names of the tables of some streams, and of ledger and state."""
+        own = [self._own(name + suffix) for name in streams for suffix in ("", MALFORMED_SUFFIX)]
+        return [table.name for table in (*own, self._ledger, self._state)]
 
     # The state
 
@@ -72,7 +79,7 @@ class Store:
         """Make sure that a stream has a state, and with it a row that loaders lock."""
         database = self.database
         if not self._is_set_up:
-            with database.transaction("the tables"):
+            with database.transaction("ledger and state", "nothing was created"):
                 database.lock_set_up()
                 self._set_up()
             self._is_set_up = True
@@ -171,7 +178,7 @@ class Store:
             key: Columns by which rows are merged; empty if they are only added.
 
         Raises:
-            DatabaseError: A column has another type.
+            DatabaseError: A column has another type, or rows share a key.
         """
         query, there = self.database.query, self.database.columns(table)
         wanted = {database_name(n): self.database.TYPES[kind] for n, kind in types.items()}
@@ -179,7 +186,7 @@ class Store:
             columns = ", ".join(f"{identifier(name)} {kind}" for name, kind in wanted.items())
             query(f"CREATE TABLE {table} ({columns})")
             if key and self.database.HAS_INDEX:
-                query(f"CREATE UNIQUE INDEX ON {table} ({', '.join(map(quoted, key))})")
+                create_index(self.database, table, key)
             return
         for name, kind in wanted.items():
             if name not in there:
@@ -190,6 +197,9 @@ class Store:
                     "something else has made it, or column_types has changed; use another --schema"
                 )
                 raise DatabaseError(msg, hint)
+        if key and self.database.HAS_INDEX and table not in self._indexed:
+            ensure_index(self.database, table, key)
+            self._indexed.add(table)
 
     def delete(self, table: Table, file: ExportFile, key: Sequence[str] = ()) -> None:
         """Delete the rows of a file.
@@ -236,7 +246,7 @@ class Store:
         query(
             f"DELETE FROM {table} AS t USING {new} AS n "
             f"WHERE {same.format('t')} "
-            # Null in rows that something else has written: they are older.
+            # Null in rows that something else has written: they count as older.
             f"AND (t.{GENERATED_AT} <= $1::{time} OR t.{GENERATED_AT} IS NULL)",
             file.generated_at.isoformat(),
         )

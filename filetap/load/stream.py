@@ -19,7 +19,7 @@ from filetap.columns.resolve import Known
 from filetap.columns.sample import sample_files
 from filetap.load.checkpoint import LoadCheckpoint
 from filetap.load.columns import LoadTable
-from filetap.load.copying import MALFORMED_TYPES, Copier, encoded, malformed_frame
+from filetap.load.copying import MALFORMED_TYPES, Copier, encoded, malformed_frame, without_nul
 from filetap.prefetch import ahead
 from filetap.progress import Tally
 from filetap.scan import SMALL, ScanOptions, scan
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from filetap.run import Run
     from filetap.vendor import StreamSpec
 
+_WHOLE: Final = "nothing of it was loaded; the files before it are"
 _MALFORMED_HELD: Final = 10_000  # malformed rows that wait until they are copied
 
 
@@ -53,17 +54,26 @@ class LoadStream:
         store: The tables.
         spec: The stream.
         logger: Receives what is logged about it.
+        replace_nul: Takes the place of NUL characters; None to leave them to the database.
 
     Attributes:
         tally: Counts what is loaded.
     """
 
-    def __init__(self, run: Run, store: Store, spec: StreamSpec, logger: logging.Logger) -> None:
+    def __init__(
+        self,
+        run: Run,
+        store: Store,
+        spec: StreamSpec,
+        logger: logging.Logger,
+        replace_nul: str | None = None,
+    ) -> None:
         self.tally = Tally(spec.name)
         self._run = run
         self._store = store
         self._stream = spec.name
         self._log = logger
+        self._replace_nul = replace_nul
         self._table = LoadTable(Known.of(spec, run.settings, {}), run.settings.tuning, logger)
         self._target = store.table(spec.name)
         self._aside = store.table(spec.name + MALFORMED_SUFFIX)
@@ -123,7 +133,7 @@ class LoadStream:
 
     def _write_state(self, *, complete: bool) -> None:
         """Write the state, unless another loader has written one meanwhile."""
-        with self._store.database.transaction(self._stream):
+        with self._store.database.transaction(self._stream, "its state is unchanged"):
             self._checkpoint.resume()
             self._checkpoint.write(complete=complete)
 
@@ -148,7 +158,7 @@ class LoadStream:
         """Load one file in one transaction, together with the state after it."""
         file, store, checkpoint = spooled.file, self._store, self._checkpoint
         try:
-            with store.database.transaction(str(file)):
+            with store.database.transaction(str(file), _WHOLE):
                 self._claim(spooled)
                 if self._again or not is_unchanged_copy(checkpoint.bookmark, spooled, self._log):
                     self._replace(spooled)
@@ -157,7 +167,7 @@ class LoadStream:
                 checkpoint.finish(spooled, following)
         except _LoadedError:
             self._log.info("%s: another loader has loaded it", file)
-            with store.database.transaction(str(file)):
+            with store.database.transaction(str(file), _WHOLE):
                 checkpoint.resume()
                 if checkpoint.is_pending(file):
                     checkpoint.finish(spooled, following)
@@ -197,7 +207,7 @@ class LoadStream:
         staged: dict[str, str] = {}
         held: list[Malformed] = []
         rows = 0
-        blocks = encoded(batches, table, store.database, file)
+        blocks = encoded(batches, table, store.database, file, self._replace_nul)
         with Copier(store.database) as copier:
             for block in ahead(blocks) if spooled.size > SMALL else blocks:
                 held += block.malformed
@@ -235,7 +245,8 @@ class LoadStream:
         copier.complete()
         store = self._store
         store.ensure(self._aside, MALFORMED_TYPES)
-        data = store.database.encode(malformed_frame(rows, file), MALFORMED_TYPES, file)
+        frame = without_nul(malformed_frame(rows, file), self._replace_nul)
+        data = store.database.encode(frame, MALFORMED_TYPES, file)
         copier.copy(self._aside, MALFORMED_TYPES, data)
         rows.clear()
 

@@ -38,13 +38,13 @@ def schema_option() -> click.Option:
     return click.Option(
         ["--schema"],
         default="",
-        help="Schema of the tables, created if there is none; else the one the database chooses.",
+        help="Schema of the tables, created if needed; by default the one the database chooses.",
     )
 
 
 def _checked(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     """A database that `open_database` knows."""
-    # DuckDB takes other names than those of files for something else than a file.
+    # DuckDB does not treat these as names of files.
     known = r"postgres(?:ql)?://|duckdb:(?!:memory:|md:|motherduck:|\w+://)."
     if value is not None and not re.match(known, value):
         message = f"it must be {_FORMS}"
@@ -89,11 +89,12 @@ def database_step(to: str, schema: str, program: str) -> Step:
         if to.startswith("duckdb:") and not path.exists():
             return Finding(f"{path} does not exist yet")
         with closing(open_database(to, program)) as database:
-            version = database.version()
-            if doubts := database.doubts(schema):
-                return Finding(version, "; ".join(doubts))
-            prefix = examination.tap.vendor.table_prefix
-            loaded = counted(len(Store(database, prefix, schema).states()), "stream")
-            return Finding(f"{version}; {loaded} loaded so far")
+            version, vendor = database.version(), examination.tap.vendor
+            store = Store(database, vendor.table_prefix, schema)
+            if lacking := database.lacking(schema, store.names(vendor.streams)):
+                msg = f"{version}; this user lacks rights"
+                raise DatabaseError(msg, "; ".join(lacking))
+            loaded = counted(len(store.states()), "stream")
+            return Finding(f"{version}; {loaded} loaded so far", "; ".join(database.doubts()))
 
     return check

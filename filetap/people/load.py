@@ -7,13 +7,14 @@ import logging
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from filetap.allocation import keep_freed_memory
-from filetap.errors import DatabaseError, SettingsError
+from filetap.errors import DatabaseError, SettingsError, StateError
 from filetap.load.store import Store
 from filetap.load.stream import LoadStream
 from filetap.people.database import open_database, schema_option, to_option
@@ -41,6 +42,7 @@ class LoadOptions(TapOptions):
         schema: Its schema; empty for the one that the database chooses.
         full_refresh: True to load every available file again.
         state_from: File with a Singer state to start from; None for none.
+        replace_nul: Takes the place of NUL characters; None to leave them to the database.
         output: ``text`` or ``json``.
         quiet: True for no progress.
     """
@@ -50,6 +52,7 @@ class LoadOptions(TapOptions):
     schema: str
     full_refresh: bool
     state_from: Path | None
+    replace_nul: str | None
     output: str
     quiet: bool
 
@@ -67,7 +70,7 @@ def load_command(program: Program) -> click.Command:
         help=(
             "Load export files into PostgreSQL or DuckDB, each file in one transaction.\n\n"
             "The database keeps the state beside the rows, so that a run continues where the last "
-            "one ended, whatever ended it. Reads the files that the tap would read, with the same "
+            "one stopped, however it ended. Reads the files that the tap would read, with the same "
             "columns and types."
         ),
         epilog=program.example("load --config config.json --to duckdb:exports.db"),
@@ -80,14 +83,22 @@ def load_command(program: Program) -> click.Command:
                 ["--full-refresh"],
                 is_flag=True,
                 help=(
-                    "Load every available file again, in place of its rows. Rows of files that "
-                    "are no longer available stay."
+                    "Load every available file again, replacing its rows. Rows of files that are "
+                    "no longer available are kept."
                 ),
             ),
             click.Option(
                 ["--state-from"],
                 type=click.Path(exists=True, dir_okay=False, path_type=Path),
                 help="A Singer state to start from; used for streams that have not been loaded.",
+            ),
+            click.Option(
+                ["--replace-nul"],
+                metavar="TEXT",
+                help=(
+                    "Replaces NUL characters, which PostgreSQL cannot store; may be empty. By "
+                    "default a file that has one is refused."
+                ),
             ),
             click.Option(
                 ["--output"],
@@ -130,9 +141,14 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
     """Load, and print what was loaded."""
     tap = options.open(tap_class)
     _refuse_maps(tap)
-    given = _given_state(options.state_from)
     logger = plain_logger(tap.logger)
     logger.setLevel(logging.WARNING if options.quiet else logging.INFO)
+    given = _given_state(options.state_from)
+    for stream in given:
+        if stream not in tap.vendor.streams:
+            near = get_close_matches(stream, tap.vendor.streams, n=1, cutoff=0)
+            message = "--state-from has a stream %s, which does not exist; did you mean %s?"
+            logger.warning(message, stream, *near)
     keep_freed_memory()
     started = time.monotonic()
     with closing(_opened(tap, options.to)) as database, tap.progress:
@@ -146,7 +162,8 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
                 logger.warning("%s: the database has a state, so --state-from is not used", stream)
             elif given.get(stream):
                 state, is_stored = given[stream], False
-            loading = LoadStream(run, store, tap.vendor.streams[stream], logger.getChild(stream))
+            spec, log = tap.vendor.streams[stream], logger.getChild(stream)
+            loading = LoadStream(run, store, spec, log, options.replace_nul)
             tallies.append(loading.tally)
             loading.load(state, is_stored=is_stored, again=options.full_refresh)
     if options.output == "json":
@@ -188,7 +205,11 @@ def _given_state(path: Path | None) -> Mapping[str, Any]:
     if path is None:
         return {}
     state = usable_state(read_file("--state-from", path))
-    return dict((state or {}).get("bookmarks") or {})
+    bookmarks = (state or {}).get("bookmarks")
+    if not bookmarks:
+        msg = f"--state-from {path}: the state is empty"
+        raise StateError(msg, "omit the option to load every file")
+    return dict(bookmarks)
 
 
 def _refuse_maps(tap: FileTap) -> None:

@@ -273,11 +273,14 @@ class TapSuite(ABC):
     @pytest.mark.parametrize("template", _SDK_TESTS, ids=lambda template: str(template.name))
     def test_sdk_suite(self, template: type[TestTemplate[Any]], sdk_runner: TapTestRunner) -> None:
         """A test of the SDK's standard suite passes for every subject it has, over all records."""
-        subjects = list(_subjects(template, sdk_runner.new_tap()))
-        if not subjects:
+        found = [
+            _failure(template, sdk_runner, subject)
+            for subject in _subjects(template, sdk_runner.new_tap())
+        ]
+        if not found:
             pytest.skip("no column of this kind")
-        for subject in subjects:
-            template().run(sdk_runner.suite_config, None, sdk_runner, **subject)
+        failures = [failure for failure in found if failure]
+        assert not failures, failures
 
     def test_keys(self, vendor: Double) -> None:
         """Every record has a value in each column of the key, and no two of a file share a key."""
@@ -341,6 +344,17 @@ def _subjects(template: type[TestTemplate[Any]], tap: Tap) -> Iterator[dict[str,
         for name, schema in columns.items():
             if template.evaluate(stream, name, schema):
                 yield {"stream": stream, "attribute_name": name}
+
+
+def _failure(
+    template: type[TestTemplate[Any]], runner: TapTestRunner, subject: Mapping[str, Any]
+) -> str:
+    """What a test of the SDK finds wrong with its subject; empty if nothing."""
+    try:
+        template().run(runner.suite_config, None, runner, **subject)
+    except AssertionError as error:
+        return repr(error)
+    return ""
 
 
 def _texts(value: Any) -> Iterator[str]:

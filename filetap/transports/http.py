@@ -19,6 +19,7 @@ from filetap.errors import (
     FileGoneError,
     FormatError,
     RangeRefusedError,
+    RateLimitError,
     RetriableTransportError,
     TransportError,
 )
@@ -141,9 +142,10 @@ def _send_once(
     if response.status_code == 429 or response.status_code >= 500:
         response.close()
         msg = f"{what}: {host} answered {response.status_code}"
-        raise RetriableTransportError(
-            msg, "run again later: the state is kept", retry_after=_retry_after(response)
-        )
+        hint, wait = "run again later: the state is kept", _retry_after(response)
+        if response.status_code == 429:
+            raise RateLimitError(msg, hint, wait)
+        raise RetriableTransportError(msg, hint, wait)
     if not options.get("stream") and not response.is_redirect:
         try:
             body = _body(response, what, hint, options.get("timeout"))

@@ -6,7 +6,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, TypeVar
 
-from filetap.errors import RetriableTransportError, TransportError
+from filetap.errors import RateLimitError, RetriableTransportError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def with_retries(
-    action: Callable[[], T], retries: Retries, hold: Callable[[float], object] = lambda _: None
+    action: Callable[[], T], retries: Retries, hold: Callable[[float], bool] = lambda _: True
 ) -> T:
     """Call *action*, retrying on transient errors.
 
@@ -31,7 +31,8 @@ def with_retries(
         action: Called at most ``retries.count + 1`` times.
         retries: How often to try again, and the pauses; they are at most a minute, or longer if
             the server asks for it.
-        hold: Called with the seconds of each pause, so that others can wait as well.
+        hold: Called with the seconds of each pause, so that others can wait as well; False if
+            they are waiting already. Of several 429s at the same time, one is logged as a warning.
 
     Returns:
         The result of the call that succeeded.
@@ -49,12 +50,14 @@ def with_retries(
                 raise
             attempt += 1
             seconds = delay(error, attempt, retries)
-            hold(seconds)
+            is_known = not hold(seconds) and isinstance(error, RateLimitError)
+            level = logging.DEBUG if is_known else logging.WARNING
+            log_retry(error, seconds, attempt, retries, level)
             retries.pause(seconds)
 
 
 def delay(error: RetriableTransportError, attempt: int, retries: Retries) -> float:
-    """Log the retry, and compute the pause before it.
+    """The pause before a retry.
 
     Args:
         error: Why the last try failed.
@@ -74,7 +77,25 @@ def delay(error: RetriableTransportError, attempt: int, retries: Retries) -> flo
         msg = f"{error.message}, and asks to wait longer than {most} minutes ({span})"
         raise TransportError(msg, "run again later: the state is kept")
     ceiling = min(_LONGEST_PAUSE, retries.first_pause * 2 ** min(attempt - 1, 30))
-    seconds: float = max(asked, ceiling * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
-    message = "%s; trying again in %.1f s (%d of %d)"
-    logger.warning(message, error.message, seconds, attempt, retries.count)
+    seconds: float = max(asked, ceiling * random.uniform(0.5, 1))  # noqa: S311 - jitter
     return seconds
+
+
+def log_retry(
+    error: RetriableTransportError,
+    seconds: float,
+    attempt: int,
+    retries: Retries,
+    level: int = logging.WARNING,
+) -> None:
+    """Log why a request is repeated, when, and how often it has been.
+
+    Args:
+        error: Why the last try failed.
+        seconds: The pause before the next one.
+        attempt: Number of the retry, from 1.
+        retries: How many there may be.
+        level: Level of the log record.
+    """
+    message = "%s; trying again in %.1f s (%d of %d)"
+    logger.log(level, message, error.message, seconds, attempt, retries.count)

@@ -6,12 +6,10 @@ import shutil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import dlt
-import duckdb
-import psycopg
-from psycopg.rows import dict_row
 
 from tap_firstup_dde.dlt import firstup
-from tests.loaders import Database
+from tests.databases import DUCKDB_TYPES, in_duckdb, in_postgres
+from tests.loaders import Database, named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +65,7 @@ class Warehouse(Database):
         return dict(self.pipeline.state["sources"]["firstup"]["resources"][stream])
 
     def columns(self, stream: str) -> dict[str, str]:
-        """Column → the database's type; none if there is no table."""
+        """Column → the database's type; empty if the table does not exist."""
         return {n: kind for n, kind in super().columns(stream).items() if n != "_sdc_sequence"}
 
     def size(self, stream: str) -> int:
@@ -78,14 +76,10 @@ class Warehouse(Database):
 class Postgres(Warehouse):
     """PostgreSQL."""
 
-    COLUMN_TYPES: ClassVar[Mapping[str, str]] = {
-        "string": "character varying",
-        "integer": "bigint",
-        "number": "double precision",
-        "boolean": "boolean",
-        "date": "date",
-        "date-time": "timestamp with time zone",
-    }
+    COLUMN_TYPES: ClassVar[Mapping[str, str]] = named(
+        *("character varying", "bigint", "double precision"),
+        *("boolean", "date", "timestamp with time zone"),
+    )
 
     def __init__(self, folder: Path, uri: str, form: str | None = None) -> None:
         super().__init__(folder, form)
@@ -98,22 +92,13 @@ class Postgres(Warehouse):
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
-        with psycopg.connect(self.uri, row_factory=dict_row) as connection:
-            connection.execute("set timezone = 'UTC'")
-            return connection.execute(text.encode()).fetchall()
+        return in_postgres(self.uri, text)
 
 
 class DuckDB(Warehouse):
     """A DuckDB file."""
 
-    COLUMN_TYPES: ClassVar[Mapping[str, str]] = {
-        "string": "VARCHAR",
-        "integer": "BIGINT",
-        "number": "DOUBLE",
-        "boolean": "BOOLEAN",
-        "date": "DATE",
-        "date-time": "TIMESTAMP WITH TIME ZONE",
-    }
+    COLUMN_TYPES = DUCKDB_TYPES
 
     @property
     def path(self) -> str:
@@ -127,8 +112,4 @@ class DuckDB(Warehouse):
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
-        with duckdb.connect(self.path) as connection:
-            connection.execute("set timezone = 'UTC'")
-            found = connection.execute(text)
-            names = [column[0] for column in found.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        return in_duckdb(self.path, text)

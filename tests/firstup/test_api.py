@@ -650,6 +650,18 @@ def test_insecure_url(emulator: Emulator, transport: FirstupTransport, url: str)
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("size", [-1, 3.5, "ten", True])
+def test_impossible_size(
+    emulator: Emulator, transport: FirstupTransport, caplog: pytest.LogCaptureFixture, size: object
+) -> None:
+    """A size that no file can have is not checked, and a warning names the file."""
+    added = emulator.add("users", "2026-05-14-16", CSV)
+    added.size_bytes = size  # type: ignore[assignment]
+    (file,) = transport.list_files("users")
+    assert fetched(transport, file) == added.body
+    assert f"{file}: size_bytes is {size}, so the size is not checked" in caplog.text
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 @pytest.mark.parametrize("route", ["token", "list", "show"])
 def test_retries(emulator: Emulator, status: int, route: str) -> None:

@@ -9,14 +9,12 @@ import sys
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import duckdb
-import psycopg
 from click.testing import CliRunner
-from psycopg.rows import dict_row
 
 from tap_firstup_dde.cli import main
 from tests import ROOT
-from tests.loaders import Database
+from tests.databases import DUCKDB_TYPES, in_duckdb, in_postgres
+from tests.loaders import Database, named
 from tests.runs import settings, write
 
 if sys.version_info >= (3, 12):
@@ -115,14 +113,9 @@ class Place(Database):
 class PostgresSchema(Place):
     """A schema of a PostgreSQL server."""
 
-    COLUMN_TYPES: ClassVar[Mapping[str, str]] = {
-        "string": "text",
-        "integer": "bigint",
-        "number": "double precision",
-        "boolean": "boolean",
-        "date": "date",
-        "date-time": "timestamp with time zone",
-    }
+    COLUMN_TYPES: ClassVar[Mapping[str, str]] = named(
+        "text", "bigint", "double precision", "boolean", "date", "timestamp with time zone"
+    )
 
     def __init__(self, folder: Path, uri: str) -> None:
         super().__init__(folder)
@@ -135,9 +128,7 @@ class PostgresSchema(Place):
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
-        with psycopg.connect(self.to, row_factory=dict_row) as connection:
-            cursor = connection.execute(text.encode())
-            return cursor.fetchall() if cursor.description else []
+        return in_postgres(self.to, text)
 
     def size(self, stream: str) -> int:
         """The number of rows loaded."""
@@ -147,14 +138,7 @@ class PostgresSchema(Place):
 class DuckDBFile(Place):
     """A DuckDB file."""
 
-    COLUMN_TYPES: ClassVar[Mapping[str, str]] = {
-        "string": "VARCHAR",
-        "integer": "BIGINT",
-        "number": "DOUBLE",
-        "boolean": "BOOLEAN",
-        "date": "DATE",
-        "date-time": "TIMESTAMP WITH TIME ZONE",
-    }
+    COLUMN_TYPES = DUCKDB_TYPES
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -167,10 +151,7 @@ class DuckDBFile(Place):
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
-        with duckdb.connect(self.to.removeprefix("duckdb:")) as connection:
-            found = connection.execute(text)
-            names = [column[0] for column in found.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        return in_duckdb(self.to.removeprefix("duckdb:"), text)
 
     def size(self, stream: str) -> int:
         """The number of rows loaded."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tap_firstup_dde.emulator import Emulator
     from tests.load.places import Place
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)
 ODD = 'a/b\'s \\ \t"c"\n\r\n, \\. 😀 NULL'
 
@@ -210,7 +212,7 @@ def test_delivered_again(tmp_path: Path, place: Place) -> None:
 
 
 def test_malformed_rows(tmp_path: Path, place: Place) -> None:
-    """They go to their own table, in whole and once; without `divert` nothing of a file stays."""
+    """They go to their own table, complete and once; without `divert` no row of a file is kept."""
     text = "user_id,opens\n1,1\n2\n3,3,3\n4,4\n"
     deliver(tmp_path / "in", "activities", "2026-05-14-12", text)
     failed = place.try_to(reading(tmp_path / "in"))
@@ -263,7 +265,7 @@ def test_odd_names(emulator: Emulator, place: Place) -> None:
 def test_state_moves(
     emulator: Emulator, place: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A Singer run goes on from the printed state, and `load` from a Singer state."""
+    """A Singer run continues from the printed state, and `load` from a Singer state."""
     emulator.add_generation(rows=20)
     place.loaded(emulator)
     assert run(settings(emulator), place.state()).of("RECORD") == []
@@ -317,7 +319,7 @@ def test_full_refresh(emulator: Emulator, place: Place) -> None:
 
 
 def test_schemas(emulator: Emulator, place: Place) -> None:
-    """Without a schema the database chooses; one named as a DuckDB file is not taken for it."""
+    """Without a schema the database chooses; a schema may have the DuckDB file's name."""
     emulator.add("users", "2026-05-14-12", "user_id\n1\n")
     for schema in ("", "loaded", 'odd "name"'):
         place.loaded(emulator, "--schema", schema)

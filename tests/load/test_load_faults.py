@@ -1,4 +1,4 @@
-"""Whatever ends a load, the database has whole files, and the next load brings the rest."""
+"""However a load ends, the database has whole files, and the next load brings the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from psycopg.types.json import Json
 
 from tap_firstup_dde.cli import main
 from tests.load.places import CODE, DuckDBFile, PostgresSchema
-from tests.runs import settings
+from tests.runs import run, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tap_firstup_dde.emulator import Emulator
     from tests.load.places import Place
+
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 # Ends the process at the given call of the database, before it or after it.
 KILL = """
@@ -120,7 +122,7 @@ def test_two_at_once(emulator: Emulator, postgres: PostgresSchema) -> None:
 
 
 def test_waits_for_the_other(emulator: Emulator, postgres: PostgresSchema) -> None:
-    """A loader waits for another one's transaction, and goes on from the state that it wrote."""
+    """A loader waits for another one's transaction, and continues from the state that it wrote."""
     emulator.add("users", "2026-05-14-12", "user_id,tenure\n1,5\n")
     postgres.loaded(emulator)
     emulator.add("users", "2026-05-14-16", "user_id,tenure\n2,6\n")
@@ -160,7 +162,7 @@ def _wait_for_lock(postgres: PostgresSchema) -> None:
 def test_lost_connection(
     emulator: Emulator, postgres: PostgresSchema, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is lost while rows are copied leaves the files before; one line says so."""
+    """A connection that is lost while rows are copied leaves the files before."""
     total = exports(emulator, 3)
     before, calls = psycopg.Copy.write, iter(range(100))
 
@@ -191,7 +193,7 @@ PRECIOUS = "pass/word:of the@database"
 
 @pytest.fixture
 def role(postgres: PostgresSchema) -> Iterator[str]:
-    """The name of a user who may only log in; the schema belongs to somebody else."""
+    """The name of a user who may only log in; the schema belongs to another user."""
     name = f"role_{os.getpid()}"
     postgres.query(f"create role {name} login password 'x'")
     postgres.query(f"create schema {postgres.schema}")
@@ -201,7 +203,7 @@ def role(postgres: PostgresSchema) -> Iterator[str]:
 
 
 def test_least_rights(emulator: Emulator, postgres: PostgresSchema, role: str) -> None:
-    """The rights in the docs are enough; without them, one line says so, and `doctor` does."""
+    """The rights in the docs are enough; without them, `load` and `doctor` name what is missing."""
     exports(emulator, 2)
     user = PostgresSchema(postgres.folder, postgres.to.replace("//postgres:", f"//{role}:"))
     refused = user.try_to(emulator)
@@ -216,6 +218,12 @@ def test_least_rights(emulator: Emulator, postgres: PostgresSchema, role: str) -
     exports(emulator, 1, first=2)
     user.loaded(emulator)
     assert user.loaded(emulator)["files"] == 0
+    postgres.query(f"alter table {postgres.schema}.users owner to postgres")
+    postgres.query(f"grant select, insert on {postgres.schema}.users to {role}")
+    done = user.doctor(emulator)
+    assert done.exit_code == 1
+    assert "grant UPDATE, DELETE on the table users to this user" in done.stdout
+    assert "make this user, or a role of which it is a member, own users" in done.stdout
 
 
 def test_password_is_secret(emulator: Emulator, postgres: PostgresSchema) -> None:
@@ -236,7 +244,7 @@ def test_password_is_secret(emulator: Emulator, postgres: PostgresSchema) -> Non
         for form in (PRECIOUS, quoted, "word:of", "zebra"):
             assert form not in done.output
     url = postgres.to.replace("//postgres:@", f"//postgres:{quoted}@")
-    done = postgres.try_to(emulator, "--to", url)  # the server trusts whoever comes
+    done = postgres.try_to(emulator, "--to", url)  # the server trusts everyone
     assert done.exit_code == 0
     assert quoted not in done.output
 
@@ -264,8 +272,95 @@ def test_nul(emulator: Emulator, place: Place) -> None:
         assert [row["first_name"] for row in names] == ["a", "b\0c"]
 
 
+@pytest.mark.parametrize("text", ["\ufffd", ""])
+def test_replaced_nul(emulator: Emulator, place: Place, text: str) -> None:
+    """With `--replace-nul` a text takes the place of NUL, in rows that cannot be read, too."""
+    emulator.add("users", "2026-05-14-12", "user_id,first_name\n1,a\n2,b\0c\n3,\0,\0\n")
+    if isinstance(place, PostgresSchema):
+        refused = place.try_to(emulator, malformed_rows="divert")
+        assert "row 2 has a NUL character in first_name" in refused.stderr
+        assert "set --replace-nul" in refused.stderr
+    place.loaded(emulator, "--replace-nul", text, malformed_rows="divert")
+    rows = place.query(f"select first_name as t from {place.schema}.users order by user_id")  # noqa: S608
+    rows += place.query(f"select raw as t from {place.schema}.users_malformed")  # noqa: S608
+    assert [row["t"] for row in rows] == ["a", f"b{text}c", f"3,{text},{text}"]
+
+
+THEIRS = """
+create schema {0};
+create table {0}.users (
+    user_id text, first_name text, generated_at timestamp with time zone,
+    _sdc_source_file text, _sdc_source_lineno bigint
+);
+insert into {0}.users (user_id, first_name) values ('1', 'a'), ('2', 'b'), (null, 'c'), (null, 'd')
+"""
+
+
+def test_taken_over(emulator: Emulator, postgres: PostgresSchema, tmp_path: Path) -> None:
+    """A table that a Singer target made without an index gets one; rows that share a key do not."""
+    emulator.add("users", "2026-05-14-12", "user_id,first_name\n1,a\n2,b\n")
+    given = write(tmp_path, "state.json", run(settings(emulator)).state)
+    emulator.add("users", "2026-05-14-16", "user_id,first_name\n2,B\n3,C\n")
+    name = postgres.schema
+    postgres.query(THEIRS.format(name))
+    postgres.query(f"insert into {name}.users (user_id, first_name) values ('2', 'b')")  # noqa: S608
+    refused = postgres.try_to(emulator, "--state-from", given)
+    assert refused.exit_code == 1
+    assert f'"{name}"."users": rows have the same key ("user_id") in 1 case' in refused.stderr
+    assert 'SELECT "user_id" FROM' in refused.stderr
+    postgres.query(f"delete from {name}.users where ctid = (select max(ctid) from {name}.users)")  # noqa: S608
+    assert postgres.loaded(emulator, "--state-from", given)["rows"] == 2
+    rows = postgres.query(f"select user_id, first_name from {name}.users order by 2")  # noqa: S608
+    assert [tuple(row.values()) for row in rows] == [
+        *(("2", "B"), ("3", "C"), ("1", "a"), (None, "c"), (None, "d"))
+    ]
+    found = postgres.query(f"select indexdef from pg_indexes where schemaname = '{name}'")  # noqa: S608
+    assert any("UNIQUE" in row["indexdef"] and "(user_id)" in row["indexdef"] for row in found)
+    emulator.add("users", "2026-05-14-20", "user_id,first_name\n1,A\n")
+    postgres.loaded(emulator)
+    assert postgres.count("users") == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{}", "the state is empty"),
+        ('{"bookmarks": {}}', "the state is empty"),
+        ('{"client_id": "x"}', "the state cannot be read: it has no bookmarks"),
+        ("[]", "the state cannot be read: it is not an object"),
+    ],
+)
+def test_no_state(emulator: Emulator, postgres: PostgresSchema, content: str, words: str) -> None:
+    """A file that holds no state is refused: with none, files would be loaded a second time."""
+    path = postgres.folder / "state.json"
+    path.write_text(content)
+    done = postgres.try_to(emulator, "--state-from", str(path))
+    assert done.exit_code == 1
+    assert words in done.stderr
+    assert not emulator.requests
+
+
+def test_state_of_another_stream(
+    emulator: Emulator, postgres: PostgresSchema, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A state with a stream that does not exist is used, and the nearest stream named."""
+    path = write(postgres.folder, "state.json", {"bookmarks": {"user": {}}})
+    postgres.loaded(emulator, "--state-from", path)
+    assert "a stream user, which does not exist; did you mean users?" in caplog.text
+
+
+def test_reserved_schema(emulator: Emulator, postgres: PostgresSchema) -> None:
+    """A schema that cannot be created is an error about it, and not about files."""
+    emulator.add("users", "2026-05-14-12", "user_id\n1\n")
+    done = postgres.try_to(emulator, "--schema", "pg_mine")
+    assert done.exit_code == 1
+    (line,) = re.findall(r"^Error: .*$", done.stderr, re.MULTILINE)
+    assert "ledger and state: the database refused it (unacceptable schema name" in line
+    assert line.endswith("; nothing was created")
+
+
 def test_foreign_table(emulator: Emulator, place: Place) -> None:
-    """A table that something else has made, with other types, is left alone."""
+    """A table that something else has created, with other types, is left alone."""
     emulator.add("users", "2026-05-14-12", "user_id,tenure\n1,5\n")
     place.loaded(emulator, "--stream", "activities")
     if not place.columns("_firstup_files"):
@@ -295,6 +390,7 @@ def test_another_key(emulator: Emulator, place: Place) -> None:
     [
         ("mysql://host/database", 2, "it must be postgresql://… or duckdb:FILE"),
         ("duckdb:", 2, "it must be postgresql://… or duckdb:FILE"),
+        ("duckdb:pipe", 1, "the database pipe is not a regular file"),
         ("duckdb:no/such/folder/file", 1, "the database no/such/folder/file cannot be opened"),
         ("postgresql://127.0.0.1:1/x", 1, "the database cannot be reached (connection failed"),
     ],
@@ -302,7 +398,8 @@ def test_another_key(emulator: Emulator, place: Place) -> None:
 def test_wrong_database(
     emulator: Emulator, postgres: PostgresSchema, to: str, status: int, words: str
 ) -> None:
-    """What is wrong with a database is said in one line."""
+    """What is wrong with a database is reported in one line."""
+    os.mkfifo("pipe")
     done = postgres.try_to(emulator, "--to", to)
     assert done.exit_code == status
     assert words in done.stderr

@@ -40,13 +40,7 @@ FIELDS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty working folder, and no settings in the environment."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.startswith("TAP_FIRSTUP_DDE_"):
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 
 def ask(emulator: Emulator, *arguments: str, **more: Any) -> Result:

@@ -7,7 +7,11 @@ import sys
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from singer_sdk.testing.templates import TapTestTemplate
 
 from filetap.testing.suite import Double, TapSuite, delivered
 from tap_firstup_dde.emulator import Emulator
@@ -82,6 +86,24 @@ class TestToys(TapSuite):
     def double(cls, folder: Path) -> AbstractContextManager[Double]:
         """A folder that toys are delivered into."""
         return delivered(folder, lambda _, when: f"{when:%Y-%m-%d}/toys.csv")
+
+
+class _Failing(TapTestTemplate):
+    """A test of the SDK's kind that fails."""
+
+    name = "failing"
+
+    def test(self) -> None:
+        """Fail."""
+        raise AssertionError("a record is wrong")  # noqa: EM101, TRY003 - as a test says it
+
+
+def test_failures_of_the_sdk() -> None:
+    """What a test of the SDK's standard suite finds wrong fails the promise."""
+    tap = SimpleNamespace(streams={"toys": object()})
+    runner: Any = SimpleNamespace(suite_config=None, new_tap=lambda: tap)
+    with pytest.raises(AssertionError, match="a record is wrong"):
+        TestToys().test_sdk_suite(_Failing, runner)
 
 
 def test_vendor_is_little_work() -> None:

@@ -175,8 +175,10 @@ def test_backoff(attempt: int, ceiling: float) -> None:
 @pytest.mark.parametrize("seconds", [3.0, 3.5, retry.LONGEST_WAIT])
 def test_wait_asked_for(seconds: float, caplog: pytest.LogCaptureFixture) -> None:
     """The server's wait is obeyed exactly, and logged."""
-    error = RetriableTransportError("users: busy", retry_after=seconds)
-    assert retry.delay(error, 2, Retries()) == seconds
+    pauses: list[float] = []
+    action = Flaky(2, RetriableTransportError("users: busy", retry_after=seconds))
+    retry.with_retries(action, Retries(pause=pauses.append))
+    assert pauses == [seconds, seconds]
     assert f"users: busy; trying again in {seconds:.1f} s (2 of 5)" in caplog.text
 
 

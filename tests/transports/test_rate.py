@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import pytest
 
+from filetap.errors import RateLimitError, RetriableTransportError
+from filetap.settings import Retries
 from filetap.transports.rate import RateLimit
+from filetap.transports.retry import with_retries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Clock:
@@ -61,6 +68,39 @@ def test_hold() -> None:
     limit.hold(2.0)
     clock.send(limit)
     assert clock.sent == [0.0, 5.0]
+
+
+def test_long_waits_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A wait of more than ten seconds is one line, however many requests wait for it."""
+    clock = Clock()
+    limit = RateLimit(2, lambda _: None, lambda: clock.now)  # several threads wait at once
+    with caplog.at_level("INFO"):
+        for clock.now in (0.0, 0.0, 1.0, 2.0, 3.0, 30.0):
+            limit.wait()
+        assert caplog.messages == ["waiting 59 s to keep within 2 request(s) a minute"]
+        clock.now = 115.0
+        limit.wait()
+        limit.wait()
+    assert len(caplog.messages) == 2
+
+
+def test_one_warning_for_many_refusals(caplog: pytest.LogCaptureFixture) -> None:
+    """Of the requests that are refused at the same time, one is warned of; of errors, each."""
+    clock, limit = limited(900)
+    refused = [RateLimitError(f"file {number} answered 429") for number in range(8)]
+    broken = RetriableTransportError("file 8 answered 500")
+    for error in (*refused, broken):
+        outcomes = iter([error])
+
+        def request(outcomes: Iterator[Exception] = outcomes) -> None:
+            for outcome in outcomes:
+                raise outcome
+
+        with_retries(request, Retries(5, 4.0, lambda _: None), limit.hold)
+    found = [record.getMessage()[:6] for record in caplog.records if record.levelname == "WARNING"]
+    assert found == ["file 0", "file 8"]
+    clock.now = 60.0
+    assert limit.hold(1.0)
 
 
 def test_threads_share_it() -> None:
