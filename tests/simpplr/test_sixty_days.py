@@ -51,14 +51,14 @@ class Warehouse:
                 self.tables.setdefault(stream, {})[key] = record
 
 
-def _truth(schedule: Schedule, entity: str) -> list[dict[str, str]]:
+def truth(schedule: Schedule, entity: str) -> list[dict[str, str]]:
     """The rows of an entity as its last delivery left them."""
     upto = schedule.exports[entity].delivered
     assert upto
-    return sorted(map(_own, schedule.company.rows_of(entity, None, upto)), key=str)
+    return sorted(map(own, schedule.company.rows_of(entity, None, upto)), key=str)
 
 
-def _own(row: Mapping[str, Any]) -> dict[str, str]:
+def own(row: Mapping[str, Any]) -> dict[str, str]:
     """A row's own columns as Simpplr writes them."""
     texts = {name: value for name, value in row.items() if not name.startswith("_sdc_")}
     texts.pop("generated_at", None)
@@ -121,7 +121,7 @@ def test_sixty_days(tmp_path: Path) -> None:
     assert done.of("RECORD") == []
     for entity in ENTITIES:
         table = warehouse.tables[stream_of(entity)]
-        assert sorted(map(_own, table.values()), key=str) == _truth(schedule, entity), entity
+        assert sorted(map(own, table.values()), key=str) == truth(schedule, entity), entity
 
 
 def test_sixty_days_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_sixty_days_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert done == {}
     for entity in ENTITIES:
         rows = loaded.rows(stream_of(entity))
-        assert sorted(map(_own, rows), key=str) == _truth(schedule, entity), entity
+        assert sorted(map(own, rows), key=str) == truth(schedule, entity), entity
 
 
 def _delivered(cut: Run, chance: random.Random) -> Run:
