@@ -58,8 +58,8 @@ lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
 
-demo: $(DEMO)/.stamp ## Run Firstup (emulated) to PostgreSQL through Meltano and by load; FOLDER=1 reads delivered files
-	@$(DEMO)/venv/bin/python demo/demo.py $(if $(FOLDER),--folder) $(ARGS)
+demo: $(DEMO)/.stamp ## Run Firstup (emulated; TAP=simpplr: Simpplr) to PostgreSQL through Meltano and by load; FOLDER=1 reads delivered files
+	@$(DEMO)/venv/bin/python demo/demo.py $(if $(TAP),--tap $(TAP)) $(if $(FOLDER),--folder) $(ARGS)
 
 picture: $(VENV)/.stamp ## Redraw the README's picture from a real run
 	$(VENV)/bin/python demo/picture.py

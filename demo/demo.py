@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Firstup to PostgreSQL, through Meltano and by `load`, on this machine alone: `make demo`.
+"""A vendor's exports to PostgreSQL, through Meltano and by `load`, on this machine: `make demo`.
 
-The program is emulated and the database embedded; the tap, Meltano and the loader are the real
+The vendor is emulated and the database embedded; the tap, Meltano and the loader are the real
 ones, run from the repository's own meltano.yml. Everything lives in .demo/, and every run starts
 from an empty database and an empty state. What the steps said is in .demo/*.log.
 """
@@ -27,9 +27,11 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urljoin
 
 import psycopg
 from psycopg import sql
+from taps import TAPS, Tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,28 +40,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / ".demo"
 MELTANO = DEMO / "meltano" / "bin" / "meltano"
-FIRSTUP_DDE = Path(sys.executable).with_name("firstup-dde")
-PIPELINE = ("tap-firstup-dde", "target-postgres")
+BIN = Path(sys.executable).parent
 DELIVERED = DEMO / "delivered"
-SCHEMA = "firstup"
-LOADED = "firstup_load"  # the schema of what `load` brings
-STREAMS = ("campaigns", "users", "activities")
 ERROR = re.compile(r"^(?!\s*(│|File )).*(\[(error|critical) *\]|Error\b)")
 STEP_SECONDS = 300  # longest any one step may take
-
-ENGAGEMENT = """
-    select c.campaign_name as campaign,
-           c.campaign_id as id,
-           count(distinct a.user_id) as people,
-           coalesce(sum(a.impressions), 0) as impressions,
-           coalesce(sum(a.opens), 0) as opens,
-           coalesce(sum(a.clicks), 0) as clicks
-      from campaigns c
-      join activities a on a.content_id::text = c.campaign_id
-     group by c.campaign_id, c.campaign_name
-     order by opens desc, clicks desc, campaign
-     limit 8
-"""
 
 
 class DemoError(Exception):
@@ -89,26 +73,29 @@ def main() -> int:
         print("\n\ndemo: interrupted; everything it started has been stopped", file=sys.stderr)
         return 130
     print(f"\nDone in {time.monotonic() - started:.0f} s; all that was started has been stopped.")
-    print(your_own_program())
+    print(your_own_program(TAPS[options.tap]))
     return 0
 
 
 def arguments() -> argparse.Namespace:
-    """What the emulated program holds."""
+    """Which vendor is emulated, and what it holds."""
     parser = argparse.ArgumentParser(
         prog="make demo",
-        usage='make demo [ARGS="--rows N ..."]',
+        usage='make demo [TAP=NAME] [ARGS="--rows N ..."]',
         description=__doc__.splitlines()[0],
     )
+    parser.add_argument("--tap", choices=TAPS, default="firstup", help="the vendor")
     parser.add_argument(
-        "--generations", type=int, default=3, help="generations before the first run"
+        "--generations", type=int, default=3, help="generations, or days, before the first run"
     )
-    parser.add_argument("--rows", type=int, default=2000, help="rows of one activities file")
+    parser.add_argument("--rows", type=int, default=2000, help="rows of the largest file, about")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
         "--folder", action="store_true", help="read files delivered into a folder, not the API"
     )
     options = parser.parse_args()
+    if options.folder and not TAPS[options.tap].reads_folder:
+        parser.error(f"--folder is not for {options.tap}")
     if min(options.generations, options.rows) < 1:
         parser.error("--generations and --rows are at least 1")
     return options
@@ -116,31 +103,31 @@ def arguments() -> argparse.Namespace:
 
 def demonstrate(options: argparse.Namespace, stack: contextlib.ExitStack) -> None:
     """Run the pipeline twice, and show what each run brought."""
-    print("Firstup, emulated -> tap-firstup-dde -> target-postgres -> PostgreSQL, embedded\n")
+    tap = TAPS[options.tap]
+    print(f"{tap.vendor}, emulated -> {tap.program} -> target-postgres -> PostgreSQL, embedded\n")
     scratch = empty_folder(DEMO / "run")
 
     with step("Starting PostgreSQL"):
         uri = database(DEMO / "pg", stack)
-    with step("Starting the emulated Firstup"):
-        firstup = emulator(options, stack)
-    environment = settings(firstup, uri, scratch)
+    with step(f"Starting the emulated {tap.vendor}"):
+        vendor = emulator(tap, options, stack)
+    environment = settings(tap, vendor, uri, scratch)
     if options.folder:
-        environment |= {"TAP_FIRSTUP_DDE_FOLDER": json.dumps({"url": str(DELIVERED)})}
+        environment |= {f"{tap.prefix}FOLDER": json.dumps({"url": str(DELIVERED)})}
         print(f"The tap reads the folder {shown(DELIVERED)}, not the API.")
     (scratch / "env").touch()  # the reader's .env is about another program
     meltano = (MELTANO, "--env-file", scratch / "env")
     with step("Installing the tap and the loader with Meltano"):
-        run("install", [*meltano, "install", *PIPELINE], environment)
+        run("install", [*meltano, "install", *tap.pipeline], environment)
 
-    connection = stack.enter_context(
-        psycopg.connect(uri, autocommit=True, options=f"-c search_path={SCHEMA} -c timezone=UTC")
-    )
+    path = f"-c search_path={tap.schema} -c timezone=UTC"
+    connection = stack.enter_context(psycopg.connect(uri, autocommit=True, options=path))
 
-    with step("First run: meltano run " + " ".join(PIPELINE)):
-        run("run-1", [*meltano, "run", *PIPELINE], environment)
-    totals = {stream: total(connection, stream) for stream in STREAMS}
+    with step("First run: meltano run " + " ".join(tap.pipeline)):
+        run("run-1", [*meltano, "run", *tap.pipeline], environment)
+    totals = {stream: total(connection, tap, stream) for stream in tap.streams}
     print("\nWhat arrived:\n")
-    arrived = [(name, *totals[name]) for name in STREAMS]
+    arrived = [(name, *totals[name]) for name in tap.streams]
     print(table(("stream", "rows", "generations", "newest"), arrived))
     for stream, (rows, generations, _) in totals.items():
         if not rows:
@@ -149,17 +136,36 @@ def demonstrate(options: argparse.Namespace, stack: contextlib.ExitStack) -> Non
         if stream == "activities" and generations != options.generations:
             message = f"{generations} generations of {stream} arrived, of {options.generations}"
             raise DemoError(message)
-    print("\nEngagement by campaign:\n")
-    print(engagement(connection))
+    print(f"\n{tap.title}:\n")
+    cursor = connection.execute(tap.query.encode())
+    print(table([column.name for column in cursor.description or ()], cursor.fetchall()))
 
-    with step("\nFirstup generates new files"):
-        fresh = generate(firstup["api_url"])
-    marks = {stream: newest_load(connection, stream) for stream in STREAMS}
+    with step(f"\n{tap.vendor} has new data"):
+        fresh = add_data(vendor["api_url"], tap.more)
+    marks = {stream: newest_load(connection, stream) for stream in tap.streams}
     with step("Second run: the same command"):
-        run("run-2", [*meltano, "run", *PIPELINE], environment)
-    generated_at = datetime.strptime(fresh["generated_at"], "%Y-%m-%d-%H").replace(tzinfo=UTC)
-    expected = {stream: int(fresh["rows"][stream]) for stream in STREAMS}
-    moved = {name: loaded_since(connection, name, marks[name], generated_at) for name in STREAMS}
+        run("run-2", [*meltano, "run", *tap.pipeline], environment)
+    if fresh.get("rows"):
+        show_moved(tap, connection, fresh, totals, marks)
+    else:
+        rows = [(n, totals[n][0], total(connection, tap, n)[0]) for n in tap.streams]
+        print("\n" + table(("stream", "rows before", "rows now"), rows))
+    load_too(tap, uri, environment, connection)
+
+
+def show_moved(
+    tap: Tap,
+    connection: psycopg.Connection,
+    fresh: Mapping[str, Any],
+    totals: Mapping[str, tuple[Any, ...]],
+    marks: Mapping[str, object],
+) -> None:
+    """Show what the second run loaded, which must be exactly what the emulator says is new."""
+    words = fresh["generated_at"]
+    form = "%Y-%m-%d-%H"[: 3 * words.count("-") + 2]  # of a day, or of an hour
+    generated_at = datetime.strptime(words, form).replace(tzinfo=UTC)
+    expected = {stream: int(fresh["rows"].get(stream, 0)) for stream in tap.streams}
+    moved = {n: loaded_since(connection, tap, n, marks[n], generated_at) for n in tap.streams}
     is_late = f"{generated_at:%Y-%m-%d %H:%M}" < max(str(newest) for *_, newest in totals.values())
     kind = "a generation that came late" if is_late else "the new generation"
     print(f"\nWhat moved, with {generated_at:%Y-%m-%d %H:%M} UTC as {kind}:\n")
@@ -167,27 +173,31 @@ def demonstrate(options: argparse.Namespace, stack: contextlib.ExitStack) -> Non
         table(
             ("stream", "generated", "loaded", "of them new", "rows before", "rows now"),
             [
-                (name, expected[name], *moved[name], totals[name][0], total(connection, name)[0])
-                for name in STREAMS
+                (n, expected[n], *moved[n], totals[n][0], total(connection, tap, n)[0])
+                for n in tap.streams
             ],
         )
     )
-    print("\n  (campaigns and users have keys: a row that is loaded updates the one before it.)")
-    if any(moved[stream] != (expected[stream], expected[stream]) for stream in STREAMS):
+    print("\n  (A row that has a key updates the one before it.)")
+    if any(moved[stream] != (expected[stream], expected[stream]) for stream in tap.streams):
         log = shown(DEMO / "run-2.log")
         message = f"the second run did not load exactly the new rows; see {log}"
         raise DemoError(message)
 
-    load_too(uri, environment, connection)
 
-
-def load_too(uri: str, environment: Mapping[str, str], connection: psycopg.Connection) -> None:
+def load_too(
+    tap: Tap, uri: str, environment: Mapping[str, str], connection: psycopg.Connection
+) -> None:
     """Load the same files without Meltano, and compare."""
     print("\nThe same without Meltano and a loader:\n")
-    load = ("load", "--schema", LOADED, "--quiet", "--to")
-    with step(f"{FIRSTUP_DDE.name} {' '.join(load)} postgresql://..."):
-        run("load", [FIRSTUP_DDE, *load, uri], environment)
-    both = [(name, total(connection, name)[0], loaded_rows(connection, name)) for name in STREAMS]
+    schema = f"{tap.schema}_load"
+    load = ("load", "--schema", schema, "--quiet", "--to")
+    with step(f"{tap.tool} {' '.join(load)} postgresql://..."):
+        run("load", [BIN / tap.tool, *load, uri], environment)
+    both = [
+        (name, total(connection, tap, name)[0], loaded_rows(connection, schema, name))
+        for name in tap.streams
+    ]
     print()
     print(table(("stream", "rows by Meltano", "rows by load"), both))
     if any(one != other for _, one, other in both):
@@ -226,12 +236,11 @@ def database(folder: Path, stack: contextlib.ExitStack) -> str:
     return server.get_uri()
 
 
-def emulator(options: argparse.Namespace, stack: contextlib.ExitStack) -> dict[str, str]:
+def emulator(tap: Tap, options: argparse.Namespace, stack: contextlib.ExitStack) -> dict[str, Any]:
     """Start the emulator; give the settings of its ready line."""
-    command: list[str | Path] = [FIRSTUP_DDE, "emulate", "--port", "0"]
-    for name in ("seed", "generations", "rows"):
-        command += [f"--{name}", str(getattr(options, name))]
-    command += ["--deliver", empty_folder(DELIVERED)]
+    command: list[str | Path] = [BIN / tap.tool, "emulate", "--port", "0", *tap.emulate(options)]
+    if tap.reads_folder:
+        command += ["--deliver", empty_folder(DELIVERED)]
     ready, log = DEMO / "emulator.json", DEMO / "emulator.log"
     with ready.open("wb") as stdout, log.open("wb") as stderr:
         process = start(command, stack, stdout=stdout, stderr=stderr)
@@ -243,15 +252,16 @@ def emulator(options: argparse.Namespace, stack: contextlib.ExitStack) -> dict[s
     return dict(json.loads(line.splitlines()[0]))
 
 
-def settings(firstup: Mapping[str, str], uri: str, scratch: Path) -> dict[str, str]:
+def settings(tap: Tap, vendor: Mapping[str, Any], uri: str, scratch: Path) -> dict[str, str]:
     """The environment Meltano runs in: the demo's settings and nobody else's."""
-    ours = ("TAP_FIRSTUP_DDE_", "TARGET_POSTGRES_", "MELTANO_")
+    ours = (tap.prefix, "TARGET_POSTGRES_", "MELTANO_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    for name in ("api_url", "auth_url", "client_id", "client_secret"):
-        environment[f"TAP_FIRSTUP_DDE_{name.upper()}"] = firstup[name]
+    for name, value in vendor.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        environment[tap.prefix + name.upper()] = text
     return environment | {
         "TARGET_POSTGRES_SQLALCHEMY_URL": uri.replace("postgresql://", "postgresql+psycopg://", 1),
-        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": SCHEMA,
+        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": tap.schema,
         # Plugins, state and logs of the demo stay apart from those of the reader's own pipelines.
         "MELTANO_SYS_DIR_ROOT": str(DEMO / "meltano-project"),
         "MELTANO_DATABASE_URI": f"sqlite:///{scratch / 'meltano.db'}",
@@ -347,36 +357,39 @@ def step(title: str) -> Iterator[None]:
     print(f"{time.monotonic() - started:.1f} s", flush=True)
 
 
-def generate(api_url: str) -> dict[str, Any]:
-    """Have the emulator generate one more generation; give what it says of it."""
-    request = urllib.request.Request(f"{api_url}/emulator/generations", data=b"", method="POST")  # noqa: S310
+def add_data(api_url: str, path: str) -> dict[str, Any]:
+    """Have the emulator add data; give what it says of it."""
+    url = urljoin(api_url, path)  # api_url may have a path of its own
+    request = urllib.request.Request(url, data=b"", method="POST")  # noqa: S310
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(request, timeout=60) as response:
         return dict(json.load(response))
 
 
 def query(
-    connection: psycopg.Connection, text: str, stream: str, *values: object
+    connection: psycopg.Connection, text: str, stream: str, *values: object, tap: Tap | None = None
 ) -> tuple[Any, ...]:
     """The first row of a query on a stream's table."""
-    statement = sql.SQL(text).format(stream=sql.Identifier(stream))
+    names = {"stream": stream, **({"generation": tap.generation} if tap else {})}
+    statement = sql.SQL(text).format(**{n: sql.Identifier(v) for n, v in names.items()})
     row = connection.execute(statement, values).fetchone()
     return row or ()
 
 
-def total(connection: psycopg.Connection, stream: str) -> tuple[Any, ...]:
+def total(connection: psycopg.Connection, tap: Tap, stream: str) -> tuple[Any, ...]:
     """Rows in a table, how many generations they are of, and the newest one."""
     return query(
         connection,
-        """select count(*), count(distinct generated_at),
-                  to_char(max(generated_at), 'YYYY-MM-DD HH24:MI "UTC"') from {stream}""",
+        """select count(*), count(distinct {generation}),
+                  to_char(max({generation}), 'YYYY-MM-DD HH24:MI "UTC"') from {stream}""",
         stream,
+        tap=tap,
     )
 
 
-def loaded_rows(connection: psycopg.Connection, stream: str) -> int:
+def loaded_rows(connection: psycopg.Connection, schema: str, stream: str) -> int:
     """Rows that ``load`` has brought."""
-    name = sql.Identifier(LOADED, stream)
+    name = sql.Identifier(schema, stream)
     row = connection.execute(sql.SQL("select count(*) from {}").format(name)).fetchone()
     return int(row[0]) if row else 0
 
@@ -387,23 +400,18 @@ def newest_load(connection: psycopg.Connection, stream: str) -> object:
 
 
 def loaded_since(
-    connection: psycopg.Connection, stream: str, mark: object, generated_at: datetime
+    connection: psycopg.Connection, tap: Tap, stream: str, mark: object, generated_at: datetime
 ) -> tuple[Any, ...]:
     """Rows the loader has written after *mark*, and how many of them are of a generation."""
     return query(
         connection,
-        """select count(*), count(*) filter (where generated_at = %s)
+        """select count(*), count(*) filter (where {generation} = %s)
              from {stream} where _sdc_batched_at > %s""",
         stream,
         generated_at,
         mark,
+        tap=tap,
     )
-
-
-def engagement(connection: psycopg.Connection) -> str:
-    """The campaigns that were opened most."""
-    cursor = connection.execute(ENGAGEMENT)
-    return table([column.name for column in cursor.description or ()], cursor.fetchall())
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -441,15 +449,15 @@ def shown(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
-def your_own_program() -> str:
+def your_own_program(tap: Tap) -> str:
     """How to go on from here."""
     meltano = shown(MELTANO)
     return f"""
-The same pipeline from your own program to your own database:
+The same pipeline from your own {tap.vendor} account to your own database:
 
-  cp .env.example .env            # then fill in region, client ID, client secret and the database
+  {tap.own}
   {meltano} install
-  {meltano} run {" ".join(PIPELINE)}
+  {meltano} run {" ".join(tap.pipeline)}
 
 What each step of this run said: .demo/*.log. To remove the demo: make clean."""
 

@@ -175,8 +175,8 @@ class Bookmark:
         known = {*self.finished, *(part.key for part in self.partly_read)}
         return replace(self, versions={k: v for k, v in self.versions.items() if k in known})
 
-    def reopen(self, files: Iterable[ExportFile], after: datetime) -> Bookmark:
-        """The bookmark before *files* generated later than *after* are read again.
+    def reopen(self, files: Iterable[ExportFile], after: ExportFile) -> Bookmark:
+        """The bookmark before the *files* that follow *after* are read again.
 
         They count as partly read, with no rows: a merge of two states keeps that.
         """
@@ -184,13 +184,18 @@ class Bookmark:
         again = {
             file.key: PartlyRead(file.key, 0, file.generated_at)
             for file in files
-            if file.generated_at > after and (file.key in self.finished or file.key in parts)
+            if (file.generated_at, file.id) > (after.generated_at, after.id)
+            if file.key in self.finished or file.key in parts
         }
         return replace(
             self,
             finished={key: at for key, at in self.finished.items() if key not in again},
             partly_read=tuple({**parts, **again}.values()),
         )
+
+    def is_reopened(self, file: ExportFile) -> bool:
+        """True if *file* was read, and is to be read again."""
+        return any(part.key == file.key and not part.rows for part in self.partly_read)
 
     def _with_version(self, file: ExportFile) -> dict[str, str]:
         """The versions, that of *file* among them."""

@@ -110,11 +110,26 @@ def log_listing(
         )
     total = counted(len(plan.listed), "file")
     logger.info("%s: %d of %s to read", plan.stream, len(plan.files), total)
+    _log_order(plan, logger)
     warn_of_future(plan.files, plan.now, logger)
     warn_of_lost_rows(plan, state, vendor, logger)
     if plan.incremental:
         warn_of_longer_lookback(plan, state, settings, logger)
     warn_of_gap(plan, state, vendor, logger)
+
+
+def _log_order(plan: Plan, logger: logging.Logger) -> None:
+    """Log which files are read again, or wait, for the sake of the order."""
+    if plan.again:
+        again = counted(len(plan.again), "later file")
+        be = "is" if len(plan.again) == 1 else "are"
+        logger.info("%s: %s %s read again after it", plan.files[0], again, be)
+    if plan.waiting:
+        logger.info(
+            "%s: %s left for the next run, because an older one is still being written",
+            plan.stream,
+            counted(len(plan.waiting), "file"),
+        )
 
 
 def warn_of_gap(

@@ -32,6 +32,9 @@ class Plan:
         files: Those still to read, in order.
         bookmark: How far the stream was read, in terms of the files that are listed.
         counted: Listed files that count as read because another source's were.
+        again: Files to read that were read before: an older one came late or was replaced.
+        waiting: Files that are left for the next run, because an older one is still being written.
+        newest: The newest date that was listed, where files are listed by date; else None.
     """
 
     stream: str
@@ -41,6 +44,9 @@ class Plan:
     files: tuple[ExportFile, ...]
     bookmark: Bookmark
     counted: int
+    again: tuple[ExportFile, ...] = ()
+    waiting: tuple[ExportFile, ...] = ()
+    newest: datetime | None = None
 
 
 def plan_files(  # noqa: PLR0913 - everything that the choice depends on
@@ -81,24 +87,44 @@ def plan_files(  # noqa: PLR0913 - everything that the choice depends on
     return Plan(stream, now, incremental, files, tuple(pending), bookmark, counted)
 
 
-def in_order(plan: Plan, copies: Collection[ExportFile], settings: Settings) -> Plan:
+def in_order(
+    plan: Plan,
+    copies: Collection[ExportFile],
+    settings: Settings,
+    unsettled: Iterable[ExportFile] = (),
+) -> Plan:
     """The plan that leaves each row as its newest file has it.
 
-    After a file that came late or was replaced, all later ones are read again.
+    After a file that came late or was replaced, all later ones are read again. Behind a file that
+    is still being written, all later ones wait.
 
     Args:
         plan: What would be read otherwise.
         copies: Pending files whose content was read before.
         settings: First date and lookback.
+        unsettled: Files that are still being written, and so not listed.
     """
     if not plan.incremental:
         return plan
     bookmark = plan.bookmark.accept(copies)
-    pending = [file for file in plan.files if file not in copies]
+    pending = again = [file for file in plan.files if file not in copies]
     if pending:
-        bookmark = bookmark.reopen(plan.listed, pending[0].generated_at)
-        pending = bookmark.pending(plan.listed, settings.lookback, settings.start)
-    return replace(plan, files=tuple(pending), bookmark=bookmark)
+        bookmark = bookmark.reopen(plan.listed, pending[0])
+        again = bookmark.pending(plan.listed, settings.lookback, settings.start)
+    first = min(map(_place, unsettled), default=None)
+    files = [file for file in again if first is None or _place(file) < first]
+    return replace(
+        plan,
+        files=tuple(files),
+        bookmark=bookmark,
+        again=tuple(file for file in files if file not in pending),
+        waiting=tuple(file for file in again if file not in files),
+    )
+
+
+def _place(file: ExportFile) -> tuple[datetime, str]:
+    """A file's place in the order in which files are read."""
+    return file.generated_at, file.id
 
 
 def listed_since(state: Mapping[str, Any], settings: Settings, now: datetime) -> datetime | None:

@@ -161,7 +161,7 @@ def _row_key(frame: pl.DataFrame, *, values: bool) -> pl.DataFrame:
 def _open(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
     """A reader of a file from its beginning, once its columns have their place."""
     reader = _reader(spooled, table, options)
-    check_columns(spooled.file, reader.columns, table.expected)
+    check_columns(spooled.file, reader, table.expected)
     if words := clashes(reader.labels, reader.columns):
         logger.warning("%s: only their order distinguishes columns: %s", spooled.file, words)
     lacking = [name for name in table.key if name not in {*reader.columns, *ADDED}]

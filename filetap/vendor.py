@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime, timedelta
 
-    from filetap.files import Transport
+    from filetap.files import ExportFile, Transport
     from filetap.settings import Settings
 
 
@@ -93,6 +93,11 @@ def _none(_config: Mapping[str, Any]) -> dict[str, str]:
     return {}
 
 
+def _no_files(_transport: Transport, _stream: str) -> tuple[ExportFile, ...]:
+    """No files at all."""
+    return ()
+
+
 def _no_others(_transport: Transport, _since: datetime | None) -> tuple[StreamSpec, ...]:
     """No streams at all."""
     return ()
@@ -121,6 +126,8 @@ class Vendor:
         fingerprint: Algorithm that tells the contents of two versions of a file apart.
         newest: Takes a transport that lists files by date, and returns the newest date; only the
             lookback before it is listed then. None if every run lists all files.
+        unsettled: Takes a transport and a stream, and returns files of it that a listing found and
+            left out, because they are still being written.
         others: Takes the transport and a first date, and returns streams that are not documented
             and have files since.
     """
@@ -141,6 +148,7 @@ class Vendor:
     lookback_days: int = 14
     fingerprint: str = "CRC64NVME"
     newest: Callable[[Transport], datetime | None] | None = None
+    unsettled: Callable[[Transport, str], Iterable[ExportFile]] = _no_files
     others: Callable[[Transport, datetime | None], Iterable[StreamSpec]] = _no_others
 
     @property

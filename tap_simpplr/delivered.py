@@ -19,7 +19,7 @@ from filetap.vendor import Documented, StreamSpec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from filetap.files import Transport
+    from filetap.files import ExportFile, Transport
     from filetap.settings import Folder, Retries
 
 ENTITIES: Final = (
@@ -125,6 +125,11 @@ def folder_transport(folder: Folder, retries: Retries) -> DatedFolderTransport:
 def newest(transport: Transport) -> datetime | None:
     """The newest day that has a folder."""
     return transport.newest if isinstance(transport, DatedFolderTransport) else None
+
+
+def unsettled(transport: Transport, stream: str) -> Iterable[ExportFile]:
+    """The files of a stream that Simpplr is still writing."""
+    return transport.unsettled(stream) if isinstance(transport, DatedFolderTransport) else ()
 
 
 def others(transport: Transport, since: datetime | None) -> Iterable[StreamSpec]:

@@ -34,7 +34,7 @@ def emulate_command(program: Program) -> click.Command:
             "Serve an emulated Simpplr with sample data until interrupted.\n\n"
             "Prints one line of JSON when it is ready: all settings that the tap needs. All "
             "entities are registered daily, and the last day is today; with --new-every, days pass "
-            "from a year ago on."
+            "from a year ago on. POST /emulator/days lets a day pass, too."
         ),
         epilog=program.example("emulate --port 8765 --days 3 --new-every 60 --sftp"),
         params=[
@@ -107,7 +107,7 @@ def _emulate(  # noqa: PLR0913 - the command's options
         schedule.register(ENTITIES, "daily")
         server = stack.enter_context(_sftp(folder)) if sftp else None
         emulator = Emulator(port=port, schedule=schedule, sftp=server)
-        serve(emulator, schedule.next_day, first=days, every=new_every)
+        serve(emulator, emulator.next_day, first=days, every=new_every)
 
 
 def _sftp(folder: Path) -> SFTP:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from filetap.testing.server import LocalServer, Response, Route, json_response
 from filetap.testing.tokens import Tokens
-from tap_simpplr.delivered import ENTITIES
+from tap_simpplr.delivered import ENTITIES, stream_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,7 @@ class Emulator(LocalServer):
         Route("list", "GET", "/v1/b2b/analytics/export"),
         Route("register", "POST", "/v1/b2b/analytics/export"),
         Route("full load", "POST", "/v1/b2b/analytics/export-full-load"),
+        Route("day", "POST", "/emulator/days"),
     )
 
     schedule: Schedule
@@ -66,8 +67,16 @@ class Emulator(LocalServer):
             "scope": self.scope,
         }
 
+    def next_day(self) -> dict[str, Any]:
+        """Let a day pass; returns it, and the rows that were delivered by stream."""
+        with self.lock:
+            rows = {stream_of(name): count for name, count in self.schedule.next_day().items()}
+            return {"generated_at": str(self.schedule.today), "rows": rows}
+
     def respond(self, call: Call) -> Response:
         """Answer a request."""
+        if call.route == "day":
+            return json_response(200, self.next_day())
         if call.route == "token":
             return self._token(call)
         if not self.tokens.accept(call.headers.get("authorization", ""), self.now()):

@@ -100,26 +100,32 @@ class Schedule:
         for entity in entities:
             self.exports[entity].full = True
 
-    def next_day(self, *, hold: Iterable[str] = ()) -> None:
+    def next_day(self, *, hold: Iterable[str] = ()) -> dict[str, int]:
         """Let a day pass, and deliver what is due.
 
         Args:
             hold: Entities whose files are kept back, until `release`.
+
+        Returns:
+            Entity → rows that were delivered.
         """
+        rows = {}
         self.today += timedelta(days=1)
         for entity in self.exports:
             self.company.live(entity, self.today)
         for entity, export in self.exports.items():
             if export.is_due(self.today):
                 after = None if export.full else export.delivered
-                path, content = self._file(entity, after, self.today)
+                path, content, count = self._file(entity, after, self.today)
                 export.delivered, export.full = self.today, False
                 if entity in hold:
                     self.held[path] = content
                 else:
                     self._write(path, content)
+                    rows[entity] = count
         if self.keeps is not None:
             self.purge(self.today - timedelta(days=self.keeps))
+        return rows
 
     def release(self) -> None:
         """Deliver the files that were kept back."""
@@ -135,7 +141,7 @@ class Schedule:
             day: The day.
             after: Rows that changed since then, as they are now; None for all of them.
         """
-        path, content = self._file(entity, after, day)
+        path, content, _ = self._file(entity, after, day)
         self._write(path, content)
 
     def touch(self, entity: str, day: date) -> None:
@@ -156,13 +162,14 @@ class Schedule:
         name = SPELLINGS[self.spelling](entity)
         return self.folder / words / name / f"{name}{self.suffix}"
 
-    def _file(self, entity: str, after: date | None, day: date) -> tuple[Path, bytes]:
-        """A file's path and content."""
+    def _file(self, entity: str, after: date | None, day: date) -> tuple[Path, bytes, int]:
+        """A file's path, content and number of rows."""
         rows = self.company.rows_of(entity, after, day)
         columns = self._columns.setdefault(entity, list(rows[0]) if rows else ["code"])
         data = as_csv(rows, columns).encode()
         path = self.path(entity, day)
-        return path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data
+        content = gzip.compress(data, mtime=0) if path.suffix == ".gz" else data
+        return path, content, len(rows)
 
     def _write(self, path: Path, content: bytes) -> None:
         """Write a file in place, with a time of change that no other write has."""

@@ -8,7 +8,7 @@ from filetap.setting_checks import folder_of
 from filetap.setting_schema import SECRET, folder_setting, setting
 from filetap.settings import Folder
 from filetap.vendor import Hints, Vendor
-from tap_simpplr.delivered import STREAMS, folder_transport, newest, others
+from tap_simpplr.delivered import STREAMS, folder_transport, newest, others, unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,8 +22,9 @@ _SETTINGS: Mapping[str, Any] = {
     "null_values": setting(
         "array",
         "Null values",
-        r"Texts that stand for null, for example `\N`; a cell that is empty without quotes always "
-        "does.",
+        r"Texts that stand for null, quoted or not, such as `\N`. A cell that is empty without "
+        "quotes always does; the default adds the quoted empty one, and `[]` keeps that as an "
+        "empty text.",
         items={"type": "string"},
         default=[""],
     ),
@@ -107,5 +108,6 @@ SIMPPLR: Final = Vendor(
     lookback_days=35,
     fingerprint="SHA256",
     newest=newest,
+    unsettled=unsettled,
     others=others,
 )

@@ -31,6 +31,7 @@ LAYERS = [
     {"scan", "bookmark_checks", "setting_schema"},
     {"setting_checks", "arrow", "progress"},
     {"run"},
+    {"listing"},
     {"load", "singer", "spark", "dlt"},
     {"people"},
     {"testing"},

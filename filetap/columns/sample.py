@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from filetap.columns.added import ADDED
 from filetap.columns.fit import misfitting
+from filetap.columns.header import looks_like_values
 from filetap.columns.infer import NO_EVIDENCE, Evidence, observe
 from filetap.columns.keys import choose_key
 from filetap.columns.types import MISFIT_SUFFIX
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
+    from filetap.read.detect import Reader
     from filetap.settings import Settings, Tuning
     from filetap.vendor import Documented
 
@@ -302,7 +304,7 @@ class Sampler:
             nulls=self._expected.nulls,
         )
         reader = open_file(spooled, options)
-        check_columns(spooled.file, reader.columns, self._expected)
+        check_columns(spooled.file, reader, self._expected)
         own, frames = Sample(), list[pl.DataFrame]()
         rows = size = held = 0
         for batch in reader:
@@ -348,16 +350,26 @@ class Sampler:
         )
 
 
-def check_columns(file: ExportFile, columns: Sequence[str], expected: Expected) -> None:
+def check_columns(file: ExportFile, reader: Reader, expected: Expected) -> None:
     """Refuse a file that is not an export of its stream: a text, a page, other data.
 
     Raises:
-        FormatError: It has columns, and none of those that the stream is known to have.
+        FormatError: It has columns, and none of those that the stream is known to have; or none is
+            known, and its first line is a row.
     """
-    if columns and expected.names and not expected.names & set(columns):
-        listed = ", ".join(columns[:5])[:80] + (", …" if len(columns) > 5 else "")
+    columns = reader.columns
+    if not columns or expected.names & {*columns}:
+        return
+    listed = ", ".join(columns[:5])[:80] + (", …" if len(columns) > 5 else "")
+    if expected.names:
         msg = (
             f"{file}: the file is not an export of {file.stream}: none of its columns is one that "
             f"the stream documents or has had ({listed})"
         )
         raise FormatError(msg, "look at the file; column_types can name a column that it has")
+    is_named = any(map(expected.documented.is_text, columns))
+    if looks_like_values(reader.labels) and not is_named:
+        msg = f"{file}: the first line does not look like a header: it would make columns {listed}"
+        raise FormatError(
+            msg, "ask for files with a header; if it is one, name a column of it in column_types"
+        )

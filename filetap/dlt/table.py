@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from filetap.columns.added import ADDED, ALWAYS_ADDED
+from filetap.columns.added import added_columns
 from filetap.columns.resolve import Columns, Known
 from filetap.table import KnownTable
 
@@ -56,7 +56,7 @@ class PinnedTable(KnownTable):
     @override
     def added(self) -> Collection[str]:
         """The added columns that rows have."""
-        return ADDED if self.has_accounts else ALWAYS_ADDED
+        return added_columns(self.key, has_accounts=self.has_accounts)
 
     def use(self, columns: Columns) -> None:
         """Use these columns from now on, and log each of their warnings once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from filetap.columns.added import ACCOUNT, ADDED, ADDED_TYPES, ALWAYS_ADDED
+from filetap.columns.added import ACCOUNT, ADDED_TYPES, added_columns
 from filetap.columns.resolve import Columns
 from filetap.columns.sample import Sample
 from filetap.columns.types import MISFIT_SUFFIX
@@ -51,7 +51,7 @@ class LoadTable(KnownTable):
     @property
     @override
     def added(self) -> Collection[str]:
-        return ADDED if self.has_accounts else ALWAYS_ADDED
+        return added_columns(self.key, has_accounts=self.has_accounts)
 
     @property
     def all_types(self) -> dict[str, str]:
@@ -62,8 +62,8 @@ class LoadTable(KnownTable):
     def pins(self) -> dict[str, Any]:
         """The members of the state that keep types and key as they are."""
         pins: dict[str, Any] = {"types": {**self.known.pinned, **self.columns.types}}
-        if self._has_rows or self.known.pinned_key:
-            pins["key"] = list(self.columns.key)
+        if key := self.columns.key if self._has_rows else self.known.pinned_key:
+            pins["key"] = list(key)
         return pins
 
     def use(self, found: Sample, state: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from filetap.bookmark_checks import (
 from filetap.columns.added import ACCOUNT, MALFORMED_SUFFIX, ROW_KEY
 from filetap.columns.resolve import Known
 from filetap.columns.sample import sample_files
+from filetap.listing import Listing
 from filetap.load.checkpoint import LoadCheckpoint
 from filetap.load.columns import LoadTable
 from filetap.load.copying import MALFORMED_TYPES, Copier, encoded, malformed_frame, without_nul
@@ -91,12 +92,11 @@ class LoadStream:
         """
         run, table, store = self._run, self._table, self._store
         run.progress.begin(self.tally)
-        self._again = again
-        listed = list(run.transport.list_files(self._stream))
+        spec = table.known.spec
+        listing = Listing(run, spec, state, self._log, incremental=not again)
         checkpoint = self._checkpoint = LoadCheckpoint(
-            store, table, run.settings, state, is_stored=is_stored, again=again
+            store, table, listing, run.settings, state, is_stored=is_stored, again=again
         )
-        checkpoint.plan(listed)
         table.known = table.known.with_state(state)
         self._check_accounts()
         log_listing(checkpoint.planned, checkpoint.state, run.settings, run.vendor, self._log)
@@ -105,7 +105,7 @@ class LoadStream:
         if files:
             store.begin(self._stream)
             self._load_files(files, is_stored=is_stored or not state)
-        elif state and (not is_stored or self._is_to_note(state)):
+        elif checkpoint.is_moved or (state and (not is_stored or self._is_to_note(state))):
             store.begin(self._stream)
             self._write_state(complete=True)
 
@@ -160,8 +160,9 @@ class LoadStream:
         try:
             with store.database.transaction(str(file), _WHOLE):
                 self._claim(spooled)
-                if self._again or not is_unchanged_copy(checkpoint.bookmark, spooled, self._log):
-                    self._replace(spooled)
+                repeated = checkpoint.is_repeated(file)
+                if repeated or not is_unchanged_copy(checkpoint.bookmark, spooled, self._log):
+                    self._replace(spooled, repeated=repeated)
                 else:
                     store.count(file, store.forget(file) or 0)
                 checkpoint.finish(spooled, following)
@@ -179,17 +180,23 @@ class LoadStream:
             _LoadedError: It has been loaded.
         """
         # First of all: another loader with the same file waits here.
-        if not self._store.claim(spooled.file, spooled.size, again=self._again):
+        repeated = self._checkpoint.is_repeated(spooled.file)
+        if not self._store.claim(spooled.file, spooled.size, again=repeated):
             raise _LoadedError
         self._checkpoint.resume()
         if not self._checkpoint.is_pending(spooled.file):
             raise _LoadedError
 
-    def _replace(self, spooled: Spooled) -> None:
-        """Copy a file's rows, in place of those that its earlier versions had."""
+    def _replace(self, spooled: Spooled, *, repeated: bool) -> None:
+        """Copy a file's rows, in place of those that it had before.
+
+        Args:
+            spooled: The file.
+            repeated: True if it was loaded in this version.
+        """
         file, store, table = spooled.file, self._store, self._table
         is_known = store.forget(file) is not None
-        replaced = is_known or self._again or self._checkpoint.bookmark.has_changed(file)
+        replaced = is_known or repeated or self._checkpoint.bookmark.has_changed(file)
         skip = 0 if replaced else rows_read(self._checkpoint.bookmark, spooled, self._log)
         if replaced:
             store.delete(self._target, file, _merged_by(table))

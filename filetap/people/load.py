@@ -18,7 +18,13 @@ from filetap.errors import DatabaseError, SettingsError, StateError
 from filetap.load.store import Store
 from filetap.load.stream import LoadStream
 from filetap.people.database import open_database, schema_option, to_option
-from filetap.people.options import TapOptions, config_option, quiet_option, stream_option
+from filetap.people.options import (
+    TapOptions,
+    chosen_streams,
+    config_option,
+    quiet_option,
+    stream_option,
+)
 from filetap.run import Run
 from filetap.singer.inputs import read_file, usable_state
 from filetap.singer.private import plain_logger
@@ -156,13 +162,14 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
         states = store.states()
         run = Run(tap.vendor, tap.settings, tap.transport, tap.spool, tap.progress)
         tallies = []
-        for stream in options.streams or tap.vendor.streams:
+        tap.looks_back = bool(states) and not options.full_refresh
+        for stream in chosen_streams(tap, options.streams):
             state, is_stored = states.get(stream, {}), True
             if given.get(stream) and state:
                 logger.warning("%s: the database has a state, so --state-from is not used", stream)
             elif given.get(stream):
                 state, is_stored = given[stream], False
-            spec, log = tap.vendor.streams[stream], logger.getChild(stream)
+            spec, log = tap.specs[stream], logger.getChild(stream)
             loading = LoadStream(run, store, spec, log, options.replace_nul)
             tallies.append(loading.tally)
             loading.load(state, is_stored=is_stored, again=options.full_refresh)

@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 from singer_sdk.exceptions import ConfigValidationError
 
 from filetap.people.inventory import take_stock
+from filetap.redaction import printable
 from filetap.singer.inputs import read_file
 from filetap.times import parse_generation, utc_now
 
@@ -22,7 +24,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from filetap.people.inventory import Available
     from filetap.singer.tap import FileTap
@@ -102,7 +104,7 @@ class FileOptions(TapOptions):
             StateError: The state cannot be read.
             TransportError: A listing failed.
         """
-        streams: Iterable[str] = self.streams or tap.specs
+        streams = chosen_streams(tap, self.streams)
         return take_stock(tap, streams, since=self.since, has_state=self.state is not None)
 
 
@@ -124,9 +126,24 @@ def stream_option(vendor: Vendor) -> click.Option:
     return click.Option(
         ["--stream", "streams"],
         multiple=True,
-        type=click.Choice(list(vendor.streams)),
+        type=None if vendor.newest else click.Choice(list(vendor.streams)),
         help="Only this stream; may be repeated.",
     )
+
+
+def chosen_streams(tap: FileTap, names: Sequence[str]) -> Sequence[str]:
+    """The streams that a command is about: those named, or all.
+
+    Raises:
+        ClickException: There is no stream of a name.
+    """
+    for name in names:
+        if name not in tap.specs:
+            near = get_close_matches(name, tap.specs, 3, 0.5)
+            also = f"; did you mean {', '.join(near)}?" if near else ""
+            message = f"{printable(name)}: there is no such stream{also}"
+            raise click.ClickException(message)
+    return names or [*tap.specs]
 
 
 def tap_options(vendor: Vendor) -> list[click.Parameter]:

@@ -39,16 +39,11 @@ class Checkpoint:
         self.bookmark = Bookmark()
         self.now = utc_now()
 
-    def begin(self, plan: Plan, newest: datetime | None = None) -> None:
-        """Start from a plan's bookmark; nothing is written yet.
-
-        Args:
-            plan: What is read.
-            newest: The newest date that was listed, where files are listed by date.
-        """
+    def begin(self, plan: Plan) -> None:
+        """Start from a plan's bookmark; nothing is written yet."""
         self.now = plan.now
-        self._newest = newest
-        self.bookmark = plan.bookmark.forget_versions() if newest else plan.bookmark
+        self._newest = plan.newest
+        self.bookmark = plan.bookmark
         if not plan.files:
             self._complete(listed=bool(plan.listed))
         if plan.files or replace(self.bookmark, from_scratch=False) != Bookmark():

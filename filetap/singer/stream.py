@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -16,7 +15,8 @@ from filetap.columns.added import ACCOUNT, ADDED_TYPES, GENERATED_AT
 from filetap.columns.resolve import Columns, Known
 from filetap.columns.sample import Sample
 from filetap.columns.types import to_values
-from filetap.plan import in_order, listed_since, plan_columns, plan_files
+from filetap.listing import Listing
+from filetap.plan import plan_columns
 from filetap.progress import Tally
 from filetap.singer.checkpoint import Checkpoint
 from filetap.singer.malformed import MalformedStream
@@ -24,8 +24,6 @@ from filetap.singer.maps import unknown_columns
 from filetap.singer.pending import PendingFiles
 from filetap.singer.private import BaseBatchFileEncoding, ExtractorStream, plain_logger
 from filetap.singer.table import StreamTable
-from filetap.times import utc_now
-from filetap.wording import counted
 from filetap.write.batch_files import FILE_FORMATS, put, write_file
 from filetap.write.records import record_lines
 
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog
 
-    from filetap.plan import Plan
     from filetap.run import Run
     from filetap.singer.private import BatchConfig
     from filetap.vendor import StreamSpec
@@ -210,45 +207,21 @@ class ExportStream(ExtractorStream):
         """List files, choose those to read, sample them, and resolve columns, types and key."""
         run, table, state = self._run, self._table, self.stream_state
         run.progress.begin(self._tally)
-        now = utc_now()
         table.known = table.known.with_state(state)
-        by_date = run.vendor.newest is not None and self._is_incremental
-        since = listed_since(state, run.settings, now) if by_date else None
-        listed = list(run.transport.list_files(self.name, since))
-        plan = plan_files(
-            self.name, listed, state, run.settings, now=now, incremental=self._is_incremental
-        )
-        if table.known.spec.ordered:
-            plan = self._in_order(plan)
+        plan = Listing(
+            run, table.known.spec, state, self.logger, incremental=self._is_incremental
+        ).plan(state)
         self._check_accounts()
         self._files.files = plan.files
         self._tally.files = len(plan.files)
         self._log_method()
         log_listing(plan, state, run.settings, run.vendor, self.logger)
-        self._checkpoint.begin(plan, run.vendor.newest and run.vendor.newest(run.transport))
+        self._checkpoint.begin(plan)
         found = self._files.sample()
         table.use(plan_columns(table.known, found), sampled=found.columns)
         for warning in unknown_columns(run.settings.maps, self.name, table.names, table.documented):
             self.logger.warning("%s", warning)
         table.announce(pin_key=bool(found.columns))
-
-    def _in_order(self, plan: Plan) -> Plan:
-        """The plan that leaves each row as its newest file has it."""
-        run, bookmark = self._run, plan.bookmark
-        copies = []
-        for file in plan.files:
-            if file.key in bookmark.finished and bookmark.has_changed(file):
-                with closing(run.spool.download(run.transport, file)) as spooled:
-                    if bookmark.has_same_content(file, spooled.content):
-                        copies.append(file)
-        for file in copies:
-            self.logger.info("%s: the file was touched, but its content is read already", file)
-        ordered = in_order(plan, copies, run.settings)
-        if again := {*ordered.files} - {*plan.files}:
-            count = counted(len(again), "later file")
-            be = "is" if len(again) == 1 else "are"
-            self.logger.info("%s: %s %s read again after it", ordered.files[0], count, be)
-        return ordered
 
     def _check_accounts(self) -> None:
         """Check whose files they are; records name the account if there are several."""

@@ -50,6 +50,8 @@ class FileTap(ConfiguredTap):
     Attributes:
         vendor: Whose files it reads.
         tuning: Sizes that trade memory for speed.
+        looks_back: True to look for other streams than the documented ones within the lookback
+            only, where files are listed by date; read before the first use of `specs`.
     """
 
     vendor: ClassVar[Vendor]
@@ -86,7 +88,7 @@ class FileTap(ConfiguredTap):
         """
         catalog = usable_catalog(catalog)
         state = usable_state(state)
-        self._looks_back = bool((state or {}).get("bookmarks"))
+        self.looks_back = bool((state or {}).get("bookmarks"))
         super().__init__(state=state, catalog=catalog, **options)
 
     @cached_property
@@ -107,7 +109,7 @@ class FileTap(ConfiguredTap):
         discovery, or a run with a state, within the lookback.
         """
         vendor, transport = self.vendor, self.transport
-        newest = vendor.newest(transport) if vendor.newest and self._looks_back else None
+        newest = vendor.newest(transport) if vendor.newest and self.looks_back else None
         since = earlier(newest, self.settings.lookback) if newest else None
         others = {spec.name: spec for spec in vendor.others(transport, since)}
         return {**vendor.streams, **{n: s for n, s in others.items() if n not in vendor.streams}}
@@ -139,7 +141,7 @@ class FileTap(ConfiguredTap):
 
     @override
     def run_discovery(self) -> str:
-        self._looks_back = True
+        self.looks_back = True
         for stream in self.streams.values():
             if isinstance(stream, ExportStream):
                 # Warnings about keys and columns belong to the run that follows.

@@ -67,6 +67,7 @@ class FolderTransport:
         self._retries = retries
         self._warned: set[str] = set()
         self._files: dict[str, Delivered] = {}  # by id, as far as they are listed
+        self._unsettled: list[Delivered] = []  # found, but still being written
         self._is_listed = False
 
     @property
@@ -91,21 +92,15 @@ class FolderTransport:
         """
         self._list(since)
         return [
-            ExportFile(
-                stream,
-                one.named.id,
-                one.found.name,
-                one.named.generation,
-                one.named.generated_at,
-                historical=one.named.historical,
-                version=one.found.version,
-                account=one.named.account,
-                paths=(one.found.path, *one.beside),
-            )
+            _listed(one)
             for one in self._files.values()
             if one.named.stream == stream
             if since is None or one.named.generated_at >= since
         ]
+
+    def unsettled(self, stream: str) -> list[ExportFile]:
+        """The files of *stream* that a listing found and left out: they are still being written."""
+        return [_listed(one) for one in self._unsettled if one.named.stream == stream]
 
     @contextmanager
     def fetch(self, file: ExportFile, offset: int = 0, version: str = "") -> Iterator[Body]:
@@ -211,6 +206,7 @@ class FolderTransport:
         if young:
             self._retries.pause(RECHECK)
         changed = [name for name in young if self._has_changed(files[name].found)]
+        self._unsettled += [files[name] for name in changed]
         incomplete = {*contents.unfinished, *changed}
         if incomplete:
             logger.info(
@@ -238,6 +234,21 @@ class FolderTransport:
                 name = posixpath.basename(path)
                 logger.warning("%s: %s beside it is not a known kind of checksum", file, name)
         return None
+
+
+def _listed(one: Delivered) -> ExportFile:
+    """An export file as it is listed."""
+    return ExportFile(
+        one.named.stream,
+        one.named.id,
+        one.found.name,
+        one.named.generation,
+        one.named.generated_at,
+        historical=one.named.historical,
+        version=one.found.version,
+        account=one.named.account,
+        paths=(one.found.path, *one.beside),
+    )
 
 
 def _is_young(one: Found) -> bool:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from filetap.errors import TransportError
+from filetap.errors import FormatError, TransportError
+from filetap.read.names import column_names
 from filetap.testing.runs import run_tap
+from filetap.transports import folder as folder_module
+from filetap.transports.folder import FolderTransport
 from filetap.transports.folder_access import OpenFolder
 from tap_simpplr.delivered import ENTITIES, STREAMS, parse_path, stream_of
 from tap_simpplr.tap import TapSimpplr
@@ -18,6 +21,8 @@ from tests.simpplr.tree import deliver, moment, names, path_of, run, settings, u
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from filetap.transports.folder_walk import Found
 
 
 @pytest.mark.parametrize(
@@ -213,6 +218,36 @@ def test_resumed_file_after_a_late_day(tmp_path: Path, monkeypatch: pytest.Monke
     assert dict(names(rest)) == rows
 
 
+def test_later_days_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a day that is still being written, later days of its entity wait; events do not."""
+
+    def check(self: FolderTransport, before: Found) -> bool:
+        for file in growing:
+            if str(file) == before.path:
+                file.write_text(file.read_text() + "z,Z\n")
+        return has_changed(self, before)
+
+    has_changed = FolderTransport._has_changed
+    monkeypatch.setattr(FolderTransport, "_has_changed", check)
+    monkeypatch.setattr(folder_module, "RECHECK", 0.01)
+    growing: list[Path] = []
+    for entity in ("user", "user logins", "site"):
+        for day in (0, 1, 2):
+            deliver(tmp_path, path_of(entity, day), users({"a": f"A{day}"}))
+    growing = [tmp_path / path_of(entity, 1) for entity in ("user", "user logins")]
+    for file in growing:
+        os.utime(file)
+    first = run(settings(tmp_path))
+    assert names(first) == [("a", "A0")]
+    assert names(first, "user_logins") == [("a", "A0"), ("a", "A2")]
+    assert len(first.records("site")) == 3
+    growing.clear()
+    second = run(settings(tmp_path), first.state)
+    assert names(second) == [("a", "A1"), ("z", "Z"), ("a", "A2")]
+    assert names(second, "user_logins") == [("a", "A1"), ("z", "Z")]
+    assert run(settings(tmp_path), second.state).of("RECORD") == []
+
+
 def test_nothing_is_deleted(tmp_path: Path) -> None:
     """Neither a purged day nor a row that a later file lacks is reported as deleted."""
     _days(tmp_path, 0, 1)
@@ -342,6 +377,32 @@ def test_row_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         rows = covered.records("user") + rest.records("user")
         assert {(r["_sdc_row_hash"], r["_sdc_row_occurrence"]) for r in rows} == set(keys)
         assert len(rows) >= len(keys)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_header"),
+    [
+        ("a1,Ann,2026-01-02 10:00:00", False),
+        ("8f14e45f-ceea-4672-9c3b-0a3d5d1e2f60,Ann", False),
+        ("US001,ann@example.com,true", False),
+        ("7,\\N,Ann", False),
+        ("Code,Full Name,2026", True),
+        ("user_id,2026-01-01", True),
+        ("site_name,1,2", True),
+        ("name,e-mail,status", True),
+    ],
+)
+def test_header(tmp_path: Path, line: str, *, is_header: bool) -> None:
+    """A first line that can only be a row is an error, unless `column_types` names a column."""
+    deliver(tmp_path, path_of("user", 0), f"{line}\n{line}\n")
+    if is_header:
+        assert len(run(settings(tmp_path)).records("user")) == 1
+        return
+    with pytest.raises(FormatError, match="the first line does not look like a header"):
+        run(settings(tmp_path))
+    column = column_names(line.split(","))[0]
+    types = {"user": {column: "string"}}
+    assert len(run(settings(tmp_path, column_types=types)).records("user")) == 1
 
 
 # Types

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+from click.testing import CliRunner
+
 from filetap.testing.runs import Collector, Run, run_tap
+from tap_simpplr.cli import main
 from tap_simpplr.tap import TapSimpplr
+from tests.runs import write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,3 +64,31 @@ def names(done: Run, stream: str = "user") -> list[tuple[str, str]]:
 def moment(day: int) -> datetime:
     """A day after the first one, as generations have it."""
     return datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(day)
+
+
+class Loaded:
+    """A DuckDB file that `load` brings the files of a folder to.
+
+    Args:
+        folder: Where the file is, and the tree below it.
+        more: Settings besides the folder.
+    """
+
+    def __init__(self, folder: Path, **more: Any) -> None:
+        self.tree = folder / "tree"
+        self._config = write(folder, "config.json", settings(self.tree, **more))
+        self._file = str(folder / "loaded.duckdb")
+
+    def load(self, *words: str) -> dict[str, int]:
+        """Load; returns the streams of which files were read, and how many."""
+        place = ("--to", f"duckdb:{self._file}", "--output", "json", "--quiet")
+        done = CliRunner().invoke(main, ["load", "--config", self._config, *place, *words])
+        assert done.exit_code == 0, done.output
+        streams = json.loads(done.stdout)["streams"]
+        return {name: one["files"] for name, one in streams.items() if one["files"]}
+
+    def rows(self, stream: str) -> list[dict[str, Any]]:
+        """The rows of a table, in no order."""
+        with duckdb.connect(self._file) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            return list(connection.table(stream).pl().to_dicts())
