@@ -10,6 +10,7 @@ import polars as pl
 from filetap.columns.types import canonical, fits
 from filetap.people.report.command import Extra, report_command
 from filetap.people.report.html import DAY, Axis, bars, details, midnight
+from tap_firstup_dde.dictionary import ACTIONS, DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +30,7 @@ class Engagement:
 
     Attributes:
         day: The day.
-        people: Distinct users among them.
+        people: Distinct users who did something; what was delivered to them does not count.
         events: Rows of activities.
         impressions: Sum of the column.
         opens: Sum of the column.
@@ -57,12 +58,14 @@ def engagement(frames: Iterable[pl.DataFrame]) -> list[Engagement]:
         block = frame.select(
             _day(frame).alias("day"),
             _column(frame, "user_id").alias("user_id"),
+            _acts(frame).alias("acts"),
             *(_number(frame, name).alias(name) for name in _COUNTS),
         ).filter(pl.col("day").is_not_null())
         sums.append(
             block.group_by("day").agg(pl.len().cast(pl.Int64).alias("events"), pl.sum(*_COUNTS))
         )
-        people.append(block.select("day", "user_id").filter(pl.col("user_id") != "").unique())
+        active = block.filter(pl.col("acts") & (pl.col("user_id") != ""))
+        people.append(active.select("day", "user_id").unique())
         if len(sums) == _MERGED_AT_ONCE:
             sums, people = [_added(sums)], [pl.concat(people).unique()]
     if not sums:
@@ -71,6 +74,17 @@ def engagement(frames: Iterable[pl.DataFrame]) -> list[Engagement]:
     return [
         Engagement(day, heads.get(day, 0), *counts) for day, *counts in _added(sums).iter_rows()
     ]
+
+
+def _acts(frame: pl.DataFrame) -> pl.Expr:
+    """True unless an event does nothing but deliver something to its user."""
+    delivers, acts = (
+        pl.any_horizontal(
+            pl.lit(value=False), *(_number(frame, name) > 0 for name in sorted(names))
+        )
+        for names in (DELIVERIES & {*frame.columns}, ACTIONS & {*frame.columns})
+    )
+    return acts | ~delivers
 
 
 def _added(sums: Sequence[pl.DataFrame]) -> pl.DataFrame:
