@@ -17,7 +17,9 @@ target-jsonl := target-jsonl==0.1.4
 target-duckdb := 'target-duckdb==0.8.0; python_version < "3.13"' 'duckdb==1.0.0; python_version < "3.13"'
 target-snowflake := meltanolabs-target-snowflake==0.20.4 'fakesnow[server]==0.12.1'
 meltano := '$(subst meltano,meltano[s3],$(MELTANO))'
-PROGRAMS := target-postgres target-jsonl target-duckdb target-snowflake meltano
+# Newer ones of dbt-core fetch a part of theirs from elsewhere when they are installed.
+dbt := dbt-core==1.11.16 dbt-postgres==1.11.0 dbt-duckdb==1.11.1
+PROGRAMS := target-postgres target-jsonl target-duckdb target-snowflake meltano dbt
 LOADERS := $(PROGRAMS:%=$(TARGETS)/%/.stamp)
 
 # What the benchmark compares the tap with. Whatever cannot be installed is left out of its table.
@@ -31,7 +33,7 @@ sling := sling==1.6.5
 CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-spark soak lint audit demo picture bench bench-spark growth sftp before equality clean python
+.PHONY: help setup test test-spark recipes dictionary soak lint audit demo picture bench bench-spark growth sftp before equality clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -41,10 +43,16 @@ help: ## Show this list
 setup: $(VENV)/.stamp $(LOADERS) ## Install the tap and its tools (.venv), and the loaders for the tests (.targets)
 
 test: setup ## Run the tests on all processors; ARGS is passed to pytest, e.g. ARGS="-k state -x -n 0"
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --ignore tests/spark $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --ignore tests/spark -m 'not recipes' $(ARGS)
 
 test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs Spark, and Java if there is none
 	$(VENV)/bin/python -m pytest --numprocesses 2 tests/spark $(ARGS)
+
+recipes: setup ## Run every recipe of the docs: schedulers, containers, messages, dbt on PostgreSQL
+	$(VENV)/bin/python -m pytest -m recipes $(ARGS)
+
+dictionary: $(VENV)/.stamp ## Copy the descriptions of columns into the docs and the dbt package
+	$(VENV)/bin/python dbt/describe.py
 
 soak: setup ## Test the model and mutated files at length (10,000 interleavings, 90 days; about an hour)
 	$(VENV)/bin/python -m pytest tests/test_exactly_once.py tests/test_fuzz.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
@@ -84,7 +92,7 @@ equality: $(VENV)/.stamp ## Compare all output with that of an earlier revision;
 
 clean: ## Remove what the other targets created, but keep .meltano, which has the pipelines' state
 	rm -rf $(VENV) $(TARGETS) $(DEMO) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find filetap tap_firstup_dde tests demo benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find filetap tap_firstup_dde tests demo benchmarks dbt -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
