@@ -168,7 +168,7 @@ def test_postgres(database: str, tmp_path: Path) -> None:
         "8": True,
     }
     stale = dbt(place, "postgres", "source", "freshness", **env)
-    assert (stale.returncode, stale.stdout.count("ERROR STALE")) == (1, 3), stale.stdout
+    assert (stale.returncode, stale.stdout.count("Status: error")) == (1, 3), stale.stdout
 
 
 def test_descriptions() -> None:
