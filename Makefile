@@ -22,6 +22,10 @@ dbt := dbt-core==1.11.16 dbt-postgres==1.11.0 dbt-duckdb==1.11.1
 PROGRAMS := target-postgres target-jsonl target-duckdb target-snowflake meltano dbt
 LOADERS := $(PROGRAMS:%=$(TARGETS)/%/.stamp)
 
+# For the recipes only, which are large.
+dbt-snowflake := dbt-core==1.11.16 dbt-snowflake==1.12.4
+RECIPES := $(patsubst %,$(TARGETS)/%/.stamp,dbt-snowflake)
+
 # What the benchmark compares the tap with. Whatever cannot be installed is left out of its table.
 BENCH := .bench
 moto := 'moto[server]==5.2.5'
@@ -48,7 +52,7 @@ test: setup ## Run the tests on all processors; ARGS is passed to pytest, e.g. A
 test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs Spark, and Java if there is none
 	$(VENV)/bin/python -m pytest --numprocesses 2 tests/spark $(ARGS)
 
-recipes: setup ## Run every recipe of the docs: schedulers, containers, messages, dbt on PostgreSQL
+recipes: setup $(RECIPES) ## Run every recipe of the docs: schedulers, containers, messages, dbt on PostgreSQL
 	$(VENV)/bin/python -m pytest -m recipes $(ARGS)
 
 dictionary: $(VENV)/.stamp ## Copy the descriptions of columns into the docs and the dbt package
@@ -112,7 +116,7 @@ $(VENV)/.spark: $(VENV)/.stamp
 	@touch $@
 
 # Each loader has its own environment, because their requirements conflict.
-$(LOADERS): $(TARGETS)/%/.stamp: Makefile | $(VENV)/.stamp
+$(LOADERS) $(RECIPES): $(TARGETS)/%/.stamp: Makefile | $(VENV)/.stamp
 	$(VENV)/bin/python -m venv --clear --without-pip $(@D)
 	$(VENV)/bin/python -m pip --python $(@D)/bin/python install --quiet $($*)
 	@touch $@

@@ -20,25 +20,30 @@ from tap_firstup_dde.dictionary import ACTIONS, DELIVERIES
 from tap_firstup_dde.emulator import Emulator
 from tests import ROOT
 from tests.load.places import DuckDBFile, PostgresSchema
-from tests.loaders import program
+from tests.loaders import Snowflake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from tests.load.places import Place
+    from tests.loaders import Database
 
 DESCRIBE = ROOT / "dbt" / "describe.py"
 # Every version of a user stays: each exported row has a key of its own.
 KEEP_VERSIONS = {"users": ["_sdc_source_file", "_sdc_source_lineno"]}
 
 
-def dbt(place: Place, target: str, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+def dbt(
+    place: Database, target: str, *command: str, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command of dbt on what is loaded."""
     folder = place.folder / "dbt"
+    bins = ROOT / ".targets" / ("dbt-snowflake" if target == "snowflake" else "dbt") / "bin"
+    assert bins.exists(), "run `make recipes`"
     variables = json.dumps({"firstup_schema": place.schema})
     return subprocess.run(
-        [program("dbt"), "--no-use-colors", *command, "--vars", variables, "--target", target],
+        [bins / "dbt", "--no-use-colors", *command, "--vars", variables, "--target", target],
         cwd=ROOT / "dbt",
         env={**os.environ, **env, "DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)},
         capture_output=True,
@@ -47,7 +52,7 @@ def dbt(place: Place, target: str, *command: str, **env: str) -> subprocess.Comp
     )
 
 
-def build(place: Place, target: str, **env: str) -> dict[str, str]:
+def build(place: Database, target: str, **env: str) -> dict[str, str]:
     """Build and test all models; returns the status of each node."""
     done = dbt(place, target, "build", **env)
     assert done.returncode == 0, done.stdout
@@ -78,7 +83,7 @@ def distinct(pairs: Iterable[tuple[Any, str]]) -> dict[Any, int]:
     return {group: len(found) for group, found in people.items()}
 
 
-def asked(place: Place, text: str) -> dict[Any, Any]:
+def asked(place: Place | Snowflake, text: str) -> dict[Any, Any]:
     """The two columns of a query, as a mapping."""
     return dict(tuple(row.values()) for row in place.query(text))
 
@@ -169,6 +174,27 @@ def test_postgres(database: str, tmp_path: Path) -> None:
     }
     stale = dbt(place, "postgres", "source", "freshness", **env)
     assert (stale.returncode, stale.stdout.count("Status: error")) == (1, 3), stale.stdout
+
+
+@pytest.mark.recipes
+def test_snowflake(snowflake: int, tmp_path: Path) -> None:
+    """On what target-snowflake loads into a server that imitates Snowflake, all pass too."""
+    place = Snowflake(tmp_path, snowflake)
+    with Emulator(seed=3) as emulator:
+        emulator.add_generation(rows=60)
+        place.load(emulator)
+    events = list(rows(emulator, "activities"))
+    profile = yaml.safe_load((ROOT / "dbt" / "profiles.yml").read_text())
+    login = {"host": "127.0.0.1", "port": snowflake, "protocol": "http", "password": "password"}
+    output = profile["firstup_dde"]["outputs"]["snowflake"]
+    del output["private_key_path"]
+    output |= {**login, "account": "fakesnow", "user": "user", "database": "FIRSTUP"}
+    (tmp_path / "profiles.yml").write_text(yaml.safe_dump(profile))
+    statuses = build(place, "snowflake", DBT_PROFILES_DIR=str(tmp_path))
+    assert set(statuses.values()) == {"success", "pass"}
+    days = 'select cast("Day" as text), "Active people" from reporting.engagement_by_day'
+    active = ((row["date"][:10], row["user_id"]) for row in events if acts(row))
+    assert asked(place, days) == distinct(active)
 
 
 def test_descriptions() -> None:
