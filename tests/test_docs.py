@@ -51,6 +51,14 @@ HUB_SCHEMA = {
             _TEXT,
         ),
         "domain_url": {**_TEXT, "format": "uri", "pattern": "^https://"},
+        "commands": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": _TEXT,
+                "required": ["args"],
+            },
+        },
         "keywords": _TEXTS,
         "select": _TEXTS,
         "capabilities": {
@@ -165,7 +173,8 @@ def test_hub_entry_is_valid() -> None:
     """The entry for Meltano Hub matches its schema, and agrees with meltano.yml."""
     Draft7Validator.check_schema(HUB_SCHEMA)
     assert [error.message for error in Draft7Validator(HUB_SCHEMA).iter_errors(HUB)] == []
-    same = {"name", "namespace", "label", "executable", "settings", "settings_group_validation"}
+    same = {"name", "namespace", "label", "executable", "commands"}
+    same |= {"settings", "settings_group_validation"}
     assert {name: HUB[name] for name in same} == {name: EXTRACTOR[name] for name in same}
     assert set(HUB["capabilities"]) == {str(c.value) for c in TapFirstupDDE.capabilities}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -216,6 +225,7 @@ DOCS = [
     ROOT / ".github" / "CONTRIBUTING.md",
     ROOT / "examples" / "README.md",
     ROOT / "benchmarks" / "README.md",
+    ROOT / "recipes" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 

@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import polars as pl
@@ -23,7 +23,11 @@ from filetap.people.report import page as report
 from filetap.people.report.generations import Generation, StreamTypes
 from filetap.people.report.html import CSS, short
 from tap_firstup_dde import engagement, sample_data
-from tap_firstup_dde.engagement import Engagement
+from tap_firstup_dde.dictionary import ACTIONS, DELIVERIES
+from tap_firstup_dde.engagement import Engagement, Figures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)
@@ -48,7 +52,7 @@ def make(**changes: Any) -> str:
     """A page of example data, except for *changes*."""
     days = [Engagement(date(2026, 5, 1 + n), 5 + n, 90 + n, 70, 30 + n, n) for n in range(9)]
     types = [StreamTypes("users", {"a": "string", "b": "integer", "c": "string"}, ["b"])]
-    own = engagement.section(changes.pop("engagement", days))
+    own = engagement.section(Figures(changes.pop("engagement", days)))
     content: dict[str, Any] = {
         "heading": "Export files of program 23552",
         "source": "api.example.com",
@@ -155,7 +159,7 @@ def test_engagement_table() -> None:
     """The table has each day's numbers."""
     days = [Engagement(date(2026, 5, day), day, 1234567, 5, 0, 10**20) for day in (2, 1)]
     assert cells(make(engagement=days), "Engagement by day (UTC)") == [
-        [f"2026-05-0{day}", f"{day}", "1,234,567", "5", "0", f"{10**20:,}"] for day in (1, 2)
+        [f"2026-05-0{day}", f"{day}", "1,234,567", "5", "0", f"{10**20:,}", "yes"] for day in (1, 2)
     ]
 
 
@@ -203,6 +207,81 @@ def test_summary() -> None:
         "hours, 3 within 48 hours. 0 generations are missing between the first and the last."
     )
     assert [e.text for e in section.iter("dd")] == ["7", "3", "2", "3", "0"]
+
+
+FRESH = [Generation("users", NOON - 8 * HOUR, 2, 9, 9, READ, NOON + 99 * HOUR)]
+SOON = [Generation("users", NOON, 2, 9, 9, PENDING, NOON + 20 * HOUR, unread=2)]
+LATER = [Generation("users", NOON, 1, 9, 9, PENDING, NOON + 40 * HOUR, unread=1)]
+UNSURE = [Generation("users", NOON, 1, 9, 9, None, NOON + 20 * HOUR, unread=1)]
+OLD = [Generation("users", NOON - 9 * HOUR * n, 1, 9, 9, READ, None) for n in (3, 4, 5)]
+GAP = [Generation("users", NOON - 4 * HOUR * n, 1, 9, 9, READ, None) for n in (0, 1, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("found", "damaged", "level", "words"),
+    [
+        (FRESH, [], "well", "Newest generation: 2026-05-14 04:00 UTC, 8h old."),
+        (FRESH, ["000.csv: broken"], "fault", "1 file cannot be read."),
+        ([], [], "fault", "There are no export files."),
+        (SOON, [], "fault", "2 files, not read, expire within 24 hours."),
+        (LATER, [], "doubt", "1 file, not known to be read, expires in 24 to 48 hours."),
+        (UNSURE, [], "doubt", "1 file, perhaps not read, expires within 24 hours."),
+        (OLD, [], "doubt", "Late: the newest generation is 1d 3h old; one every 9h is usual."),
+        (GAP, [], "doubt", "users: 1 generation is missing, the last one of 2026-05-14 04:00 UTC."),
+    ],
+)
+def test_verdict(found: list[Generation], damaged: list[str], level: str, words: str) -> None:
+    """The page begins with what is wrong; a mark and words say it, not only a colour."""
+    (block,) = parse(make(generations=found, damaged=damaged)).iterfind("body/header/div")
+    assert block.get("class") == f"verdict {level}"
+    assert words in [item.text for item in block.iter("li")]
+    assert block.findtext("strong/span") == {"well": "✓", "doubt": "!", "fault": "✗"}[level]
+
+
+def test_damaged_files_are_named() -> None:
+    """Each file that cannot be read is on the page, with the reason."""
+    page = parse(make(damaged=[HOSTILE, "users 2026-05-14-12/000.csv: CRC64NVME differs"]))
+    (section,) = page.iterfind(".//section[@aria-labelledby='damaged']")
+    shown = HOSTILE.translate(dict.fromkeys((0, 0x1B, 0xD800), "\ufffd"))
+    assert [item.findtext("bdi") for item in section.iter("li")] == [
+        shown,
+        "users 2026-05-14-12/000.csv: CRC64NVME differs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hours", "labels"),
+    [
+        ([8], ["08:00"]),
+        ([8, 32, 56], ["08:00"]),
+        ([8, 34, 60], [""]),
+        ([2, 6, 10, 26, 30], ["02:00", "06:00", "10:00", "14:00", "18:00", "22:00"]),
+        ([0, 4, 8, 16], ["00:00", "04:00", "08:00", "12:00", "16:00"]),
+    ],
+)
+def test_hours(hours: list[int], labels: list[str]) -> None:
+    """Rows of cells are labelled with the time of their generations."""
+    first = datetime(2026, 5, 14, tzinfo=UTC)
+    found = [Generation("users", first + hour * HOUR, 1, 1, 1, READ, None) for hour in hours]
+    (chart,) = (
+        svg
+        for svg in parse(make(generations=found)).iter("svg")
+        if (svg.findtext("title") or "").startswith("Generations of")
+    )
+    ticks = [e.text or "" for e in chart.iter("text") if e.get("class") == "tick"]
+    assert ticks == labels
+
+
+@pytest.mark.parametrize("days", [1, 6, 60])
+def test_charts_fill_the_page(days: int) -> None:
+    """However few days there are, a chart is as wide as the page."""
+    found = [Generation("users", NOON - 24 * HOUR * n, 1, 1, 1, READ, None) for n in range(days)]
+    widths = {
+        int(svg.get("width", "0"))
+        for svg in parse(make(generations=found, engagement=[])).iter("svg")
+        if svg.find("desc") is not None
+    }
+    assert widths == {1046}
 
 
 def test_size() -> None:
@@ -275,6 +354,17 @@ def test_historical_files_have_no_cadence() -> None:
     assert "missing" not in {row[1] for row in cells(page, "Generations of users")}
 
 
+def acts(row: Mapping[str, str]) -> bool:
+    """True unless an event does nothing but deliver something to its user."""
+    counted = {name for name in ACTIONS | DELIVERIES if row[name] != "0"}
+    return not counted or bool(counted & ACTIONS)
+
+
+def figures(frames: Iterable[pl.DataFrame]) -> Figures:
+    """The figures of activities alone."""
+    return engagement.figures(("activities", frame) for frame in frames)
+
+
 def test_engagement() -> None:
     """The sums of sample files, in any blocks, are those of a calculation by hand."""
     parts = [
@@ -288,16 +378,79 @@ def test_engagement() -> None:
     expected = [
         Engagement(
             date.fromisoformat(day),
-            len({row["user_id"] for row in rows}),
+            len({row["user_id"] for row in rows if acts(row)}),
             len(rows),
-            *(sum(int(row[name]) for row in rows) for name in ("impressions", "opens", "clicks")),
+            sum(int(row["impressions"]) for row in rows),
+            sum(int(row["opens"]) for row in rows),
+            sum(int(row["clicks"]) for row in rows),
+            is_partial=True,
         )
         for day, rows in sorted(days.items())
     ]
     frames = [pl.read_csv(part.encode(), infer_schema=False) for part in parts]
     blocks = [block for frame in frames for block in frame.iter_slices(7)]
-    assert engagement.engagement(frames) == engagement.engagement(blocks) == expected
+    found = figures(frames)
+    assert found == figures(blocks)
+    assert found.days == expected
     assert len(expected) == 2
+
+    every = [row for rows in days.values() for row in rows]
+    reached, acted = defaultdict(set), defaultdict(set)
+    for row in every:
+        if row["impressions"] != "0":
+            reached[row["content_id"]].add(row["user_id"])
+        if acts(row):
+            acted[row["content_id"]].add(row["user_id"])
+    order = sorted(
+        {row["content_id"] for row in every}, key=lambda c: (-len(reached[c]), -len(acted[c]), c)
+    )
+    assert [row[1:4] for row in found.campaigns] == [
+        (key, len(reached[key]), len(acted[key])) for key in order[:10]
+    ]
+    assert sum(events for _, events, _ in found.channels) == len(every)
+    assert {name for name, *_ in found.channels} == {
+        *("email", "push", "notification center", "feed", "other")
+    }
+    assert found.departments == [
+        (
+            "unknown",
+            len({r["user_id"] for r in every}),
+            len({r["user_id"] for r in every if acts(r)}),
+        )
+    ]
+
+
+def test_departments() -> None:
+    """A user counts for their newest department, whether or not they did anything."""
+    users = pl.DataFrame(
+        {"user_id": ["1", "2", "3", "1"], "attribute_department": ["A", "A", "", "B"]}
+    )
+    rows = {"user_id": ["1", "2", "4"], "likes": ["1", "0", "1"], "push_delivered": ["0", "1", "0"]}
+    found = engagement.figures([("users", users), ("activities", pl.DataFrame(rows))])
+    assert found.departments == [("unknown", 2, 1), ("A", 1, 0), ("B", 1, 1)]
+    assert found.days == []
+
+
+@pytest.mark.parametrize(
+    ("times", "partial"),
+    [
+        (["14 12:00", "15 08:00"], [True, True]),
+        (["14 00:30", "15 08:00"], [False, True]),
+        (["14 00:30", "15 08:00", "16 23:10"], [False, False, False]),
+        (["14 00:01", "14 22:59"], [True]),
+        (["14 00:01", "14 23:59"], [False]),
+        (["14", "15"], [True, True]),
+    ],
+)
+def test_partial_days(times: list[str], partial: list[bool]) -> None:
+    """The first and the last day are marked, unless they have events to their very ends."""
+    frame = pl.DataFrame(
+        {"date": [f"2026-05-{time}" for time in times], "opens": ["1"] * len(times)}
+    )
+    days = figures([frame])
+    assert [day.is_partial for day in days.days] == partial
+    page = make(engagement=days.days)
+    assert ("A dashed bar" in page, page.count('class="bar part"') > 0) == (any(partial),) * 2
 
 
 @pytest.mark.parametrize(
@@ -307,6 +460,11 @@ def test_engagement() -> None:
         ({"date": "2026-05-14T16:00:00.5Z", "user_id": ""}, (14, 0, 1, 0)),
         ({"date": "2026-05-14T23:30:00-01:00", "user_id": "7"}, (15, 1, 1, 0)),
         ({"date": "2026-05-14T00:30+05:30"}, (13, 0, 1, 0)),
+        ({"date": "2026-05-14", "user_id": "7", "push_delivered": "1"}, (14, 0, 1, 0)),
+        (
+            {"date": "2026-05-14", "user_id": "7", "emails_delivered": "1", "likes": "1"},
+            (14, 1, 1, 0),
+        ),
         ({"date": "2026-05-14", "opens": " 3 "}, (14, 0, 1, 3)),
         ({"date": "2026-05-14", "opens": "2.0"}, (14, 0, 1, 2)),
         ({"date": "2026-05-14", "opens": "many"}, (14, 0, 1, 0)),
@@ -321,8 +479,8 @@ def test_engagement_of_a_row(
     columns: dict[str, str | None], expected: tuple[int, int, int, int] | None
 ) -> None:
     """A row counts for its day in UTC; a missing value, or one that is not a number, is zero."""
-    found = engagement.engagement([pl.DataFrame({k: [v] for k, v in columns.items()})] * 2)
-    assert [(e.day.day, e.people, e.events, e.opens) for e in found] == [
+    found = figures([pl.DataFrame({k: [v] for k, v in columns.items()})] * 2)
+    assert [(e.day.day, e.people, e.events, e.opens) for e in found.days] == [
         (day, people, 2 * events, 2 * opens)
         for day, people, events, opens in ([expected] if expected else [])
     ]

@@ -35,19 +35,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """A section that is made of the rows of one stream.
+    """A section that is made of the rows of some streams.
 
     Attributes:
         ident: Its id, which links lead to.
         title: Its heading.
-        stream: Name of the stream.
-        draw: Batches of text columns → HTML; no batches if files are not read.
+        streams: Names of the streams.
+        draw: Stream and batch of text columns, for all batches → HTML; none if files are not read.
     """
 
     ident: str
     title: str
-    stream: str
-    draw: Callable[[Iterable[pl.DataFrame]], str]
+    streams: tuple[str, ...]
+    draw: Callable[[Iterable[tuple[str, pl.DataFrame]]], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +117,10 @@ def _report(tap: FileTap, options: ReportOptions, extra: Extra | None) -> Report
     stock = [entry for entry in weighed if entry.status != GONE]
     bookmarks: Mapping[str, Any] = tap.state.get("bookmarks", {})
     rows: dict[str, int] = {}
+    damaged: list[str] = []
     with progress_bar(sum(entry.size or 0 for entry in stock), quiet=options.quiet) as show:
-        frames = iter(()) if options.no_content else _frames(tap, stock, rows, show)
-        wanted = (frame for stream, frame in frames if extra and stream == extra.stream)
+        frames = iter(()) if options.no_content else _frames(tap, stock, rows, damaged, show)
+        wanted = (each for each in frames if extra and each[0] in extra.streams)
         more = [Section(extra.ident, extra.title, extra.draw(wanted))] if extra else []
         for _ in wanted:  # what nobody has asked for is counted
             pass
@@ -131,6 +132,7 @@ def _report(tap: FileTap, options: ReportOptions, extra: Extra | None) -> Report
         generations=generations(stock, rows),
         types=_types(bookmarks, tap.specs),
         more=more,
+        damaged=damaged,
     )
 
 
@@ -148,6 +150,7 @@ def _frames(
     tap: FileTap,
     stock: Sequence[Available],
     rows: dict[str, int],
+    damaged: list[str],
     show: Callable[[int], object],
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """Read the files.
@@ -156,6 +159,7 @@ def _frames(
         tap: The tap.
         stock: The files.
         rows: Gets the key of each file that can be read, and its rows.
+        damaged: Gets a message about each file that cannot be read.
         show: Called with the bytes of all files read so far.
 
     Yields:
@@ -173,5 +177,6 @@ def _frames(
             rows[file.key] = last
         except ExportError as error:
             logger.warning("%s", error)
+            damaged.append(str(error))
         before += entry.size or 0
         show(before)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 from filetap.times import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 DAY: Final = timedelta(days=1)
 LEFT: Final = 56  # where the first day of a chart begins
+CELL: Final = 160  # widest cell or bar
 _RIGHT = 60
+_INNER = 930  # width of the days on a page that is as wide as it gets
 
 # Characters that XML forbids, even escaped.
 _NO_TEXT = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
@@ -70,8 +72,8 @@ class Axis:
 
     @property
     def column(self) -> float:
-        """Width of a day."""
-        return min(110, max(10, 900 / self.days), 4000 / self.days)
+        """Width of a day: the days fill the page, or at least have room."""
+        return min(max(10, _INNER / self.days), max(_INNER, 4000) / self.days)
 
     @property
     def width(self) -> float:
@@ -140,14 +142,24 @@ def details(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]]
     return f"<details><summary>{escaped(caption)}, as a table</summary>{shown}</details>"
 
 
-def bars(
-    ident: str,
-    title: str,
-    axis: Axis,
-    values: Sequence[tuple[datetime, int | None]],
-    step: timedelta,
-) -> str:
-    """A chart with a bar for each known value, as wide as *step*."""
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What a chart shows.
+
+    Attributes:
+        values: Moment and value; None if it is not known.
+        step: Time that a bar covers.
+        partial: Moments whose values are of a part of that time only.
+    """
+
+    values: Sequence[tuple[datetime, int | None]]
+    step: timedelta
+    partial: Collection[datetime] = ()
+
+
+def bars(ident: str, title: str, axis: Axis, series: Series) -> str:
+    """A chart with a bar for each known value; partial ones are marked."""
+    values, step = series.values, series.step
     known = [(moment, value) for moment, value in values if value is not None]
     if not known:
         return f"<figure><figcaption>{escaped(title)}</figcaption><p>Not known.</p></figure>"
@@ -156,7 +168,7 @@ def bars(
     sizes = (scale * 10**power for power in range(len(str(most))) for scale in (1, 2, 5))
     tick = next(size for size in sizes if size * 4 >= most)
     top = -(-most // tick) * tick
-    width = axis.column * min(step, DAY) / DAY
+    width = min(axis.column * min(step, DAY) / DAY, CELL)
     width -= 2 if width > 6 else width * 0.15
     base = 118
     grid = ticks = ""
@@ -164,24 +176,27 @@ def bars(
         y = base - number / top * 110
         grid += f"M{LEFT} {y:.1f}H{axis.width - _RIGHT:.1f}"
         ticks += f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}">{short(number)}</text>'
-    drawn = "".join(
-        f"M{axis.x(midnight(moment) if step >= DAY else moment):.1f} {base}"
-        f"v-{max(1, value / top * 110):.1f}h{width:.1f}V{base}z"
-        for (moment, _), value in zip(known, numbers, strict=True)
-        if value
-    )
+    drawn = {"bar": "", "bar part": ""}
+    for (moment, _), value in zip(known, numbers, strict=True):
+        if value:
+            drawn["bar part" if moment in series.partial else "bar"] += (
+                f"M{axis.x(midnight(moment) if step >= DAY else moment):.1f} {base}"
+                f"v-{max(1, value / top * 110):.1f}h{width:.1f}V{base}z"
+            )
+    marked = "".join(f'<path class="{name}" d="{path}"/>' for name, path in drawn.items() if path)
     about = (
         f"{many(len(known), 'value')} from {when(known[0][0])} to {when(known[-1][0])}: "
         f"at least {min(numbers):,}, at most {max(numbers):,}, {sum(numbers):,} in all; "
         f"{len(values) - len(known):,} not known."
     )
+    if among := sum(moment in series.partial for moment, _ in known):
+        about += f" {many(among, 'value')} of a day that is not complete."
     return svg(
         ident,
         title,
         about,
         (axis.width, base + 20),
-        f'<path class="grid" d="{grid}"/><path class="bar" d="{drawn}"/>{ticks}'
-        f"{axis.days_at(base + 15)}",
+        f'<path class="grid" d="{grid}"/>{marked}{ticks}{axis.days_at(base + 15)}',
     )
 
 
@@ -228,6 +243,16 @@ text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var(--s
 .tick{text-anchor:end}
 .grid{stroke:var(--line)}
 .bar{fill:var(--bar)}
+.part{fill-opacity:.25;stroke:var(--bar);stroke-dasharray:3 3}
+.verdict{border:1px solid var(--line);border-left:8px solid var(--read);border-radius:8px;
+background:var(--card);padding:12px 16px;margin:12px 0 4px}
+.verdict strong{font-size:1.15rem}
+.verdict ul{margin:4px 0 0;padding-left:1.2em}
+.verdict span{display:inline-block;width:1.2em;font-weight:700;color:var(--read)}
+.doubt{border-left-color:var(--soon)}
+.doubt span{color:var(--soon)}
+.fault{border-left-color:var(--missing)}
+.fault span{color:var(--missing)}
 .mark{fill:none;stroke-width:2;stroke-linecap:round}
 .read{fill:var(--read)}
 .soon{fill:var(--soon)}

@@ -22,10 +22,12 @@ from filetap.people.report.generations import (
     usual_distance,
 )
 from filetap.people.report.html import (
+    CELL,
     CSS,
     DAY,
     LEFT,
     Axis,
+    Series,
     bars,
     details,
     escaped,
@@ -36,6 +38,7 @@ from filetap.people.report.html import (
     table,
     when,
 )
+from filetap.people.report.verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,6 +70,7 @@ class Report:
         now: When the page is made; it decides what expires soon.
         generations: What is available.
         types: Column types that were emitted; empty if no state was given.
+        damaged: Messages about files that cannot be read.
         more: Sections of the vendor's own.
     """
 
@@ -76,6 +80,7 @@ class Report:
     generations: Sequence[Generation]
     types: Sequence[StreamTypes]
     more: Sequence[Section] = ()
+    damaged: Sequence[str] = ()
 
 
 def page(report: Report) -> str:
@@ -88,8 +93,10 @@ def page(report: Report) -> str:
         name: missing([each.generated_at for each in entries if not each.historical])
         for name, entries in streams.items()
     }
+    unread = Section("damaged", "Files that cannot be read", _damaged(report.damaged))
     sections = [
         Section("summary", "Summary", _summary(found, sum(map(len, lost.values())), now)),
+        *([unread] if report.damaged else []),
         Section("coverage", "Coverage and size", _coverage(streams, lost, now)),
         Section("types", "Column types", _types(report.types)),
         *report.more,
@@ -108,12 +115,19 @@ def page(report: Report) -> str:
 <style>{CSS}</style></head><body>
 <a class="skip" href="#main">Skip to the report</a>
 <header><h1>{name}</h1>
-<p>From <bdi>{escaped(report.source)}</bdi>, as of <span class="t">{when(now)}</span>.</p></header>
+<p>From <bdi>{escaped(report.source)}</bdi>, as of <span class="t">{when(now)}</span>.</p>
+{judge(found, lost, report.damaged, now).html()}</header>
 <nav aria-label="Sections">{links}</nav>
 <main id="main" tabindex="-1">
 {bodies}
 </main></body></html>
 """
+
+
+def _damaged(messages: Sequence[str]) -> str:
+    """Each file that cannot be read, and why."""
+    items = "".join(f"<li><bdi>{escaped(message)}</bdi></li>" for message in messages)
+    return f"<p>Their rows are missing below, and a run fails on them.</p><ul>{items}</ul>"
 
 
 def _coverage(
@@ -208,7 +222,7 @@ def _legend(axis: Axis, found: Sequence[Generation], now: datetime) -> str:
     """What the cells mean; charts use the cells that are defined here."""
     used = {each.state(now) for each in found}
     cells = "".join(
-        f'<g id="cell-{ident}">{_cell(state, axis.column)}</g>'
+        f'<g id="cell-{ident}">{_cell(state, min(axis.column, CELL))}</g>'
         for state, (ident, *_) in _STATES.items()
     )
     items = "".join(
@@ -241,8 +255,8 @@ def _stream(
     places = list(_places(cells, slot))
     bottom = _CELL * (max(place for *_, place in places) + 1)
     hours = "".join(
-        f'<text class="tick" x="{LEFT - 6}" y="{row * _CELL + 11}">{_clock(row * slot)}</text>'
-        for row in range(min(bottom // _CELL, -int(-DAY // slot)))
+        f'<text class="tick" x="{LEFT - 6}" y="{row * _CELL + 11}">{label}</text>'
+        for row, label in enumerate(_hours(places, slot))
     )
     drawn = "\n".join(
         f'<use href="#cell-{_STATES[state][0]}" x="{axis.x(midnight(moment)):.1f}" '
@@ -260,7 +274,8 @@ def _stream(
         ("Rows", [(each.generated_at, each.rows) for each in found]),
         ("Bytes", [(each.generated_at, each.size) for each in found]),
     ):
-        charts += bars(f"{ident}-{name}", f"{name} per generation of {stream}", axis, values, step)
+        title = f"{name} per generation of {stream}"
+        charts += bars(f"{ident}-{name}", title, axis, Series(values, step))
     rows: list[tuple[datetime, Sequence[object]]] = [
         (
             each.generated_at,
@@ -281,6 +296,18 @@ def _stream(
         ("Generated at", "State", "Files", "Rows", "Bytes", "Expires at"),
         ((when(moment), *cells) for moment, cells in rows),
     )
+
+
+def _hours(places: Sequence[tuple[datetime, str, int]], slot: timedelta) -> Iterator[str]:
+    """The time of day of each row of cells: that of its cells, or when the row begins.
+
+    A row for the whole day has none if its cells differ.
+    """
+    rows = max(place for *_, place in places) + 1
+    for row in range(min(rows, -int(-DAY // slot))):
+        times = {moment - midnight(moment) for moment, _, place in places if place == row}
+        start = "" if slot == DAY else _clock(row * slot)
+        yield _clock(times.pop()) if len(times) == 1 else start
 
 
 def _clock(since_midnight: timedelta) -> str:

@@ -1,0 +1,9 @@
+"""Turns a report of pip's on stdin into constraints, without the package itself."""
+
+import json
+import sys
+
+found = [each["metadata"] for each in json.load(sys.stdin)["install"]]
+pins = sorted(f"{each['name'].lower().replace('_', '-')}=={each['version']}" for each in found)
+sys.stdout.write("# What the image installs; `make constraints` writes it.\n")
+sys.stdout.writelines(f"{pin}\n" for pin in pins if not pin.startswith("tap-firstup-dde=="))
