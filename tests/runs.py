@@ -8,18 +8,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from filetap.settings import Retries
-from filetap.testing.runs import Collector, Run, environment_without, run_command, run_tap
+from filetap.testing.runs import (
+    Collector,
+    Run,
+    environment_without,
+    run_command,
+    run_of,
+    run_tap,
+)
 from tap_firstup_dde.api import FirstupTransport
 from tap_firstup_dde.tap import TapFirstupDDE
 from tap_firstup_dde.vendor import FIRSTUP
+from tests.warm import warm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pytest
 
 __all__ = [
+    "PEOPLE",
+    "TAP",
     "Collector",
     "Run",
     "command",
@@ -31,6 +41,11 @@ __all__ = [
     "tune",
     "write",
 ]
+
+
+# How the programs start, as a command line.
+TAP = (sys.executable, "-m", "tap_firstup_dde")
+PEOPLE = (sys.executable, "-c", "from tap_firstup_dde.cli import main; main()")
 
 
 def settings(emulator: Any, **more: Any) -> dict[str, Any]:
@@ -70,12 +85,22 @@ def discover(config: Mapping[str, Any], capture: Any) -> dict[str, Any]:
 
 
 def command(
-    *arguments: str, env: Mapping[str, str] | None = None, program: Iterable[str] = ()
+    *arguments: str, env: Mapping[str, str] | None = None, program: Sequence[str] = TAP
 ) -> Run:
-    """Run the tap's command line in a process of its own, with a clean environment."""
-    program = program or (sys.executable, "-m", "tap_firstup_dde")
-    env = {**environment_without(FIRSTUP.prefix), **(env or {})}
-    return run_command(program, *arguments, env=env)
+    """Run a command line in a process of its own, with a clean environment.
+
+    Args:
+        arguments: Its arguments.
+        env: More variables of its environment.
+        program: What it begins with. `TAP` and `PEOPLE` are forked from a process that has
+            imported them (`tests.warm`), unless a variable changes how Python starts.
+    """
+    more = env or {}
+    environment = {**environment_without(FIRSTUP.prefix), **more}
+    starts_otherwise = any(name.startswith(("LC_", "PYTHON")) for name in more)
+    if starts_otherwise or tuple(program) not in {TAP, PEOPLE}:
+        return run_command(program, *arguments, env=environment)
+    return run_of(warm().run([*program[1:], *arguments], environment))
 
 
 def write(folder: Path, name: str, content: Any) -> str:

@@ -28,14 +28,13 @@ from filetap.wording import counted
 from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.emulator import Emulator
 from tests import ROOT
-from tests.runs import command, run, settings, write
+from tests.runs import PEOPLE, command, run, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # A locale that is not UTF-8, and a Python that does not override it.
 PLAIN_C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-PEOPLE = (sys.executable, "-c", "from tap_firstup_dde.cli import main; main()")
 
 
 def errors(log: str) -> list[str]:

@@ -152,6 +152,11 @@ def run_command(program: Iterable[str], *arguments: str, env: Mapping[str, str])
     done = subprocess.run(
         [*program, *arguments], capture_output=True, text=True, env=env, timeout=120, check=False
     )
+    return run_of(done)
+
+
+def run_of(done: subprocess.CompletedProcess[str]) -> Run:
+    """What a tap's command line has written, as a run."""
     return Run(_messages(done.stdout), done.returncode, done.stderr, done.stdout)
 
 

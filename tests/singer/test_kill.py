@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from filetap.testing.runs import run_command, run_killed
-from tests.runs import settings, write
+from filetap.testing.runs import run_killed
+from tests.runs import TAP, command, settings, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_firstup_dde.emulator import Emulator
-
-_TAP = (sys.executable, "-m", "tap_firstup_dde")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -32,9 +28,9 @@ def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, seed: int) -> None:
     emulator.add("users", "2026-05-16-00", "user_id\n" + "".join(f"{i}\n" for i in range(5000)))
     config = write(tmp_path, "config.json", settings(emulator))
     lines = random.Random(seed).randint(1, 5600)
-    covered, uncovered = run_killed(lines, _TAP, "--config", config).at_state()
+    covered, uncovered = run_killed(lines, TAP, "--config", config).at_state()
     state = write(tmp_path, "state.json", covered.state)
-    rest = run_command(_TAP, "--config", config, "--state", state, env=os.environ)
+    rest = command("--config", config, "--state", state)
     assert rest.status == 0
     before, lost, after = (
         Counter(
@@ -57,7 +53,7 @@ def test_signals(emulator: Emulator, tmp_path: Path, number: signal.Signals) -> 
     emulator.fail("download", match="2026-05-16-04", skip=1, stall=30, drop_after=100, times=None)
     config = write(tmp_path, "config.json", settings(emulator))
     with subprocess.Popen(
-        [sys.executable, "-m", "tap_firstup_dde", "--config", config],
+        [*TAP, "--config", config],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as tap:

@@ -9,7 +9,6 @@ import pty
 import re
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
 import termios
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from filetap.progress import Tally
-from tests.runs import command, settings, write
+from tests.runs import TAP, command, settings, write
+from tests.warm import warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,7 +69,7 @@ def _on_terminal(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     columns: int = 150,
-    watch: Callable[[subprocess.Popen[bytes], str], object] = lambda _tap, _drawn: None,
+    watch: Callable[[int, str], object] = lambda _tap, _drawn: None,
 ) -> Shown:
     """Run the tap with a terminal as its stderr.
 
@@ -77,21 +77,16 @@ def _on_terminal(
         arguments: Of the command line.
         env: More variables of the environment.
         columns: Width of the terminal.
-        watch: Called with the process and what is drawn, each time there is more.
+        watch: Called with the id of the process and what is drawn, each time there is more.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     inherited = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "COLUMNS", "LINES"}}
+    environment = {**inherited, "TERM": "xterm-256color", **(env or {})}
     drawn = b""
-    with (
-        tempfile.TemporaryFile() as written,
-        subprocess.Popen(
-            [sys.executable, "-m", "tap_firstup_dde", *arguments],
-            stdout=written,
-            stderr=theirs,
-            env={**inherited, "TERM": "xterm-256color", **(env or {})},
-        ) as tap,
-    ):
+    with tempfile.TemporaryFile() as written:
+        command_line = [*TAP[1:], *arguments]
+        tap = warm().start(command_line, environment, out=written.fileno(), log=theirs)
         os.close(theirs)
         while True:
             try:
@@ -100,7 +95,7 @@ def _on_terminal(
                 break
             watch(tap, drawn.decode(errors="replace"))
         os.close(ours)
-        status = tap.wait(timeout=30)
+        status = warm().wait()
         written.seek(0)
         return Shown(status, written.read(), drawn.decode())
 
@@ -313,9 +308,9 @@ def test_stopped_on_a_terminal(emulator: Emulator, tmp_path: Path, number: signa
     emulator.fail("download", match="2026-05-16-04", skip=1, stall=30, drop_after=100, times=None)
     asked: list[float] = []
 
-    def stop(tap: subprocess.Popen[bytes], drawn: str) -> None:
+    def stop(tap: int, drawn: str) -> None:
         if "1 of 2 files" in drawn and not asked:
-            tap.send_signal(number)
+            os.kill(tap, number)
             asked.append(time.monotonic())
 
     shown = _on_terminal("--config", write(tmp_path, "c.json", settings(emulator)), watch=stop)
