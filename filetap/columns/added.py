@@ -39,7 +39,7 @@ _DESCRIPTIONS = {
     SOURCE_FILE: "Generation, name and key of the file",
     SOURCE_LINE: "Row number in the file, from 1",
     ACCOUNT: "Whose file it is, where a folder has those of several {account}s",
-    ROW_HASH: "SHA-256 of the row's cells that are not empty, by column",
+    ROW_HASH: "First half of the SHA-256 of the row's cells that are not null, by column",
     ROW_OCCURRENCE: "Which of the equal rows of its file it is, from 1",
 }
 

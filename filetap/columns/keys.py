@@ -9,30 +9,40 @@ from typing import TYPE_CHECKING
 from filetap.columns.added import ROW_HASH, ROW_OCCURRENCE
 from filetap.columns.fit import key_hashes
 from filetap.lazy import np, pl
+from filetap.read.batch import without_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy import uint64
+    from numpy import int64, uint64
     from numpy.typing import NDArray
 
     from filetap.read.batch import Batch
     from filetap.read.detect import Reader
 
+_DIGEST = 16  # bytes
+_NAME_END = "\x1f"
+_CELL_END = "\x1e"
 
-def choose_key(reader: Reader, choices: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+
+def choose_key(
+    reader: Reader, choices: Iterable[tuple[str, ...]], nulls: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The first key that every row of a file has, and no two rows share; empty if there is none.
 
     Args:
         reader: Reads the file from its beginning.
         choices: The keys.
+        nulls: Texts that stand for null, unless the reader knows them.
     """
     hashes = {key: list[pl.Series]() for key in choices if set(key) <= {*reader.columns}}
     if not hashes:
         return ()
+    columns = sorted({name for key in hashes for name in key})
     for batch in reader:
+        frame = without_texts(batch.frame.select(columns), nulls)
         for key, found in list(hashes.items()):
-            found.append(key_hashes(batch.frame, key))
+            found.append(key_hashes(frame, key))
             if found[-1].null_count():
                 del hashes[key]
     whole = {key: pl.concat(found) for key, found in hashes.items() if found}
@@ -46,28 +56,40 @@ def with_row_hashes(batches: Iterable[Batch]) -> Iterator[Batch]:
     """
     seen = _Seen()
     for batch in batches:
-        frame = batch.frame
-        digests = [hashlib.sha256(text.encode()).hexdigest() for text in _row_texts(frame)]
-        occurrences = seen.count(np.array([int(d[:16], 16) for d in digests], dtype=np.uint64))
-        added = (
-            pl.Series(ROW_HASH, digests, dtype=pl.String),
-            pl.Series(ROW_OCCURRENCE, occurrences, dtype=pl.Int64),
-        )
-        yield replace(batch, frame=frame.with_columns(added))
+        texts = _row_texts(batch.frame).cast(pl.Binary)
+        # Half of SHA-256 is unique enough, and makes records and indexes smaller.
+        digests = [hashlib.sha256(text).digest()[:_DIGEST] for text in texts.to_list()]
+        numbers = np.frombuffer(b"".join(digests), dtype=np.uint64)[:: _DIGEST // 8]
+        hexadecimal = pl.Series(ROW_HASH, digests, dtype=pl.Binary).bin.encode("hex")
+        occurrences = pl.Series(ROW_OCCURRENCE, seen.count(numbers))
+        yield replace(batch, frame=batch.frame.with_columns(hexadecimal, occurrences))
 
 
-def _row_texts(frame: pl.DataFrame) -> Iterable[str]:
+def _row_texts(frame: pl.DataFrame) -> pl.Series:
     """A text for each row, equal for rows of equal cells, whatever the order of their columns.
 
-    Each cell that is not null is its column and its text, both after their length. Cells that are
-    null are left out, so that a column that is added does not change the rows without it.
+    Each cell that is not null is its column and its text, both with a character after them that no
+    column's name has; within a cell, the last one is doubled. Cells that are null are left out, so
+    that a column that is added does not change the rows without it.
     """
-    cells = []
-    for name in sorted(frame.columns):
-        text = pl.nth(frame.columns.index(name)).cast(pl.String)
-        before = pl.lit(f"{len(name.encode())}:{name}")
-        cells.append(pl.concat_str(before, text.str.len_bytes().cast(pl.String), pl.lit(":"), text))
-    rows = pl.concat_str(cells, ignore_nulls=True) if cells else pl.lit("")
+    columns = {name: pl.nth(i).cast(pl.String) for i, name in enumerate(frame.columns)}
+    found = [column.str.contains(_CELL_END, literal=True).any() for column in columns.values()]
+    if found and frame.select(pl.any_horizontal(found)).item():
+        columns = {
+            name: column.str.replace_all(_CELL_END, 2 * _CELL_END, literal=True)
+            for name, column in columns.items()
+        }
+    parts, end = [], ""
+    for name in sorted(columns):
+        column = columns[name]
+        if frame[name].null_count():
+            begin = pl.lit(f"{name}{_NAME_END}")
+            parts += [pl.lit(end), pl.concat_str(begin, column, pl.lit(_CELL_END))]
+            end = ""
+        else:  # less work than above
+            parts += [pl.lit(f"{end}{name}{_NAME_END}"), column]
+            end = _CELL_END
+    rows = pl.concat_str(*parts, pl.lit(end), ignore_nulls=True)
     return frame.select(rows.alias("row")).to_series()
 
 
@@ -78,7 +100,7 @@ class _Seen:
         self._sorted: list[NDArray[uint64]] = []
         self._again: dict[int, int] = {}
 
-    def count(self, numbers: NDArray[uint64]) -> Sequence[int]:
+    def count(self, numbers: NDArray[uint64]) -> NDArray[int64]:
         """Which occurrence each of the next numbers is, from 1."""
         once, positions = np.unique(numbers, return_index=True)
         found = np.ones(len(numbers), dtype=np.int64)
@@ -97,4 +119,4 @@ class _Seen:
         while len(self._sorted) > 1 and len(self._sorted[-2]) < 2 * len(self._sorted[-1]):
             last = self._sorted.pop()
             self._sorted[-1] = np.sort(np.concatenate((self._sorted[-1], last)))
-        return found.tolist()
+        return found

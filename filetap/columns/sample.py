@@ -336,8 +336,10 @@ class Sampler:
         """The key among those to choose from, of the first file with rows; None for others."""
         if not self.needs_key:
             return None
-        whole = replace(options, most=None) if spooled.whole else options
-        return choose_key(open_file(spooled, whole), self._expected.choices)
+        # All columns of a large file are not searched for the sake of a few.
+        plain = replace(options, most=None if spooled.whole else options.most, nulls=())
+        reader = open_file(spooled, plain)
+        return choose_key(reader, self._expected.choices, self._expected.nulls)
 
     def _examined(self, frame: pl.DataFrame, before: Evidence) -> Sample:
         """What the values of *frame* show, beside the evidence *before*."""

@@ -103,6 +103,9 @@ class Batch:
 
     def between(self, after: int, upto: int) -> Batch:
         """The rows with a number above *after*, up to and including *upto*."""
+        whole = len(self.numbers) and not self.malformed
+        if whole and self.numbers[0] > after and self.numbers[-1] <= upto:
+            return self
         start, stop = (int(self.numbers.search_sorted(n, side="right")) for n in (after, upto))
         malformed = tuple(row for row in self.malformed if after < row.number <= upto)
         return Batch(self.frame[start:stop], self.numbers[start:stop], malformed)
@@ -150,10 +153,10 @@ def rebatch(
             upto = min(done + most, joined.last)
             yield joined.between(done, upto)
             done = upto
-        rest = joined.between(done, joined.last)
-        waiting += [rest] if joined.last > done else []
+        rest = joined.between(done, joined.last) if joined.last > done else None
+        waiting += [rest] if rest else []
         # In proportion, not measured again: near enough for a bound.
-        size = size * rest.frame.height // max(1, joined.frame.height)
+        size = size * rest.frame.height // max(1, joined.frame.height) if rest else 0
     if waiting:
         joined = join(waiting)
         yield joined.between(done, joined.last)
@@ -164,14 +167,13 @@ def rebatch(
 
 def without_texts(frame: pl.DataFrame, texts: Sequence[str]) -> pl.DataFrame:
     """*frame* with null in place of some texts; most frames have none of them."""
-    names = [name for name, kind in frame.schema.items() if kind == pl.String]
-    if not names or not frame.height:
-        return frame
-    columns = {name: pl.nth(frame.columns.index(name)) for name in names}
-    tests = {name: column.is_in(texts) for name, column in columns.items()}
-    found = frame.select(test.any().alias(name) for name, test in tests.items()).row(0)
+    # Not one query for all columns: planning it takes longer than searching a small frame.
+    found = [
+        column.name
+        for column in frame.get_columns()
+        if column.dtype == pl.String and any((column == text).any() for text in texts)
+    ]
+    columns = {name: pl.nth(frame.columns.index(name)) for name in found}
     return frame.with_columns(
-        pl.when(~tests[name]).then(columns[name]).alias(name)
-        for name, has_some in zip(names, found, strict=True)
-        if has_some
+        pl.when(~column.is_in(texts)).then(column).alias(name) for name, column in columns.items()
     )

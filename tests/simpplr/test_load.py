@@ -82,7 +82,7 @@ def test_row_hashes(tmp_path: Path) -> None:
     rows = loaded.rows("user_logins")
     found = sorted((row["user_code"], row["at"], row["_sdc_row_occurrence"]) for row in rows)
     assert found == [("u", 1, 1), ("u", 1, 2), ("v", 2, 1), ("w", 3, 1)]
-    assert {len(row["_sdc_row_hash"]) for row in rows} == {64}
+    assert {len(row["_sdc_row_hash"]) for row in rows} == {32}
 
 
 def test_other_folders(loaded: Loaded) -> None:
