@@ -315,15 +315,28 @@ def _top(found: Figures) -> str:
     """The tables of campaigns, channels and departments."""
     tables = (
         (
-            "Campaigns that reached most people",
+            "Campaigns",
+            "Those that reached most people: distinct users with an impression",
             ("Campaign", "ID", "Reached", "People", "Opens", "Clicks"),
             found.campaigns,
         ),
-        ("Channels", ("Channel", "Events", "People"), found.channels),
-        ("Departments", ("Department", "Users", "People"), found.departments),
+        (
+            "Channels",
+            "Events by the counters that are above zero",
+            ("Channel", "Events", "People"),
+            found.channels,
+        ),
+        (
+            "Departments",
+            "Users in the files, by their newest department",
+            ("Department", "Users", "People"),
+            found.departments,
+        ),
     )
     return "".join(
-        f"<h3>{title}</h3>{table(title, heads, rows)}" for title, heads, rows in tables if rows
+        f"<h3>{title}</h3>{table(caption, heads, rows)}"
+        for title, caption, heads, rows in tables
+        if rows
     )
 
 
