@@ -144,17 +144,29 @@ def figures(frames: Iterable[tuple[str, pl.DataFrame]]) -> Figures:
 
 def _block(frame: pl.DataFrame) -> pl.DataFrame:
     """What is counted of a batch of activities."""
-    moment = _moment(frame)
-    return frame.select(
-        _day(frame).alias("day"),
-        moment.alias("first"),
-        moment.alias("last"),
+    counters = frame.select(
+        _is_positive(frame, name).alias(name) for name in sorted(ACTIONS | DELIVERIES)
+    )
+    counted = frame.select(
+        _moment(frame).alias("first"),
+        _date(frame).alias("day"),
         *(_column(frame, name).alias(name) for name in ("user_id", "content_id", "content_name")),
         *(_number(frame, name).alias(name) for name in _COUNTS),
         pl.lit(1, pl.Int64).alias("events"),
-        _acts(frame).alias("acts"),
-        (_number(frame, "impressions") > 0).alias("reached"),
-        _channel(frame).alias("channel"),
+    )
+    acts, delivers = (pl.any_horizontal(sorted(names)) for names in (ACTIONS, DELIVERIES))
+    found: pl.Expr = pl.lit("other")
+    for channel, names in reversed(_CHANNELS.items()):
+        found = pl.when(pl.any_horizontal(names)).then(pl.lit(channel)).otherwise(found)
+    judged = counters.select(
+        (acts | ~delivers).alias("acts"),
+        pl.col("impressions").alias("reached"),
+        found.alias("channel"),
+    )
+    # The time is computed once: it costs more than all else together.
+    return counted.hstack(judged).with_columns(
+        pl.coalesce("day", pl.col("first").str.slice(0, 10)).str.to_date("%Y-%m-%d", strict=False),
+        pl.col("first").alias("last"),
     )
 
 
@@ -220,27 +232,6 @@ def _departments(users: pl.DataFrame, readers: pl.DataFrame) -> list[tuple[str, 
     )
 
 
-def _acts(frame: pl.DataFrame) -> pl.Expr:
-    """True unless an event does nothing but deliver something to its user."""
-    delivers, acts = (
-        pl.any_horizontal(
-            pl.lit(value=False), *(_number(frame, name) > 0 for name in sorted(names))
-        )
-        for names in (DELIVERIES & {*frame.columns}, ACTIONS & {*frame.columns})
-    )
-    return acts | ~delivers
-
-
-def _channel(frame: pl.DataFrame) -> pl.Expr:
-    """Where an event happened, by the counters above zero."""
-    found: pl.Expr = pl.lit("other")
-    for channel, counters in reversed(_CHANNELS.items()):
-        counted = [_number(frame, name) > 0 for name in counters if name in frame.columns]
-        is_there = pl.any_horizontal(pl.lit(value=False), *counted)
-        found = pl.when(is_there).then(pl.lit(channel)).otherwise(found)
-    return found
-
-
 def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
     """The column as text without surrounding blanks; nulls if it does not exist."""
     column = pl.col(name) if name in frame.columns else pl.lit(None)
@@ -253,12 +244,16 @@ def _moment(frame: pl.DataFrame) -> pl.Expr:
     return canonical("date-time", pl.when(fits("date-time", text)).then(text))
 
 
-def _day(frame: pl.DataFrame) -> pl.Expr:
-    """The day of the column ``date`` in UTC; null if it is not readable."""
+def _date(frame: pl.DataFrame) -> pl.Expr:
+    """The column ``date`` if it is a day without a time, otherwise null."""
     text = _column(frame, "date")
-    return pl.coalesce(
-        pl.when(fits("date", text)).then(text), _moment(frame).str.slice(0, 10)
-    ).str.to_date("%Y-%m-%d", strict=False)
+    return pl.when(fits("date", text)).then(text)
+
+
+def _is_positive(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """True where the column is a number above zero."""
+    number = _column(frame, name).cast(pl.Float64, strict=False)
+    return (number.is_finite() & (number > 0)).fill_null(value=False)
 
 
 def _number(frame: pl.DataFrame, name: str) -> pl.Expr:
@@ -315,15 +310,28 @@ def _top(found: Figures) -> str:
     """The tables of campaigns, channels and departments."""
     tables = (
         (
-            "Campaigns that reached most people",
+            "Campaigns",
+            "Those that reached most people: distinct users with an impression",
             ("Campaign", "ID", "Reached", "People", "Opens", "Clicks"),
             found.campaigns,
         ),
-        ("Channels", ("Channel", "Events", "People"), found.channels),
-        ("Departments", ("Department", "Users", "People"), found.departments),
+        (
+            "Channels",
+            "Events by the counters that are above zero",
+            ("Channel", "Events", "People"),
+            found.channels,
+        ),
+        (
+            "Departments",
+            "Users in the files, by their newest department",
+            ("Department", "Users", "People"),
+            found.departments,
+        ),
     )
     return "".join(
-        f"<h3>{title}</h3>{table(title, heads, rows)}" for title, heads, rows in tables if rows
+        f"<h3>{title}</h3>{table(caption, heads, rows)}"
+        for title, caption, heads, rows in tables
+        if rows
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DAY: Final = timedelta(days=1)
 LEFT: Final = 56  # where the first day of a chart begins
-CELL: Final = 160  # widest cell or bar
+CELL: Final = 460  # widest cell or bar
 _RIGHT = 60
 _INNER = 930  # width of the days on a page that is as wide as it gets
 

@@ -81,13 +81,7 @@ def judge(
         doubts.append(f"{_expire(unsure, 'perhaps not read')} within 24 hours.")
     if more := sum(g.unread for g in later):
         doubts.append(f"{_expire(more, 'not known to be read')} in 24 to 48 hours.")
-    for stream, times in lost.items():
-        if times:
-            generations = counted(len(times), "generation")
-            be = "is" if len(times) == 1 else "are"
-            doubts.append(
-                f"{stream}: {generations} {be} missing, the last one of {when(times[-1])}."
-            )
+    doubts += _gaps(lost)
     regular = sorted({g.generated_at for g in found if not g.historical})
     if not found:
         return Verdict([*faults, "There are no export files."], doubts, "")
@@ -100,6 +94,19 @@ def judge(
     return Verdict(
         faults, doubts, f"Newest generation: {when(regular[-1])}, {span_words(age)} old."
     )
+
+
+def _gaps(lost: Mapping[str, Sequence[datetime]]) -> list[str]:
+    """Missing generations, those of several streams in one line if they are the same."""
+    gaps: dict[tuple[datetime, ...], list[str]] = {}
+    for stream, times in lost.items():
+        if times:
+            gaps.setdefault(tuple(times), []).append(stream)
+    return [
+        f"{', '.join(streams)}: {counted(len(times), 'generation')} "
+        f"{'is' if len(times) == 1 else 'are'} missing, the last one of {when(times[-1])}."
+        for times, streams in gaps.items()
+    ]
 
 
 def _expire(number: int, how: str) -> str:
