@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from numpy import uint64
     from numpy.typing import NDArray
 
-    from filetap.read.batch import Batch
-    from filetap.read.detect import Reader
+    from filetap.read.batch import Batch, Reader
 
 
 def choose_key(reader: Reader, choices: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

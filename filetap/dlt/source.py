@@ -11,7 +11,7 @@ from dlt.common.typing import TSecretStrValue
 
 from filetap.dlt.extraction import SEQUENCE, Extraction, Origin
 from filetap.read.names import column_names
-from filetap.setting_checks import parse, settings_warnings, validated
+from filetap.setting_checks import check_protected_streams, parse, settings_warnings, validated
 from filetap.setting_schema import settings_schema
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def _resources(vendor: Vendor, settings: Mapping[str, Any]) -> list[DltResource]
     for warning in settings_warnings(config, vendor, schema["properties"]):
         logger.warning("%s", warning)
     origin = Origin(vendor, parse(config, vendor))
+    check_protected_streams(origin.settings, vendor.streams)
     return [_resource(origin, spec) for spec in vendor.streams.values()]
 
 

@@ -130,6 +130,7 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
     """Load, and print what was loaded."""
     tap = options.open(tap_class)
     _refuse_maps(tap)
+    tap.check_streams()
     given = _given_state(options.state_from)
     logger = plain_logger(tap.logger)
     logger.setLevel(logging.WARNING if options.quiet else logging.INFO)

@@ -19,7 +19,14 @@ from filetap.environment import from_environment
 from filetap.progress import Progress
 from filetap.redaction import SECRECY, printable
 from filetap.run import Run
-from filetap.setting_checks import faults, parse, secrets, settings_warnings, without_secrets
+from filetap.setting_checks import (
+    check_protected_streams,
+    faults,
+    parse,
+    secrets,
+    settings_warnings,
+    without_secrets,
+)
 from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
 from filetap.singer.command import tap_command
@@ -122,6 +129,16 @@ class FileTap(ConfiguredTap):
         """How far a run has come."""
         return Progress(self.logger, ("filetap", type(self).__module__.partition(".")[0]))
 
+    def check_streams(self) -> None:
+        """Refuse protected columns of streams that do not exist.
+
+        Raises:
+            SettingsError: A stream does not exist.
+        """
+        if self.settings.protected.keys() - self.vendor.streams:
+            known = {*self.specs, *self.state.get("bookmarks", ())}
+            check_protected_streams(self.settings, known)
+
     @override
     def setup_mapper(self) -> None:
         # Not the SDK's: each stream registers its columns once they are known, also those that an
@@ -134,6 +151,7 @@ class FileTap(ConfiguredTap):
 
     @override
     def discover_streams(self) -> Sequence[ExportStream]:
+        self.check_streams()
         run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
         return [ExportStream(self, spec, run) for spec in self.specs.values()]
 

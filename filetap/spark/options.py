@@ -25,7 +25,12 @@ from filetap.columns.added import ADDED_TYPES, MALFORMED_SUFFIX
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.errors import SettingsError
 from filetap.read.names import column_names
-from filetap.setting_checks import config_from_texts, parse, settings_warnings
+from filetap.setting_checks import (
+    check_protected_streams,
+    config_from_texts,
+    parse,
+    settings_warnings,
+)
 from filetap.setting_schema import settings_schema
 from filetap.spark.tasks import brief
 
@@ -105,6 +110,7 @@ def parse_options(options: Mapping[str, str], vendor: Vendor) -> Options:
         message = re.sub("|".join(_SPELLED), lambda match: _SPELLED[match[0]], error.message)
         raise SettingsError(message, _HINT) from None
     settings = parse(config, vendor)
+    check_protected_streams(settings, vendor.streams)
     for warning in settings_warnings(config, vendor, schema["properties"]):
         logger.warning("%s", warning)
     stream = config["stream"]
