@@ -22,7 +22,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from filetap.people.inventory import Available
     from filetap.singer.tap import FileTap
@@ -61,8 +61,12 @@ class TapOptions:
     config: tuple[str, ...]
     state: Path | None
 
-    def open(self, tap: type[FileTap]) -> FileTap:
+    def open(self, tap: type[FileTap], state: Mapping[str, Any] | None = None) -> FileTap:
         """The tap with settings as on its own command line, and the state.
+
+        Args:
+            tap: Its class.
+            state: The state, where no file has it.
 
         Raises:
             ClickException: The settings cannot be used.
@@ -74,7 +78,7 @@ class TapOptions:
             opened = tap(
                 config=given.config,
                 parse_env_config=given.parse_env,
-                state=None if self.state is None else read_file("--state", self.state),
+                state=state if self.state is None else read_file("--state", self.state),
                 setup_mapper=False,
             )
         except ConfigValidationError as error:

@@ -13,6 +13,7 @@ from filetap.bookmark_checks import check_account
 from filetap.errors import FileGoneError
 from filetap.people.contents import header, read_rows, table_for
 from filetap.people.examination import Finding
+from filetap.people.freshness import Limits, freshness
 from filetap.people.inventory import GONE, PARTLY, PENDING, size_words, take_stock, weigh
 from filetap.people.meltano import check_project
 from filetap.times import utc_now
@@ -69,7 +70,11 @@ def check_pending(examination: Examination) -> Finding:
     statuses = Counter(entry.status for entry in examination.stock)
     waiting = statuses[PENDING] + statuses[PARTLY]
     be = "is" if waiting == 1 else "are"
-    return Finding(f"{counted(waiting, 'file')} {be} to be read, of {len(examination.stock)}")
+    detail = f"{counted(waiting, 'file')} {be} to be read, of {len(examination.stock)}"
+    found = freshness(examination.stock, examination.tap.specs, Limits(), utc_now())
+    expiring = sum(each.expiring for each in found)
+    hint = f"run the pipeline now: {counted(expiring, 'file')} of them will expire within a day"
+    return Finding(detail, hint if expiring else "")
 
 
 def check_sizes(examination: Examination) -> Finding:

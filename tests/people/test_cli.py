@@ -621,11 +621,12 @@ def test_report_without_content(emulator: Emulator) -> None:
 
 
 def test_report_of_a_broken_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that cannot be read is reported, and the page is written nevertheless."""
+    """A file that cannot be read is reported, and the page is written nevertheless; status 1."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     emulator.fail("download", corrupt_at=9, times=None)
     done = ask(emulator, "report")
-    assert done.exit_code == 0
+    assert done.exit_code == 1
+    assert Path("firstup-report.html").exists()
     assert "CRC64NVME" in caplog.text
 
 
