@@ -40,6 +40,7 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
     hidden = secrets(config, vendor)
     SECRECY.guard(hidden)
     start, spool = config.get("start_date"), config.get("spool_dir")
+    summary = config.get("summary_file")
     return Settings(
         source=vendor.source(config),
         start=parse_generation(start) if start else None,
@@ -57,6 +58,7 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         retries=Retries(config["max_retries"], tuning.first_pause),
         concurrency=config["concurrency"],
         spool=Path(spool) if spool else None,
+        summary=Path(summary) if summary else None,
         nulls=tuple(config.get("null_values") or ()),
         fingerprint=vendor.fingerprint,
         protected=_protected(config),
@@ -133,6 +135,9 @@ def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
         found.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
     if spool and not _is_folder(spool):
         found.append(f"spool_dir {spool!r} is not a folder; create it or unset it")
+    summary = config.get("summary_file")
+    if summary and (_is_folder(summary) or not _is_folder(str(Path(summary).parent))):
+        found.append(f"summary_file {summary!r} is not a file in a folder that exists")
     if float(config.get("request_timeout") or 1) > _DAY:
         found.append("request_timeout is longer than a day; it is in seconds")
     batch = config.get("batch_config")

@@ -130,6 +130,7 @@ class Settings:
         retries: How often one request is repeated.
         concurrency: Files that are downloaded at once, at most.
         spool: Folder for downloads while they are read; None for the system's temporary one.
+        summary: File that gets a summary of the run; None for none.
         nulls: Texts that stand for null, besides a cell that is empty without quotes.
         fingerprint: Algorithm that tells the contents of two versions of a file apart.
         protected: Stream → columns whose values are not emitted as they are.
@@ -148,6 +149,7 @@ class Settings:
     retries: Retries = Retries()
     concurrency: int = 8
     spool: Path | None = None
+    summary: Path | None = None
     nulls: tuple[str, ...] = ()
     fingerprint: str = "CRC64NVME"
     protected: Mapping[str, Protection] = field(default_factory=dict)

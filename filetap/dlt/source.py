@@ -54,7 +54,8 @@ def source_of(vendor: Vendor) -> SourceFactory:
 def _schema(vendor: Vendor) -> dict[str, Any]:
     """The JSON Schema of the settings that mean something to dlt."""
     schema = settings_schema(vendor)
-    settings = {n: s for n, s in schema["properties"].items() if n != "batch_config"}
+    of_runs = {"batch_config", "summary_file"}
+    settings = {n: s for n, s in schema["properties"].items() if n not in of_runs}
     return {**schema, "properties": settings}
 
 

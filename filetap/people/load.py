@@ -21,6 +21,7 @@ from filetap.people.options import TapOptions, config_option, quiet_option, stre
 from filetap.run import Run
 from filetap.singer.inputs import read_file, usable_state
 from filetap.singer.private import plain_logger
+from filetap.summary import summarized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,7 +137,11 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
     logger.setLevel(logging.WARNING if options.quiet else logging.INFO)
     keep_freed_memory()
     started = time.monotonic()
-    with closing(_opened(tap, options.to)) as database, tap.progress:
+    with (
+        summarized(tap.settings.summary, tap.vendor.tool, tap.progress),
+        closing(_opened(tap, options.to)) as database,
+        tap.progress,
+    ):
         store = Store(database, tap.vendor.table_prefix, options.schema)
         states = store.states()
         run = Run(tap.vendor, tap.settings, tap.transport, tap.spool, tap.progress)

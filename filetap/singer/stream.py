@@ -224,7 +224,7 @@ class ExportStream(ExtractorStream):
             plan = self._in_order(plan)
         self._check_accounts()
         self._files.files = plan.files
-        self._tally.files = len(plan.files)
+        self._tally.plan(plan)
         self._log_method()
         log_listing(plan, state, run.settings, run.vendor, self.logger)
         self._checkpoint.begin(plan, run.vendor.newest and run.vendor.newest(run.transport))

@@ -35,6 +35,7 @@ from filetap.singer.maps import Mapper, unknown_streams
 from filetap.singer.private import ConfiguredTap, plain_logger
 from filetap.singer.stream import ExportStream
 from filetap.singer.writer import LinesWriter
+from filetap.summary import summarized
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -220,9 +221,10 @@ class FileTap(ConfiguredTap):
         # The SDK's own logs a line for each wrong setting.
         if value:
             given = ctx.params["config"]
-            cls(
-                config=given.config, parse_env_config=given.parse_env, setup_mapper=False
-            ).run_discovery()
+            tap = cls(config=given.config, parse_env_config=given.parse_env, setup_mapper=False)
+            # Meltano discovers before each run, which ends here if that fails.
+            with summarized(tap.settings.summary, cls.name, tap.progress, only_failed=True):
+                tap.run_discovery()
             ctx.exit()
 
     @classmethod
@@ -241,7 +243,7 @@ class FileTap(ConfiguredTap):
         tap = cls(
             config=config.config, parse_env_config=config.parse_env, state=state, catalog=catalog
         )
-        with tap.progress:
+        with summarized(tap.settings.summary, cls.name, tap.progress), tap.progress:
             tap.sync_all()
 
     @classmethod

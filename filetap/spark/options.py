@@ -50,6 +50,7 @@ _HINT = (
     f"options are stream, {', '.join(_OWN)} and the tap's settings, objects as JSON; "
     "environment variables count as they were when Spark was started"
 )
+_FOR_RUNS = {"batch_config", "summary_file"}  # settings of a Singer tap's run
 # An API's limit is by the minute, and many tasks share it: this many retries outlast a minute.
 _RETRIES = 8
 
@@ -129,7 +130,7 @@ def parse_options(options: Mapping[str, str], vendor: Vendor) -> Options:
 def _settings(vendor: Vendor) -> dict[str, Any]:
     """The JSON Schemas of the tap's settings that mean something to Spark."""
     known = settings_schema(vendor)["properties"]
-    return {name: known[name] for name in known if name != "batch_config"}
+    return {name: known[name] for name in known if name not in _FOR_RUNS}
 
 
 def _schema(vendor: Vendor) -> dict[str, Any]:

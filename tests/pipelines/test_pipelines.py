@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -201,18 +202,21 @@ def test_ci_job(emulator: Emulator, database: str, bucket: str, tmp_path: Path) 
         project.env |= {
             "MELTANO_STATE_BACKEND_URI": "s3://states/firstup",
             "AWS_ENDPOINT_URL_S3": bucket,
+            "GITHUB_STEP_SUMMARY": str(project.folder / "step.md"),
         }
         return project, _elt(project)
 
     firstup.generate(0)
     project, done = job(1)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["status"] == "succeeded"
 
     firstup.generate(4)
     damage = emulator.fail("download", corrupt_at=50, times=None)
     project, done = job(2)
     assert done.returncode == 1
     assert "CRC64NVME" in done.stderr
+    assert "CRC64NVME" in json.loads(done.stdout)["error"]
     log = (project.folder / "elt.log").read_text()
     for secret in (emulator.client_secret, "secret-of-the-bucket", "X-Amz-"):
         assert secret not in log + done.stderr
@@ -220,6 +224,7 @@ def test_ci_job(emulator: Emulator, database: str, bucket: str, tmp_path: Path) 
     damage.times = 0
     project, done = job(3)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "| users | 1 | " in (project.folder / "step.md").read_text()
     log = (project.folder / "elt.log").read_text()
     for stream, types in TYPES.items():
         assert f"{stream}: 1 of 2 files to read" in log
