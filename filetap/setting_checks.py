@@ -16,7 +16,7 @@ from filetap.read.names import column_names
 from filetap.redaction import SECRECY
 from filetap.setting_schema import settings_schema
 from filetap.settings import PATTERN, Folder, Protection, Retries, Settings, Tuning
-from filetap.times import parse_generation
+from filetap.times import parse_generation, utc_now
 from filetap.write.batch_files import FILE_FORMATS, root_fault
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         vendor: Whose settings they are.
         tuning: Sizes that differ from the defaults.
     """
+    config = {**config, **_stripped(config, vendor)}
     tuning = tuning or Tuning()
     hidden = secrets(config, vendor)
     SECRECY.guard(hidden)
@@ -66,6 +67,13 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         secrets=tuple(hidden),
         tuning=tuning,
     )
+
+
+def _stripped(config: Mapping[str, Any], vendor: Vendor) -> dict[str, str]:
+    """Secrets with white space around them → without it: files often end with a line end."""
+    known = settings_schema(vendor)["properties"]
+    secret = {n: config.get(n) for n, schema in known.items() if schema.get("secret")}
+    return {n: v.strip() for n, v in secret.items() if isinstance(v, str) and v != v.strip()}
 
 
 def _protected(config: Mapping[str, Any]) -> dict[str, Protection]:
@@ -285,11 +293,19 @@ def settings_warnings(config: Mapping[str, Any], vendor: Vendor, known: Iterable
         vendor: Whose settings they are.
         known: The settings that exist.
     """
-    unknown = sorted(set(config) - set(known))
-    return [f"the setting {name} is not known and has no effect" for name in unknown] + [
-        f"{winner} is set, so {name} has no effect"
-        for name, winner in vendor.shadowed(config).items()
-    ]
+    found = []
+    for name in sorted(set(config) - set(known)):
+        near = get_close_matches(name, [*known], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        found.append(f"the setting {name} is not known and has no effect{hint}")
+    for name, winner in vendor.shadowed(config).items():
+        found.append(f"{winner} is set, so {name} has no effect")
+    stripped = _stripped(config, vendor)
+    found += [f"{name} has white space around it, which is ignored" for name in stripped]
+    start = config.get("start_date")
+    if isinstance(start, str) and _is_time(start) and parse_generation(start) > utc_now():
+        found.append(f"start_date {start} lies in the future, so no file is read before then")
+    return found
 
 
 def secrets(config: Mapping[str, Any], vendor: Vendor) -> list[Any]:

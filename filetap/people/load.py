@@ -19,12 +19,12 @@ from filetap.load.stream import LoadStream
 from filetap.people.database import open_database, schema_option, to_option
 from filetap.people.options import TapOptions, config_option, quiet_option, stream_option
 from filetap.run import Run
-from filetap.singer.inputs import read_file, usable_state
+from filetap.singer.inputs import check_streams, read_file, usable_state
 from filetap.singer.private import plain_logger
 from filetap.summary import summarized
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from filetap.load.database import Database
     from filetap.people.cli import Program
@@ -132,7 +132,7 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
     tap = options.open(tap_class)
     _refuse_maps(tap)
     tap.check_streams()
-    given = _given_state(options.state_from)
+    given = _given_state(options.state_from, tap.vendor.streams)
     logger = plain_logger(tap.logger)
     logger.setLevel(logging.WARNING if options.quiet else logging.INFO)
     keep_freed_memory()
@@ -185,15 +185,16 @@ def _as_json(tallies: list[Tally], seconds: float) -> dict[str, Any]:
     }
 
 
-def _given_state(path: Path | None) -> Mapping[str, Any]:
+def _given_state(path: Path | None, streams: Collection[str]) -> Mapping[str, Any]:
     """Stream → its part of the state in a file.
 
     Raises:
-        StateError: It is not a state.
+        StateError: It is not a state, or is another tap's.
     """
     if path is None:
         return {}
     state = usable_state(read_file("--state-from", path))
+    check_streams(None, state, streams)
     return dict((state or {}).get("bookmarks") or {})
 
 

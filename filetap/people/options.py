@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from singer_sdk.exceptions import ConfigValidationError
 
+from filetap.environment import log_level_fault
 from filetap.people.inventory import take_stock
 from filetap.singer.inputs import read_file
 from filetap.times import parse_generation, utc_now
@@ -72,6 +73,8 @@ class TapOptions:
             ClickException: The settings cannot be used.
             ExportError: The state cannot be used.
         """
+        if fault := log_level_fault(tap.vendor.prefix):
+            raise click.ClickException(fault)
         try:
             option = click.Option(["--config"])
             given = tap.cb_config(click.get_current_context(), option, self.config)

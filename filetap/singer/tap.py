@@ -15,7 +15,7 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
 from filetap.bookmark import earlier
 from filetap.download.spool import Spool
-from filetap.environment import from_environment
+from filetap.environment import from_environment, unknown_variables
 from filetap.progress import Progress
 from filetap.redaction import SECRECY, printable
 from filetap.run import Run
@@ -30,7 +30,13 @@ from filetap.setting_checks import (
 from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
 from filetap.singer.command import tap_command
-from filetap.singer.inputs import read_json, settings_file, usable_catalog, usable_state
+from filetap.singer.inputs import (
+    check_streams,
+    read_json,
+    settings_file,
+    usable_catalog,
+    usable_state,
+)
 from filetap.singer.maps import Mapper, unknown_streams
 from filetap.singer.private import ConfiguredTap, plain_logger
 from filetap.singer.stream import ExportStream
@@ -95,6 +101,9 @@ class FileTap(ConfiguredTap):
         catalog = usable_catalog(catalog)
         state = usable_state(state)
         self._looks_back = bool((state or {}).get("bookmarks"))
+        self._reads_environment = bool(options.get("parse_env_config"))
+        if self.vendor.newest is None:  # otherwise there are streams that are not documented
+            check_streams(catalog, state, self.vendor.streams)
         super().__init__(state=state, catalog=catalog, **options)
 
     @cached_property
@@ -189,7 +198,10 @@ class FileTap(ConfiguredTap):
     @override
     def warn_of_settings(self) -> None:
         known = self.config_jsonschema["properties"]
-        for warning in settings_warnings(self.config, self.vendor, known):
+        warnings = settings_warnings(self.config, self.vendor, known)
+        if self._reads_environment:
+            warnings += unknown_variables(self.vendor.prefix, known)
+        for warning in warnings:
             self.logger.warning("%s", warning)
 
     @override
