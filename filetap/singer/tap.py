@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ from filetap.singer.inputs import (
     usable_state,
 )
 from filetap.singer.maps import Mapper, unknown_streams
-from filetap.singer.private import ConfiguredTap, plain_logger
+from filetap.singer.private import ConfiguredTap
 from filetap.singer.stream import ExportStream
 from filetap.singer.writer import LinesWriter
 from filetap.summary import summarized
@@ -49,13 +50,16 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import click
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from filetap.files import Transport
     from filetap.vendor import StreamSpec, Vendor
+
+
+_RETRIES = "filetap.transports.retry"  # says why a discovery takes long
 
 
 class FileTap(ConfiguredTap):
@@ -168,12 +172,12 @@ class FileTap(ConfiguredTap):
     @override
     def run_discovery(self) -> str:
         self._looks_back = True
-        for stream in self.streams.values():
-            if isinstance(stream, ExportStream):
-                # Warnings about keys and columns belong to the run that follows.
-                with silenced(stream.logger):
+        # Warnings about files, keys and columns belong to the run that follows.
+        with without_warnings({"filetap", type(self).__module__.partition(".")[0], self.name}):
+            for stream in self.streams.values():
+                if isinstance(stream, ExportStream):
                     stream.discover()
-        text = super().run_discovery()
+            text = super().run_discovery()
         sys.stdout.flush()
         return text
 
@@ -265,11 +269,22 @@ class FileTap(ConfiguredTap):
 
 
 @contextmanager
-def silenced(logger: Any) -> Iterator[None]:
-    """Silence a stream's logger, and no other."""
-    plain = plain_logger(logger)
-    before, plain.disabled = plain.disabled, True
+def without_warnings(packages: Collection[str]) -> Iterator[None]:
+    """Drop the warnings of some loggers and their children, except those about retries.
+
+    Args:
+        packages: Names of the loggers.
+    """
+
+    def keep(record: logging.LogRecord) -> bool:
+        ours = record.name.partition(".")[0] in packages and record.name != _RETRIES
+        return record.levelno != logging.WARNING or not ours
+
+    handlers = logging.getLogger().handlers
+    for handler in handlers:
+        handler.addFilter(keep)
     try:
         yield
     finally:
-        plain.disabled = before
+        for handler in handlers:
+            handler.removeFilter(keep)
