@@ -33,13 +33,13 @@ from filetap.columns.added import (
 )
 from filetap.columns.fit import fit
 from filetap.columns.kept import keep, load_kept
+from filetap.columns.protection import check_protected
 from filetap.columns.resolve import Columns, Known
 from filetap.columns.sample import Expected, Sample, sample
 from filetap.columns.types import MISFIT_SUFFIX, to_values
 from filetap.download.spool import Spool
 from filetap.errors import FileGoneError, FormatError
 from filetap.plan import plan_columns
-from filetap.read.batch import ReadOptions
 from filetap.read.csv_fast import CSVReader
 from filetap.read.detect import open_file
 from filetap.redaction import SECRECY
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile, Transport
-    from filetap.read.detect import Reader
+    from filetap.read.batch import Reader
     from filetap.scan import Rows
     from filetap.settings import Settings
     from filetap.vendor import Documented, StreamSpec, Vendor
@@ -113,32 +113,34 @@ class Source:
         keyed = ACCOUNT in {*known.own_key, *known.pinned_key}
         several = check_accounts(self.stream, transport, self.vendor, logger, keyed=keyed)
         has_accounts = keyed or several or ACCOUNT in kept.get("types", ())
-        columns, has_seen = self._sampled(known, files, transport)
+        columns, found = self._sampled(known, files, transport)
+        known, doubts = check_protected(known, found)
+        for warning in (*columns.warnings, *doubts):
+            logger.warning("%s: %s", self.stream, warning)
         columns = _with_added(columns, added_columns(columns.key, has_accounts=has_accounts))
         # What no file has shown is not a reason for a type that lasts.
-        if self.types_at and has_seen:
+        if self.types_at and found.columns:
             unkept = {*ALWAYS_ADDED, *HASH_KEY}
             own = {n: kind for n, kind in columns.types.items() if n not in unkept}
-            keep(self.types_at, self.stream, {"types": own, "key": list(columns.key)})
+            pins = {"types": own, "key": list(columns.key), **known.found_pins}
+            keep(self.types_at, self.stream, pins)
         return columns
 
     def _sampled(
         self, known: Known, files: Sequence[ExportFile], transport: Transport
-    ) -> tuple[Columns, bool]:
-        """The files' own columns from a sample of every file; True if any file had rows."""
+    ) -> tuple[Columns, Sample]:
+        """The files' own columns, and the sample of every file that they come from."""
         samples = self._sample(files, transport, known.expected)
         found = reduce(or_, (one for one, _ in samples), Sample())
         whole = all(whole for _, whole in samples)
         # Nobody knows whether a file that has expired had rows.
         complete = len(samples) == len(files)
         columns = plan_columns(known, found) if complete else known.resolve(found)
-        for warning in columns.warnings:
-            logger.warning("%s: %s", self.stream, warning)
         types = dict(columns.types)
         if self.every_misfit or not whole:
             typed = [name for name, kind in types.items() if kind != "string"]
             types |= dict.fromkeys((name + MISFIT_SUFFIX for name in typed), "string")
-        return replace(columns, types=types), bool(found.columns)
+        return replace(columns, types=types), found
 
     def _sample(
         self, files: Sequence[ExportFile], transport: Transport, expected: Expected
@@ -183,8 +185,7 @@ def _with_added(columns: Columns, added: Collection[str]) -> Columns:
 
 def _reader(spooled: Spooled, expected: Expected) -> Reader:
     """A reader of a file whose columns are wanted, not its malformed rows."""
-    options = ReadOptions(reserved=ADDED, known=expected.names, divert=True, nulls=expected.nulls)
-    return open_file(spooled, options)
+    return open_file(spooled, replace(expected.options, divert=True))
 
 
 class _Everything:
@@ -306,7 +307,13 @@ class Reading:
         source, file = self.source, spooled.file
         diverts = source.malformed or source.settings.diverts
         own = {name: kind for name, kind in self.types.items() if name not in ADDED}
-        expected = Expected(own, source.spec.documented, nulls=source.settings.nulls)
+        settings = source.settings
+        expected = Expected(
+            own,
+            source.spec.documented,
+            nulls=settings.nulls,
+            protection=settings.protection(source.stream),
+        )
         # Which key the rows' own query found is not known where malformed rows are read; so rows
         # without it are not malformed, or they would be in neither.
         key = () if diverts else self.key

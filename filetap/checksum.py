@@ -76,6 +76,10 @@ class Checksum:
             return self.value
         return digest.hex() if len(digest) > _CRC_LENGTH else self.value
 
+    def with_digest(self, digest: bytes) -> Checksum:
+        """The same function's checksum of other bytes."""
+        return Checksum(self.algorithm, base64.b64encode(digest).decode())
+
     def hasher(self) -> Hasher | None:
         """A new hasher of this algorithm; None if it is not known."""
         kind = HASHERS.get(self.algorithm.upper().replace("-", "").replace("/", ""))

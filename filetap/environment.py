@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,8 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
+
+_OTHERS = frozenset({"LOGLEVEL"})  # variables of the SDK
 
 
 def from_environment(prefix: str, schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -51,6 +55,37 @@ def from_environment(prefix: str, schema: Mapping[str, Any]) -> tuple[dict[str, 
         else:
             config[name] = typed(text, kinds)
     return config, faults
+
+
+def unknown_variables(prefix: str, settings: Collection[str]) -> list[str]:
+    """Warnings about variables that look like settings but are not, with the nearest name.
+
+    Meltano's own variables about a plugin have two underscores after its name.
+
+    Args:
+        prefix: Beginning of each variable's name.
+        settings: The settings that exist.
+    """
+    known = {name.upper() for name in settings}
+    found = []
+    for variable in sorted(name for name in os.environ if name.startswith(prefix)):
+        name = variable.removeprefix(prefix)
+        if name in known or name.startswith("_") or name in _OTHERS:
+            continue
+        near = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {prefix}{near[0]}?" if near else ""
+        found.append(f"the variable {variable} is not a setting and has no effect{hint}")
+    return found
+
+
+def log_level_fault(prefix: str) -> str:
+    """What is wrong with the level of the log that the environment sets; empty if nothing is."""
+    for variable in (f"{prefix}LOGLEVEL", "LOGLEVEL"):
+        if level := os.environ.get(variable):
+            levels = logging.getLevelNamesMapping()
+            words = f"{variable} is not one of DEBUG, INFO, WARNING, ERROR"
+            return "" if level.upper() in levels else words
+    return ""
 
 
 def _load_dotenv() -> str:
@@ -87,6 +122,8 @@ def text_fault(name: str, text: str, kinds: Collection[str]) -> str:
     """What is wrong with the text of a setting of these types; empty if nothing is."""
     if not _is_unicode(text):
         return f"{name} is not UTF-8 text"
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return f"{name} is in quotes, which would be part of its value; remove them"
     if "integer" in kinds and not re.fullmatch(r"-?[0-9]{1,18}", text):
         return f"{name} is not an integer: {SECRECY.scrub(text)[:40]!r}"
     if "boolean" in kinds and text.lower() not in _BOOLEANS:

@@ -23,10 +23,13 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
     from typing import Self
 
     from rich.console import Console
     from rich.table import Table
+
+    from filetap.plan import Plan
 
 INTERVAL = 30.0  # seconds between two log lines about a stream
 REFRESH = 0.25  # seconds between two frames on a terminal
@@ -51,6 +54,9 @@ class Tally:
         warnings: Warnings logged.
         begun: When the stream was started, by the monotonic clock; None before that.
         ended: When it ended; None until then.
+        newest: The newest generation that is listed; None without files.
+        state_from: The newest generation that had been read before; None for none.
+        state_to: The newest generation that has been read by now; None for none.
     """
 
     stream: str
@@ -65,6 +71,16 @@ class Tally:
     warnings: int = 0
     begun: float | None = None
     ended: float | None = None
+    newest: datetime | None = None
+    state_from: datetime | None = None
+    state_to: datetime | None = None
+
+    def plan(self, plan: Plan) -> None:
+        """Note what is to be read."""
+        regular = (file.generated_at for file in plan.listed if not file.historical)
+        self.files = len(plan.files)
+        self.newest = max(regular, default=None)
+        self.state_from = self.state_to = plan.bookmark.generated_at
 
     def open_file(self, size: int) -> None:
         """Count a file of *size* bytes whose reading begins."""
@@ -301,25 +317,33 @@ class Progress:
     Args:
         logger: The tap's.
         packages: Packages whose warnings are counted, too.
+
+    Attributes:
+        tallies: Those of the streams that were begun.
     """
 
     def __init__(self, logger: logging.Logger, packages: Iterable[str]) -> None:
         self._logger = logger
         self._watched = (logger, *map(logging.getLogger, packages))
-        self._tallies: list[Tally] = []
+        self.tallies: list[Tally] = []
         self._display: Display | None = None
-        self._warnings = _Warnings(self._tallies)
+        self._warnings = _Warnings(self.tallies)
+
+    @property
+    def warnings(self) -> int:
+        """Warnings logged, whether about a stream or not."""
+        return self._warnings.count
 
     def begin(self, tally: Tally) -> None:
         """Start the next stream."""
         now = time.monotonic()
         self._stop_clock(now)
         tally.begun = now
-        self._tallies.append(tally)
+        self.tallies.append(tally)
 
     def _stop_clock(self, now: float) -> None:
         """Stop the clock of the current stream."""
-        for tally in self._tallies[-1:]:
+        for tally in self.tallies[-1:]:
             tally.ended = tally.ended or now
 
     def __enter__(self) -> Self:
@@ -349,8 +373,8 @@ class Progress:
         """The display that suits stderr."""
         plain = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
         if sys.stderr is None or plain or not sys.stderr.isatty():
-            return LogDisplay(self._tallies, self._logger)
-        return TerminalDisplay(self._tallies, sys.stderr)
+            return LogDisplay(self.tallies, self._logger)
+        return TerminalDisplay(self.tallies, sys.stderr)
 
 
 class _Warnings(logging.Handler):
@@ -359,9 +383,11 @@ class _Warnings(logging.Handler):
     def __init__(self, tallies: Sequence[Tally]) -> None:
         super().__init__(logging.WARNING)
         self._tallies = tallies
+        self.count = 0
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno == logging.WARNING:
+            self.count += 1
             for tally in self._tallies[-1:]:
                 tally.warnings += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from filetap.columns.added import ADDED, ROW_HASH, ROW_OCCURRENCE, with_added
@@ -12,7 +12,7 @@ from filetap.columns.keys import with_row_hashes
 from filetap.columns.sample import check_columns
 from filetap.lazy import pl
 from filetap.prefetch import ahead
-from filetap.read.batch import ReadOptions, rebatch
+from filetap.read.batch import rebatch
 from filetap.read.detect import open_file
 from filetap.read.names import clashes
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from filetap.columns.sample import Expected
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
-    from filetap.read.batch import Malformed
-    from filetap.read.detect import Reader
+    from filetap.read.batch import Malformed, Reader
     from filetap.stats import FileStats
     from filetap.vendor import Documented
 
@@ -181,15 +180,13 @@ def _reader(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
     """A reader of a file from its beginning; the rows that are skipped may lack their values."""
     return open_file(
         spooled,
-        ReadOptions(
-            reserved=ADDED,
-            known=table.expected.names,
+        replace(
+            table.expected.options,
             block=options.block,
             divert=options.divert,
             # An occurrence counts all equal rows before it.
             skip=0 if ROW_HASH in table.added else options.skip,
             integers=_integers(table.types) if options.values else (),
-            nulls=table.expected.nulls,
         ),
     )
 

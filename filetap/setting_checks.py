@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -14,15 +15,16 @@ from filetap.errors import SettingsError
 from filetap.read.names import column_names
 from filetap.redaction import SECRECY
 from filetap.setting_schema import settings_schema
-from filetap.settings import Folder, Retries, Settings, Tuning
-from filetap.times import parse_generation
+from filetap.settings import PATTERN, Folder, Protection, Retries, Settings, Tuning
+from filetap.times import parse_generation, utc_now
 from filetap.write.batch_files import FILE_FORMATS, root_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from filetap.vendor import Vendor
 
+PROTECTING = ("columns_to_drop", "columns_to_hash")
 _DAY = 86_400  # seconds
 
 
@@ -34,10 +36,12 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         vendor: Whose settings they are.
         tuning: Sizes that differ from the defaults.
     """
+    config = {**config, **_stripped(config, vendor)}
     tuning = tuning or Tuning()
     hidden = secrets(config, vendor)
     SECRECY.guard(hidden)
     start, spool = config.get("start_date"), config.get("spool_dir")
+    summary = config.get("summary_file")
     return Settings(
         source=vendor.source(config),
         start=parse_generation(start) if start else None,
@@ -55,12 +59,56 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         retries=Retries(config["max_retries"], tuning.first_pause),
         concurrency=config["concurrency"],
         spool=Path(spool) if spool else None,
+        summary=Path(summary) if summary else None,
         nulls=tuple(config.get("null_values") or ()),
         fingerprint=vendor.fingerprint,
+        protected=_protected(config),
         maps=config.get("stream_maps") or {},
         secrets=tuple(hidden),
         tuning=tuning,
     )
+
+
+def _stripped(config: Mapping[str, Any], vendor: Vendor) -> dict[str, str]:
+    """Secrets with white space around them → without it: files often end with a line end."""
+    known = settings_schema(vendor)["properties"]
+    secret = {n: config.get(n) for n, schema in known.items() if schema.get("secret")}
+    return {n: v.strip() for n, v in secret.items() if isinstance(v, str) and v != v.strip()}
+
+
+def _protected(config: Mapping[str, Any]) -> dict[str, Protection]:
+    """Stream → columns whose values are not emitted as they are."""
+    dropped, hashed = (config.get(name) or {} for name in PROTECTING)
+    return {
+        stream: Protection(
+            tuple(map(_name, dropped.get(stream, ()))),
+            tuple(map(_name, hashed.get(stream, ()))),
+            config.get("hash_key") or "",
+        )
+        for stream in dict.fromkeys([*dropped, *hashed])
+    }
+
+
+def _name(label: str) -> str:
+    """The column that a label means, or the pattern of several, which may be in capitals."""
+    return label.lower() if PATTERN.search(label) else column_names([label])[0]
+
+
+def check_protected_streams(settings: Settings, streams: Collection[str]) -> None:
+    """Refuse protected columns of streams that do not exist.
+
+    Args:
+        settings: The settings.
+        streams: The streams that exist.
+
+    Raises:
+        SettingsError: A stream does not exist.
+    """
+    for name in settings.protected:
+        if name not in streams:
+            near = get_close_matches(name, streams, n=1)
+            msg = f"settings: {' or '.join(PROTECTING)} names the stream {name}, which is unknown"
+            raise SettingsError(msg, f"did you mean {near[0]}?" if near else "check the name")
 
 
 def _column(label: str) -> str:
@@ -95,12 +143,16 @@ def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
         found.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
     if spool and not _is_folder(spool):
         found.append(f"spool_dir {spool!r} is not a folder; create it or unset it")
+    summary = config.get("summary_file")
+    if summary and (_is_folder(summary) or not _is_folder(str(Path(summary).parent))):
+        found.append(f"summary_file {summary!r} is not a file in a folder that exists")
     if float(config.get("request_timeout") or 1) > _DAY:
         found.append("request_timeout is longer than a day; it is in seconds")
     batch = config.get("batch_config")
     if batch:
         found += _batch_faults(batch.get("encoding") or {}, batch.get("storage") or {})
     found += _mapping_faults(config)
+    found += _protection_faults(config)
     return found + [
         f"column_types.{stream}: {name} is added by the tap; remove it"
         for stream, types in (config.get("column_types") or {}).items()
@@ -123,6 +175,20 @@ def _mapping_faults(config: Mapping[str, Any]) -> Iterable[str]:
             f"flattening_max_key_length {length} is too short for the column {GENERATED_AT}; "
             f"set it to {len(GENERATED_AT) + 1} or more"
         )
+
+
+def _protection_faults(config: Mapping[str, Any]) -> Iterable[str]:
+    """What is wrong with the columns that are dropped or hashed."""
+    dropped, hashed = (config.get(name) or {} for name in PROTECTING)
+    if any(hashed.values()) and not config.get("hash_key"):
+        yield "columns_to_hash needs hash_key, a secret such as 32 random bytes in hex"
+    for setting, names in zip(PROTECTING, (dropped, hashed), strict=True):
+        for stream, own in names.items():
+            for name in [column for column in own if column in ADDED]:
+                yield f"{setting}.{stream}: {name} is added by the tap; remove it"
+    for stream in dropped:
+        for name in sorted({*map(_name, dropped[stream])} & {*map(_name, hashed.get(stream, ()))}):
+            yield f"{stream}: {name} is in both {' and '.join(PROTECTING)}; remove it from one"
 
 
 def _is_folder(path: str) -> bool:
@@ -227,11 +293,19 @@ def settings_warnings(config: Mapping[str, Any], vendor: Vendor, known: Iterable
         vendor: Whose settings they are.
         known: The settings that exist.
     """
-    unknown = sorted(set(config) - set(known))
-    return [f"the setting {name} is not known and has no effect" for name in unknown] + [
-        f"{winner} is set, so {name} has no effect"
-        for name, winner in vendor.shadowed(config).items()
-    ]
+    found = []
+    for name in sorted(set(config) - set(known)):
+        near = get_close_matches(name, [*known], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        found.append(f"the setting {name} is not known and has no effect{hint}")
+    for name, winner in vendor.shadowed(config).items():
+        found.append(f"{winner} is set, so {name} has no effect")
+    stripped = _stripped(config, vendor)
+    found += [f"{name} has white space around it, which is ignored" for name in stripped]
+    start = config.get("start_date")
+    if isinstance(start, str) and _is_time(start) and parse_generation(start) > utc_now():
+        found.append(f"start_date {start} lies in the future, so no file is read before then")
+    return found
 
 
 def secrets(config: Mapping[str, Any], vendor: Vendor) -> list[Any]:

@@ -125,6 +125,9 @@ _BATCH = object_setting(
 )
 
 
+_COLUMNS = {"type": "array", "items": {"type": "string", "minLength": 1}}
+
+
 def settings_schema(vendor: Vendor) -> dict[str, Any]:
     """The JSON Schema of a vendor's tap; the SDK adds its own settings."""
     # Credentials first, then what is common to all taps, then where else rows can come from and go.
@@ -176,6 +179,28 @@ def _common(vendor: Vendor) -> dict[str, Any]:
             default="divert" if _DEFAULTS.diverts else "fail",
             enum=["fail", "divert"],
         ),
+        "columns_to_drop": _per_stream(
+            "Columns to drop",
+            "Stream → list of columns, or patterns such as `attribute_*`, that are left out, "
+            "wherever rows go. The text of the stream's malformed rows is left out too.",
+            streams,
+            _COLUMNS,
+        ),
+        "columns_to_hash": _per_stream(
+            "Columns to hash",
+            "Stream → list of columns, or patterns, whose values are replaced by their "
+            "HMAC-SHA-256 with `hash_key`, wherever rows go. The text of the stream's malformed "
+            "rows is left out.",
+            streams,
+            _COLUMNS,
+        ),
+        "hash_key": setting(
+            "string",
+            "Hash key",
+            "Key of the hashes that `columns_to_hash` makes; another key makes other hashes.",
+            minLength=1,
+            **SECRET,
+        ),
         "request_timeout": setting(
             "number string",  # the SDK leaves numbers from the environment text
             "Request timeout",
@@ -203,5 +228,10 @@ def _common(vendor: Vendor) -> dict[str, Any]:
             "string",
             "Spool folder",
             "Where a download is kept while it is read; the system's temporary folder unless set.",
+        ),
+        "summary_file": setting(
+            "string",
+            "Summary file",
+            "File that gets a JSON object about the run when it ends, also when it fails.",
         ),
     }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 
 BLOCK = 2 << 20  # bytes of CSV parsed at a time
+PATTERN = re.compile(r"[*?\[]")  # in the name of a column that stands for several
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,47 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class Protection:
+    """Columns of a stream whose values are not emitted as they are.
+
+    Attributes:
+        dropped: Columns that are left out: names, and patterns in lower case. A column that is
+            among both is left out.
+        hashed: Columns whose values are replaced by hashes.
+        key: Key of the hashes; secret.
+    """
+
+    dropped: tuple[str, ...] = ()
+    hashed: tuple[str, ...] = ()
+    key: str = field(default="", repr=False)
+
+    def __bool__(self) -> bool:
+        """True if there are any."""
+        return bool(self.dropped or self.hashed)
+
+    def drops(self, *spellings: str) -> bool:
+        """True if a column, in any of its spellings, is left out."""
+        return bool(matching(self.dropped, spellings))
+
+    def hashes(self, *spellings: str) -> bool:
+        """True if a column's values are replaced by hashes."""
+        return bool(matching(self.hashed, spellings)) and not self.drops(*spellings)
+
+
+def matching(names: Iterable[str], spellings: Iterable[str]) -> list[str]:
+    """Those of some names and patterns that a column, in any of its spellings, matches."""
+    spelt = [*spellings]
+    return [
+        name
+        for name in names
+        if name in spelt or (PATTERN.search(name) and any(fnmatchcase(s, name) for s in spelt))
+    ]
+
+
+NOTHING_PROTECTED = Protection()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """A tap's settings.
 
@@ -86,8 +130,10 @@ class Settings:
         retries: How often one request is repeated.
         concurrency: Files that are downloaded at once, at most.
         spool: Folder for downloads while they are read; None for the system's temporary one.
+        summary: File that gets a summary of the run; None for none.
         nulls: Texts that stand for null, besides a cell that is empty without quotes.
         fingerprint: Algorithm that tells the contents of two versions of a file apart.
+        protected: Stream → columns whose values are not emitted as they are.
         maps: Stream maps.
         secrets: Values to keep out of any output.
         tuning: Sizes.
@@ -103,8 +149,10 @@ class Settings:
     retries: Retries = Retries()
     concurrency: int = 8
     spool: Path | None = None
+    summary: Path | None = None
     nulls: tuple[str, ...] = ()
     fingerprint: str = "CRC64NVME"
+    protected: Mapping[str, Protection] = field(default_factory=dict)
     maps: Mapping[str, Any] = field(default_factory=dict, repr=False)
     secrets: tuple[Any, ...] = field(default=(), repr=False)
     tuning: Tuning = Tuning()
@@ -113,6 +161,10 @@ class Settings:
     def lookback(self) -> timedelta:
         """How much older than the bookmark a late file may be and still be read."""
         return timedelta(days=self.lookback_days)
+
+    def protection(self, stream: str) -> Protection:
+        """The columns of a stream whose values are not emitted as they are."""
+        return self.protected.get(stream, NOTHING_PROTECTED)
 
     @property
     def delivered(self) -> bool:

@@ -27,18 +27,25 @@ _NAME = re.compile(
 
 def folder_transport(folder: Folder, retries: Retries) -> FolderTransport:
     """The transport for a folder that Firstup delivers to."""
-    return FolderTransport(folder, parse_path, resembles=resembles_export, retries=retries)
+    return FolderTransport(
+        folder, parse_path, resembles=resembles_export, names=NAMES, retries=retries
+    )
 
 
+NAMES = "<programID>-<mm-dd-yyyy-hh>-<campaign|user|activity>-<incremental|historical>.gz"
 _RESEMBLING = re.compile(
-    r"(?i)[^.].*[0-9]+-[0-9]+-.*(?:campaign|user|activit)(?!.*\.(?:asc|sig|sha[0-9]+)$).*"
+    # A date before a type; or a date or a kind of export in the name of a file of data.
+    r"(?i)(?!\.)(?!.*\.(?:asc|sig|sha[0-9]+)$)(?:"
+    r".+[0-9]+-[0-9]+-.*(?:campaign|user|activit).*"
+    r"|(?=.*(?:campaign|user|activit))(?=.*(?:[0-9]{4}|[0-9]-[0-9]|incremental|historical)).*"
+    r"\.(?:csv|tsv|json|jsonl|ndjson|xlsx|parquet|gz|gzip|zip|bz2|zst|pgp|gpg))"
 )
 
 
 def resembles_export(path: str) -> bool:
     """True if a file may be an export whose name is misspelt.
 
-    The name has a date and a type, but the date does not exist, or something is added.
+    The date does not exist or is written otherwise, something is added or in another order.
     """
     return bool(_RESEMBLING.fullmatch(basename(path)))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from posixpath import basename
 from typing import TYPE_CHECKING, Final
 
 from filetap.columns.added import HASH_KEY
@@ -119,7 +120,18 @@ def parse_path(path: str) -> Named | None:
 
 def folder_transport(folder: Folder, retries: Retries) -> DatedFolderTransport:
     """The transport for a folder that Simpplr delivers to."""
-    return DatedFolderTransport(folder, parse_path, retries=retries)
+    return DatedFolderTransport(
+        folder, parse_path, resembles=resembles_export, names=NAMES, retries=retries
+    )
+
+
+NAMES: Final = "<year>/<month>/<day>/<entity>/<name>.csv or .csv.gz"
+_RESEMBLING = re.compile(r"(?i)[^.].*\.(?:csv\..+|tsv|txt|json|jsonl|xlsx|parquet|gz|zip|zst)")
+
+
+def resembles_export(path: str) -> bool:
+    """True if a file in the folder of a day may be an export with another ending."""
+    return bool(_RESEMBLING.fullmatch(basename(path)))
 
 
 def newest(transport: Transport) -> datetime | None:

@@ -147,9 +147,10 @@ def test_meltano_knows_every_setting() -> None:
 
 
 def test_meltano_capabilities() -> None:
-    """meltano.yml lists the tap's capabilities, except the log format, which Meltano reads."""
+    """meltano.yml lists the tap's capabilities, and how Meltano reads its log."""
     capabilities = {str(c.value) for c in TapFirstupDDE.capabilities}
-    assert set(EXTRACTOR["capabilities"]) == capabilities - {"structured-logging"}
+    assert set(EXTRACTOR["capabilities"]) == capabilities
+    assert EXTRACTOR["log_parser"] == "singer-sdk"
 
 
 def test_commands_in_the_readme_exist() -> None:

@@ -379,7 +379,9 @@ def test_warnings_before_an_error(tmp_path: Path) -> None:
     for arguments in ((), ("--discover",)):
         done = command("--config", path, *arguments)
         assert done.status == 1
-        assert warnings(done.log) == ["the setting clientid is not known and has no effect"]
+        assert warnings(done.log) == [
+            "the setting clientid is not known and has no effect; did you mean client_id?"
+        ]
         assert len(errors(done.log)) == 1
 
 

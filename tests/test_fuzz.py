@@ -63,7 +63,7 @@ def _read(content: bytes, block: int, *, divert: bool) -> Rows | None:
         reader = open_reader(io.BytesIO(content), "file", options)
         for batch in reader:
             rows += zip(batch.numbers, batch.frame.rows(), strict=True)
-            malformed += [(row.number, row.raw) for row in batch.malformed]
+            malformed += [(row.number, row.raw or "") for row in batch.malformed]
     except ExportError:
         return None
     return list(reader.columns), rows, malformed

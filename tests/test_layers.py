@@ -30,7 +30,7 @@ LAYERS = [
     {"plan", "stats", "table", "write"},
     {"scan", "bookmark_checks", "setting_schema"},
     {"setting_checks", "arrow", "progress"},
-    {"run"},
+    {"run", "summary"},
     {"listing"},
     {"load", "singer", "spark", "dlt"},
     {"people"},

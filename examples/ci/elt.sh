@@ -9,6 +9,8 @@
 # and takes, where they are set:
 #   MELTANO_ENVIRONMENT                  prod unless set; each has a state of its own
 #   ELT_LOG                              the log, kept as an artefact, of the last run only: elt.log unless set
+#   ELT_SUMMARY                          the run's summary as JSON, printed at the end: elt-summary.json unless set
+#   GITHUB_STEP_SUMMARY                  gets the summary as a table, as a job on GitHub shows it
 #
 # Exit status: 0 done; 2 misspelt; 75 another run is still going on (try again later); else Meltano's, with the end of the log on stderr.
 # What a failed run had finished is in the state, the next one goes on from there: no clean-up, no retry by hand.
@@ -22,6 +24,7 @@ fi
 loader=${1:-target-postgres}
 extractor=${2:-tap-firstup-dde}
 log=$(realpath "${ELT_LOG:-elt.log}")
+summary=$(realpath "${ELT_SUMMARY:-elt-summary.json}")
 cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../.."
 : "${MELTANO_STATE_BACKEND_URI:?names no bucket: without one each job would begin from nothing}"
 export MELTANO_ENVIRONMENT=${MELTANO_ENVIRONMENT:-prod} NO_COLOR=1
@@ -40,11 +43,28 @@ else
     echo 'without flock nothing keeps two runs apart' >&2
 fi
 : >"$log"
+rm -f "$summary"
+export "$(tr 'a-z-' 'A-Z_' <<<"$extractor")_SUMMARY_FILE=$summary"
 
 status=0
 meltano run "${force[@]}" "$extractor" "$loader" >"$log" 2>&1 || status=$?
 if [ "$status" -ne 0 ]; then
     echo "the run ended with $status; the end of $log:" >&2
     tail -n 15 "$log" >&2
+fi
+if [ -f "$summary" ]; then
+    cat "$summary"
+    python3 - "$summary" >>"${GITHUB_STEP_SUMMARY:-/dev/null}" <<'TABLE'
+import json, sys
+found = json.load(open(sys.argv[1], encoding="utf-8"))
+columns = ["files", "rows", "misfits", "diverted", "warnings", "seconds", "newest_generation", "state_from", "state_to"]
+print(f"### {found['program']}: {found['status']}\n")
+if found["error"]:
+    print(f"`{found['error']}`\n")
+print("| stream |", " | ".join(columns), "|")
+print("|---|", "---|" * len(columns), sep="")
+for stream, values in found["streams"].items():
+    print(f"| {stream} |", " | ".join("" if values[name] is None else str(values[name]) for name in columns), "|")
+TABLE
 fi
 exit "$status"

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from numpy import int64, uint64
     from numpy.typing import NDArray
 
-    from filetap.read.batch import Batch
-    from filetap.read.detect import Reader
+    from filetap.read.batch import Batch, Reader
 
 _DIGEST = 16  # bytes
 _NAME_END = "\x1f"

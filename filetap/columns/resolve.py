@@ -11,12 +11,13 @@ from filetap.columns.added import ADDED, ROW_KEY
 from filetap.columns.infer import infer
 from filetap.columns.sample import Expected, Sample
 from filetap.columns.types import MISFIT_SUFFIX, TYPES, type_of
-from filetap.errors import STATE_HINT, StateError
+from filetap.errors import STATE_HINT, SettingsError, StateError
+from filetap.settings import NOTHING_PROTECTED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from filetap.settings import Settings
+    from filetap.settings import Protection, Settings
     from filetap.vendor import StreamSpec
 
 # Marks a column without values in a discovered catalog, so that a run still infers its type.
@@ -56,6 +57,8 @@ class Known:
         assumed: Columns of the input catalog whose types discovery assumed.
         maps: Stream maps.
         nulls: Texts that stand for null.
+        protection: Columns that are left out, or whose values become hashes.
+        found: Names and patterns of these that files had.
     """
 
     spec: StreamSpec
@@ -69,12 +72,15 @@ class Known:
     assumed: Sequence[str] = ()
     maps: Mapping[str, Any] = field(default_factory=dict)
     nulls: tuple[str, ...] = ()
+    protection: Protection = NOTHING_PROTECTED
+    found: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, spec: StreamSpec, settings: Settings, state: Mapping[str, Any]) -> Known:
         """What vendor, settings and a stream's part of the state say.
 
         Raises:
+            SettingsError: A column of the key is to be left out.
             StateError: The state's types or key cannot be read.
         """
         own_key = settings.keys.get(spec.name, ())
@@ -85,7 +91,9 @@ class Known:
             own_key=own_key,
             maps=settings.maps,
             nulls=settings.nulls,
+            protection=settings.protection(spec.name),
         )
+        known.check_key(known.key)
         return known.with_state(state)
 
     def with_state(self, state: Mapping[str, Any]) -> Known:
@@ -98,6 +106,7 @@ class Known:
             self,
             pinned=pinned_types(state, self.spec.name),
             pinned_key=pinned_key(state, self.spec),
+            found=self.found | found_before(state),
         )
 
     def with_catalog(self, schema: Mapping[str, Any] | None, key: Sequence[str]) -> Known:
@@ -124,13 +133,20 @@ class Known:
         keys = {*self.spec.key, *self.key} - {*ADDED}
         text = {key: "string" for key in keys if self.pinned.get(key, "string") == "string"}
         typed = {name: kind for name, kind in self.before.items() if kind}
+        # A hash is text; where another type was emitted, it goes to the misfit column.
+        text |= {
+            name: "string"
+            for name in (*self.before, *self.own_types)
+            if self.protection.hashes(name) and self.pinned.get(name, "string") == "string"
+        }
         return {**typed, **self.own_types, **text}
 
     @property
     def expected(self) -> Expected:
         """What files are expected to hold."""
         choices = self.spec.choices if self._is_key_open else ()
-        return Expected(self.fixed, self.spec.documented, self.before, self.nulls, choices)
+        documented, protection = self.spec.documented, self.protection
+        return Expected(self.fixed, documented, self.before, self.nulls, choices, protection)
 
     @property
     def _is_key_open(self) -> bool:
@@ -152,11 +168,34 @@ class Known:
         types, warnings = self._types(sample)
         types |= dict.fromkeys(mapped_misfits(types, name, maps), "string")
         types = {c: kind for c, kind in types.items() if not is_mapped_away(c, name, maps)}
+        types = self.without_dropped(types)
         key, doubts = self._choose_key(types, sample.shared)
+        self.check_key(key)
         types |= {column: "string" for column in key if column not in {*types, *ADDED}}
         shown = {*self.fixed, *sample.evidence.valued}
         assumed = {c for c in types.keys() - shown if not self.spec.documented.is_text(c)}
         return Columns(types, key, frozenset(assumed), (*warnings, *doubts))
+
+    def without_dropped(self, types: Mapping[str, str]) -> dict[str, str]:
+        """Columns with their types, less those that are left out, and their misfit columns."""
+        drops = self.protection.drops
+        return {n: k for n, k in types.items() if not drops(n, n.removesuffix(MISFIT_SUFFIX))}
+
+    @property
+    def found_pins(self) -> dict[str, Any]:
+        """The member of the state that remembers which of the protected columns files had."""
+        return {"protected": sorted(self.found)} if self.found else {}
+
+    def check_key(self, key: Collection[str]) -> None:
+        """Refuse to leave out a column of the key.
+
+        Raises:
+            SettingsError: It is to be left out.
+        """
+        if dropped := sorted(name for name in key if self.protection.drops(name)):
+            names = ", ".join(dropped)
+            msg = f"{self.spec.name}: columns_to_drop would leave out the key's column {names}"
+            raise SettingsError(msg, "name it in columns_to_hash instead: it stays the key")
 
     def certain(self, columns: Columns) -> Columns:
         """Only columns whose type no file can change; used when there is none to infer from."""
@@ -177,10 +216,19 @@ class Known:
                 "was emitted before is kept, else it is inferred"
             )
         for name in dict.fromkeys([*base, *sample.columns]):
-            kind = types[name] = fixed.get(name) or infer(name, sample.evidence, documented)
+            is_hashed = self.protection.hashes(name)
+            kind = fixed.get(name) or (
+                "string" if is_hashed else infer(name, sample.evidence, documented)
+            )
+            types[name] = kind
             emitted = self.pinned.get(name, kind)
-            if self.own_types.get(name, kind) != kind:
-                warnings.append(f"{name} is a key and stays a string")
+            if is_hashed and kind != "string":
+                warnings.append(
+                    f"{name} was emitted as {kind}, so its hashes go to {name}{MISFIT_SUFFIX}"
+                )
+            elif self.own_types.get(name, kind) != kind:
+                why = "is hashed" if is_hashed else "is a key"
+                warnings.append(f"{name} {why} and stays a string")
             elif name in self.own_types and kind != emitted:
                 warnings.append(
                     f"column_types makes {name} {kind}; it was emitted as {emitted}, and loaders "
@@ -279,6 +327,12 @@ def pinned_key(state: Mapping[str, Any], spec: StreamSpec) -> tuple[str, ...]:
         msg = f"{spec.name}: the state's key cannot be read"
         raise StateError(msg, STATE_HINT)
     return tuple(key)
+
+
+def found_before(state: Mapping[str, Any]) -> frozenset[str]:
+    """The names and patterns of protected columns that files had, as the state has them."""
+    found = state.get("protected")
+    return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
 
 
 def _own_type(name: str, kind: str) -> str:

@@ -20,6 +20,9 @@ from filetap.lazy import pl
 from filetap.prefetch import prefetch
 from filetap.read.batch import ReadOptions
 from filetap.read.detect import open_file
+from filetap.read.protected import ProtectedReader
+from filetap.settings import NOTHING_PROTECTED
+from filetap.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
 
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
-    from filetap.read.detect import Reader
-    from filetap.settings import Settings, Tuning
+    from filetap.read.batch import Reader
+    from filetap.settings import Protection, Settings, Tuning
     from filetap.vendor import Documented
 
 _TOGETHER = 2 << 20  # bytes of rows, as text in memory, that are examined together
@@ -55,6 +58,7 @@ class Sample:
         misfits: Columns with a value that does not fit the type they have.
         key: The key among those to choose from that the first file with rows has; empty if it
             has none of them, None if no file was examined for one.
+        protected: The names and patterns of protected columns that a file has.
     """
 
     columns: tuple[str, ...] = ()
@@ -62,6 +66,7 @@ class Sample:
     evidence: Evidence = NO_EVIDENCE
     misfits: frozenset[str] = frozenset()
     key: tuple[str, ...] | None = None
+    protected: frozenset[str] = frozenset()
 
     def __or__(self, other: Sample) -> Sample:
         """Both together."""
@@ -72,6 +77,7 @@ class Sample:
             self.evidence | other.evidence,
             self.misfits | other.misfits,
             other.key if self.key is None else self.key,
+            self.protected | other.protected,
         )
 
 
@@ -85,6 +91,7 @@ class Expected:
         before: Columns that earlier files, or a catalog, had.
         nulls: Texts that stand for null.
         choices: Keys to choose from; empty if the key is known.
+        protection: Columns that are left out, or whose values become hashes.
     """
 
     fixed: Mapping[str, str]
@@ -92,11 +99,19 @@ class Expected:
     before: Collection[str] = ()
     nulls: tuple[str, ...] = ()
     choices: tuple[tuple[str, ...], ...] = ()
+    protection: Protection = NOTHING_PROTECTED
 
     @property
     def names(self) -> frozenset[str]:
         """The columns that the stream documents, or is known to have."""
         return frozenset((*self.fixed, *self.before, *self.documented.columns))
+
+    @property
+    def options(self) -> ReadOptions:
+        """How such files are read."""
+        return ReadOptions(
+            reserved=ADDED, known=self.names, nulls=self.nulls, protection=self.protection
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,13 +311,7 @@ class Sampler:
         archive = large and _is_archive(spooled)
         most = min(tuning.head, tuning.whole) if large and not archive else None
         # Malformed rows do not affect types; they are reported when the file is read.
-        options = ReadOptions(
-            reserved=ADDED,
-            known=self._expected.names,
-            divert=True,
-            most=most,
-            nulls=self._expected.nulls,
-        )
+        options = replace(self._expected.options, divert=True, most=most)
         reader = open_file(spooled, options)
         check_columns(spooled.file, reader, self._expected)
         own, frames = Sample(), list[pl.DataFrame]()
@@ -330,7 +339,12 @@ class Sampler:
         elif not held:
             self._frames += frames
             self._size += size
-        self._found |= own | Sample(columns, frozenset(columns), key=self._key_of(spooled, options))
+        self._found |= own | Sample(
+            columns,
+            frozenset(columns),
+            key=self._key_of(spooled, options),
+            protected=reader.matched if isinstance(reader, ProtectedReader) else frozenset(),
+        )
 
     def _key_of(self, spooled: Spooled, options: ReadOptions) -> tuple[str, ...] | None:
         """The key among those to choose from, of the first file with rows; None for others."""
@@ -363,6 +377,8 @@ def check_columns(file: ExportFile, reader: Reader, expected: Expected) -> None:
     if not columns or expected.names & {*columns}:
         return
     listed = ", ".join(columns[:5])[:80] + (", …" if len(columns) > 5 else "")
+    if expected.protection:  # without a header row, these are values
+        listed = counted(len(columns), "column")
     if expected.names:
         msg = (
             f"{file}: the file is not an export of {file.stream}: none of its columns is one that "

@@ -127,6 +127,7 @@ class Extraction:
                 plan.files, download, self._table.expected, self._settings, whole_first=True
             )
             with closing(sampled.kept):
+                self._table.check(sampled.found)
                 self._table.use(plan_columns(self._table.known, sampled.found))
                 if sampled.found.columns:
                     self._table.pin()

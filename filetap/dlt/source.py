@@ -11,7 +11,7 @@ from dlt.common.typing import TSecretStrValue
 
 from filetap.dlt.extraction import SEQUENCE, Extraction, Origin
 from filetap.read.names import column_names
-from filetap.setting_checks import parse, settings_warnings, validated
+from filetap.setting_checks import check_protected_streams, parse, settings_warnings, validated
 from filetap.setting_schema import settings_schema
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def source_of(vendor: Vendor) -> SourceFactory:
 def _schema(vendor: Vendor) -> dict[str, Any]:
     """The JSON Schema of the settings that mean something to dlt."""
     schema = settings_schema(vendor)
-    settings = {n: s for n, s in schema["properties"].items() if n != "batch_config"}
+    of_runs = {"batch_config", "summary_file"}
+    settings = {n: s for n, s in schema["properties"].items() if n not in of_runs}
     return {**schema, "properties": settings}
 
 
@@ -88,6 +89,7 @@ def _resources(vendor: Vendor, settings: Mapping[str, Any]) -> list[DltResource]
     for warning in settings_warnings(config, vendor, schema["properties"]):
         logger.warning("%s", warning)
     origin = Origin(vendor, parse(config, vendor))
+    check_protected_streams(origin.settings, vendor.streams)
     return [_resource(origin, spec) for spec in vendor.streams.values()]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.added import added_columns
+from filetap.columns.protection import check_protected
 from filetap.columns.resolve import Columns, Known
 from filetap.table import KnownTable
 
@@ -17,8 +18,9 @@ else:
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Collection, Mapping, MutableMapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 
+    from filetap.columns.sample import Sample
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.settings import Settings
@@ -58,11 +60,24 @@ class PinnedTable(KnownTable):
         """The added columns that rows have."""
         return added_columns(self.key, has_accounts=self.has_accounts)
 
+    def check(self, found: Sample) -> None:
+        """Check the names of protected columns against what files hold.
+
+        Raises:
+            SettingsError: One of them is misspelt.
+        """
+        self.known, doubts = check_protected(self.known, found)
+        self._warn(doubts)
+
     def use(self, columns: Columns) -> None:
         """Use these columns from now on, and log each of their warnings once."""
         self.columns = columns
         self.known = replace(self.known, key=columns.key)
-        for warning in columns.warnings:
+        self._warn(columns.warnings)
+
+    def _warn(self, warnings: Iterable[str]) -> None:
+        """Log each warning once."""
+        for warning in warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
                 self._log.warning("%s: %s", self.known.spec.name, warning)
@@ -71,6 +86,7 @@ class PinnedTable(KnownTable):
         """Note the types and the key in the state: rows of them follow."""
         self._state["types"] = {**self.known.pinned, **self.columns.types}
         self._state["key"] = list(self.columns.key)
+        self._state.update(self.known.found_pins)
         self.known = self.known.with_state(self._state)
 
     @override

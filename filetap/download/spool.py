@@ -319,6 +319,7 @@ class _Download:
             digest = self._hasher.digest()
             if not self._checksum.matches(digest):
                 wrong = f"its {self._checksum.algorithm} checksum is not {self._checksum.shown}"
+                wrong += f" but {self._checksum.with_digest(digest).shown}"
                 wrong += self._also_tried(self._checksum)
         if wrong := wrong or self._gunzip.fault:
             msg = f"{self.file}: the downloaded file is damaged: {wrong}"

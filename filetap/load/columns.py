@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.added import ACCOUNT, ADDED_TYPES, added_columns
+from filetap.columns.protection import check_protected
 from filetap.columns.resolve import Columns
 from filetap.columns.sample import Sample
 from filetap.columns.types import MISFIT_SUFFIX
@@ -20,7 +21,7 @@ else:
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from filetap.columns.resolve import Known
     from filetap.download.spool import Spooled
@@ -62,6 +63,7 @@ class LoadTable(KnownTable):
     def pins(self) -> dict[str, Any]:
         """The members of the state that keep types and key as they are."""
         pins: dict[str, Any] = {"types": {**self.known.pinned, **self.columns.types}}
+        pins |= self.known.found_pins
         if key := self.columns.key if self._has_rows else self.known.pinned_key:
             pins["key"] = list(key)
         return pins
@@ -83,6 +85,8 @@ class LoadTable(KnownTable):
                 f"were loaded with the key {', '.join(pinned)}"
             )
             raise SettingsError(msg, "load into another --schema, or change primary_keys back")
+        self.known, doubts = check_protected(self.known, found)
+        self._warn(doubts)
         self._settle(plan_columns(self.known, found))
 
     def resume(self, state: Mapping[str, Any]) -> None:
@@ -105,7 +109,11 @@ class LoadTable(KnownTable):
         """Pin these columns, and log each of their warnings once."""
         self.columns = columns
         self.known = self.known.with_state(self.pins)
-        for warning in columns.warnings:
+        self._warn(columns.warnings)
+
+    def _warn(self, warnings: Iterable[str]) -> None:
+        """Log each warning once."""
+        for warning in warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
                 self._log.warning("%s: %s", self.known.spec.name, warning)

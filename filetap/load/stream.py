@@ -101,7 +101,7 @@ class LoadStream:
         self._check_accounts()
         log_listing(checkpoint.planned, checkpoint.state, run.settings, run.vendor, self._log)
         files = checkpoint.planned.files
-        self.tally.files = len(files)
+        self.tally.plan(checkpoint.planned)
         if files:
             store.begin(self._stream)
             self._load_files(files, is_stored=is_stored or not state)
@@ -153,6 +153,7 @@ class LoadStream:
                     with closing(spooled):
                         self._load_file(spooled, next(iter(files[position : position + 1]), None))
                     self.tally.close_file()
+                    self.tally.state_to = self._checkpoint.bookmark.generated_at
 
     def _load_file(self, spooled: Spooled, following: ExportFile | None) -> None:
         """Load one file in one transaction, together with the state after it."""

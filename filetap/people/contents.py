@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from filetap.columns.added import ADDED
 from filetap.columns.resolve import Known
 from filetap.columns.sample import sample
 from filetap.plan import plan_columns
-from filetap.read.batch import ReadOptions
 from filetap.read.detect import open_file
 from filetap.scan import ScanOptions, scan
 from filetap.stats import FileStats
@@ -63,5 +61,4 @@ def read_rows(
 
 def header(spooled: Spooled, table: KnownTable) -> Sequence[str]:
     """The columns of a file, whether it has rows or not."""
-    options = ReadOptions(reserved=ADDED, known=table.expected.names, nulls=table.expected.nulls)
-    return open_file(spooled, options).columns
+    return open_file(spooled, table.expected.options).columns

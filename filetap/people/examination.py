@@ -50,11 +50,20 @@ class Finding:
         detail: What was found.
         hint: What to do about it; the step is doubtful then.
         skipped: True if there was nothing to check.
+        failed: True if the step failed.
     """
 
     detail: str
     hint: str = ""
     skipped: bool = False
+    failed: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """The outcome, as `Check` has it."""
+        if self.failed or self.skipped:
+            return "failed" if self.failed else "skipped"
+        return "doubtful" if self.hint else "ok"
 
 
 @dataclass
@@ -116,8 +125,7 @@ def examine(steps: Mapping[str, Step], examination: Examination) -> Iterator[Che
                 detail, _, hint = error.format_message().partition("; ")
                 outcome = "failed"
             else:
-                detail, hint = found.detail, found.hint
-                outcome = "skipped" if found.skipped else "doubtful" if hint else "ok"
+                detail, hint, outcome = found.detail, found.hint, found.outcome
             seconds = time.monotonic() - started
             yield Check(name, outcome, seconds, SECRECY.scrub(detail), SECRECY.scrub(hint))
             if outcome == "failed":

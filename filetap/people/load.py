@@ -26,8 +26,9 @@ from filetap.people.options import (
     stream_option,
 )
 from filetap.run import Run
-from filetap.singer.inputs import read_file, usable_state
+from filetap.singer.inputs import check_streams, read_file, usable_state
 from filetap.singer.private import plain_logger
+from filetap.summary import summarized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,9 +148,12 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
     """Load, and print what was loaded."""
     tap = options.open(tap_class)
     _refuse_maps(tap)
+    tap.check_streams()
     logger = plain_logger(tap.logger)
     logger.setLevel(logging.WARNING if options.quiet else logging.INFO)
     given = _given_state(options.state_from)
+    if tap.vendor.newest is None:  # otherwise there are streams that are not documented
+        check_streams(None, {"bookmarks": given}, tap.vendor.streams)
     for stream in given:
         if stream not in tap.vendor.streams:
             near = get_close_matches(stream, tap.vendor.streams, n=1, cutoff=0)
@@ -157,7 +161,11 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
             logger.warning(message, stream, *near)
     keep_freed_memory()
     started = time.monotonic()
-    with closing(_opened(tap, options.to)) as database, tap.progress:
+    with (
+        summarized(tap.settings.summary, tap.vendor.tool, tap.progress),
+        closing(_opened(tap, options.to)) as database,
+        tap.progress,
+    ):
         store = Store(database, tap.vendor.table_prefix, options.schema)
         states = store.states()
         run = Run(tap.vendor, tap.settings, tap.transport, tap.spool, tap.progress)
@@ -207,7 +215,7 @@ def _given_state(path: Path | None) -> Mapping[str, Any]:
     """Stream → its part of the state in a file.
 
     Raises:
-        StateError: It is not a state.
+        StateError: It is not a state, or is empty.
     """
     if path is None:
         return {}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from singer_sdk.exceptions import ConfigValidationError
 
+from filetap.environment import log_level_fault
 from filetap.people.inventory import take_stock
 from filetap.redaction import printable
 from filetap.singer.inputs import read_file
@@ -24,7 +25,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from filetap.people.inventory import Available
     from filetap.singer.tap import FileTap
@@ -63,20 +64,26 @@ class TapOptions:
     config: tuple[str, ...]
     state: Path | None
 
-    def open(self, tap: type[FileTap]) -> FileTap:
+    def open(self, tap: type[FileTap], state: Mapping[str, Any] | None = None) -> FileTap:
         """The tap with settings as on its own command line, and the state.
+
+        Args:
+            tap: Its class.
+            state: The state, where no file has it.
 
         Raises:
             ClickException: The settings cannot be used.
             ExportError: The state cannot be used.
         """
+        if fault := log_level_fault(tap.vendor.prefix):
+            raise click.ClickException(fault)
         try:
             option = click.Option(["--config"])
             given = tap.cb_config(click.get_current_context(), option, self.config)
             opened = tap(
                 config=given.config,
                 parse_env_config=given.parse_env,
-                state=None if self.state is None else read_file("--state", self.state),
+                state=state if self.state is None else read_file("--state", self.state),
                 setup_mapper=False,
             )
         except ConfigValidationError as error:

@@ -13,15 +13,17 @@ from filetap.bookmark_checks import check_account
 from filetap.errors import FileGoneError
 from filetap.people.contents import header, read_rows, table_for
 from filetap.people.examination import Finding
+from filetap.people.freshness import Limits, freshness
 from filetap.people.inventory import GONE, PARTLY, PENDING, size_words, take_stock, weigh
 from filetap.people.meltano import check_project
 from filetap.times import utc_now
+from filetap.transports.folder import FolderTransport, shown_names
 from filetap.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from filetap.files import ExportFile
+    from filetap.files import ExportFile, Transport
     from filetap.people.examination import Examination, Step
 
 _ROOM = 1 << 30  # bytes; a download and the next one
@@ -42,11 +44,27 @@ def check_lists(examination: Examination) -> Finding:
     counts = Counter(entry.file.stream for entry in stock)
     detail = ", ".join(f"{counts[stream]} {stream}" for stream in examination.tap.specs) + " files"
     if not stock:
-        return Finding(detail, vendor.hints.empty)
+        return Finding(detail, _misnamed(examination.tap.transport) or vendor.hints.empty)
     newest = max(entry.file.generated_at for entry in stock)
     detail += f", the newest of {newest.isoformat(' ', 'minutes')[:16]} UTC"
     old = utc_now() - newest > _OLD and not examination.tap.settings.delivered
     return Finding(detail, vendor.hints.old if old else "")
+
+
+def _misnamed(transport: Transport) -> str:
+    """What to say about a folder with files that are not named like exports; empty if it has none.
+
+    Args:
+        transport: Where files were listed.
+    """
+    if not isinstance(transport, FolderTransport) or not transport.foreign:
+        return ""
+    lie = "file lies" if transport.foreign == 1 else "files lie"
+    names = f": {shown_names(transport.alike)}" if transport.alike else ""
+    expected = (
+        f"; export files are named {transport.expected_names}" if transport.expected_names else ""
+    )
+    return f"{transport.foreign} {lie} there, not named as expected{names}{expected}"
 
 
 def check_owner(examination: Examination) -> Finding:
@@ -69,7 +87,11 @@ def check_pending(examination: Examination) -> Finding:
     statuses = Counter(entry.status for entry in examination.stock)
     waiting = statuses[PENDING] + statuses[PARTLY]
     be = "is" if waiting == 1 else "are"
-    return Finding(f"{counted(waiting, 'file')} {be} to be read, of {len(examination.stock)}")
+    detail = f"{counted(waiting, 'file')} {be} to be read, of {len(examination.stock)}"
+    found = freshness(examination.stock, examination.tap.specs, Limits(), utc_now())
+    expiring = sum(each.expiring for each in found)
+    hint = f"run the pipeline now: {counted(expiring, 'file')} of them will expire within a day"
+    return Finding(detail, hint if expiring else "")
 
 
 def check_sizes(examination: Examination) -> Finding:

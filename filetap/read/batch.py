@@ -1,18 +1,20 @@
-"""What every reader takes and yields: options, batches of text rows, limits."""
+"""What every reader is, takes and yields: options, batches of text rows, limits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from filetap.errors import STATE_HINT, StateError
 from filetap.lazy import pl
 from filetap.read.integers import as_text
-from filetap.settings import BLOCK
+from filetap.settings import BLOCK, NOTHING_PROTECTED
 from filetap.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from filetap.settings import Protection
 
 LONGEST_ROW = 256 << 20  # bytes
 LONGEST_HEADER = 16 << 20  # bytes
@@ -42,6 +44,7 @@ class ReadOptions:
         integers: Columns that may come as integers, where every cell of them is one in canonical
             form.
         nulls: Texts that stand for null, quoted or not.
+        protection: Columns that are left out, or whose values become hashes.
     """
 
     reserved: Collection[str] = ()
@@ -53,6 +56,7 @@ class ReadOptions:
     skip: int = 0
     integers: Collection[str] = ()
     nulls: Collection[str] = ()
+    protection: Protection = NOTHING_PROTECTED
 
 
 DEFAULTS = ReadOptions()
@@ -64,12 +68,13 @@ class Malformed:
 
     Attributes:
         number: Its number in the file, counted with all other rows.
-        raw: Its text without the line end; a byte that is not UTF-8 appears as ``\xe9``.
+        raw: Its text without the line end; a byte that is not UTF-8 appears as ``\xe9``. None
+            where columns of the stream are protected.
         reason: What is wrong with it. It is emitted, so rewording it changes a stream's records.
     """
 
     number: int
-    raw: str
+    raw: str | None
     reason: str
 
 
@@ -98,7 +103,7 @@ class Batch:
     def size(self) -> int:
         """Approximate bytes in memory: a cell takes a view of 16 bytes beside its text."""
         views = 16 * self.frame.height * self.frame.width
-        raw = sum(len(row.raw) for row in self.malformed)
+        raw = sum(len(row.raw or "") for row in self.malformed)
         return views + int(self.frame.estimated_size()) + raw
 
     def between(self, after: int, upto: int) -> Batch:
@@ -109,6 +114,24 @@ class Batch:
         start, stop = (int(self.numbers.search_sorted(n, side="right")) for n in (after, upto))
         malformed = tuple(row for row in self.malformed if after < row.number <= upto)
         return Batch(self.frame[start:stop], self.numbers[start:stop], malformed)
+
+
+class Reader(Protocol):
+    """A file's rows.
+
+    Attributes:
+        labels: The file's own names for its columns.
+        columns: The column names made of them.
+    """
+
+    labels: Sequence[str]
+    columns: list[str]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the rows in batches, in order."""
+
+    def refuse(self, reason: str) -> None:
+        """Treat every row as malformed for *reason*; call it before iterating."""
 
 
 def join(batches: Sequence[Batch]) -> Batch:

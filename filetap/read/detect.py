@@ -20,7 +20,7 @@ import zipfile
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 from filetap.download.gunzip import (
     HIGHEST_RATIO,
@@ -34,11 +34,13 @@ from filetap.lazy import pl
 from filetap.read.batch import DEFAULTS, Batch, Malformed, ReadOptions, without_texts
 from filetap.read.csv_fast import CSVReader
 from filetap.read.names import shown
+from filetap.read.protected import ProtectedReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from filetap.download.spool import Spooled
+    from filetap.read.batch import Reader
 
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
@@ -53,24 +55,6 @@ _LITTER = re.compile(  # files that desktop systems leave in archives
 _ARCHIVE_HINT = "report the file to its vendor"
 
 
-class Reader(Protocol):
-    """A file's rows.
-
-    Attributes:
-        labels: The file's own names for its columns.
-        columns: The column names made of them.
-    """
-
-    labels: Sequence[str]
-    columns: list[str]
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the rows in batches, in order."""
-
-    def refuse(self, reason: str) -> None:
-        """Treat every row as malformed for *reason*; call it before iterating."""
-
-
 def open_file(spooled: Spooled, options: ReadOptions = DEFAULTS) -> Reader:
     """Open a downloaded file's rows, from its beginning.
 
@@ -80,10 +64,15 @@ def open_file(spooled: Spooled, options: ReadOptions = DEFAULTS) -> Reader:
 
     Raises:
         FormatError: The file, or its header row, cannot be read.
+        SettingsError: Every column is to be left out.
     """
     options = options if spooled.whole else replace(options, cut=True)
     reader = open_reader(spooled.stored, str(spooled.file), options)
-    return WithNulls(reader, options.nulls) if options.nulls else reader
+    if options.nulls:
+        reader = WithNulls(reader, options.nulls)
+    if options.protection:
+        reader = ProtectedReader(reader, options.protection, str(spooled.file))
+    return reader
 
 
 def open_reader(stored: IO[bytes], what: str, options: ReadOptions = DEFAULTS) -> Reader:

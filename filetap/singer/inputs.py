@@ -12,7 +12,7 @@ from filetap.errors import STATE_HINT, ExportError, SettingsError, StateError
 from filetap.singer.private import load_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 CATALOG_HINT = "create one with --discover"
@@ -208,6 +208,31 @@ def usable_catalog(catalog: Any) -> Any:
             if method and not item["breadcrumb"]:
                 entry.setdefault("replication_method", method)
     return catalog
+
+
+def check_streams(catalog: Any, state: Any, streams: Collection[str]) -> None:
+    """Refuse a catalog or a state that has none of a tap's streams: it is another tap's.
+
+    Args:
+        catalog: A usable catalog, or None.
+        state: A usable state, or None.
+        streams: The tap's streams.
+
+    Raises:
+        ExportError: The catalog has none of them.
+        StateError: The state has streams, and none of them.
+    """
+    names = ", ".join(streams)
+    if isinstance(catalog, dict):
+        described = {entry["tap_stream_id"] for entry in catalog.get("streams", [])}
+        if not described.intersection(streams):
+            msg = f"the catalog has none of the streams {names}, so nothing would be read"
+            raise ExportError(msg, CATALOG_HINT)
+    read = (state or {}).get("bookmarks") or {}
+    if read and not read.keys() & streams:
+        others = ", ".join(sorted(read))
+        msg = f"the state is about {others}, and none of the streams {names}"
+        raise StateError(msg, "it belongs to another tap; " + STATE_HINT)
 
 
 # The SDK's own catalogs have tuples where a file has arrays.

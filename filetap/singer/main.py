@@ -25,6 +25,9 @@ def run_program(tap: str) -> None:
     module, _, name = tap.partition(":")
     with _without_joblib():
         program = getattr(import_module(module), name)
+    if fault := import_module("filetap.environment").log_level_fault(program.vendor.prefix):
+        # The SDK sets up its log with that level, and would end with a traceback.
+        sys.exit(f"ERROR: {fault}")
     program.cli()
 
 

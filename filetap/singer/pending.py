@@ -102,6 +102,7 @@ class PendingFiles:
                 following = next(iter(self.files[position : position + 1]), None)
                 self._checkpoint.finish(spooled, following)
                 self._tally.close_file()
+                self._tally.state_to = self._checkpoint.bookmark.generated_at
         except ExportError:
             self._checkpoint.flush()
             raise

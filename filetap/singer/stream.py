@@ -12,6 +12,7 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from filetap.bookmark import earlier
 from filetap.bookmark_checks import check_account, check_accounts, log_listing
 from filetap.columns.added import ACCOUNT, ADDED_TYPES, GENERATED_AT
+from filetap.columns.protection import check_protected
 from filetap.columns.resolve import Columns, Known
 from filetap.columns.sample import Sample
 from filetap.columns.types import to_values
@@ -117,7 +118,8 @@ class ExportStream(ExtractorStream):
         known = self._table.known = self._table.known.with_catalog(self.input_schema, key)
         assume = known.spec.documented.assume
         types = {name: kind or assume(name) for name, kind in known.before.items()}
-        self._table.columns = Columns(types or self._table.columns.types, known.key)
+        types = known.without_dropped(types) or dict(self._table.columns.types)
+        self._table.columns = Columns(types, known.key)
         self.primary_keys = known.key
 
     @override
@@ -213,11 +215,14 @@ class ExportStream(ExtractorStream):
         ).plan(state)
         self._check_accounts()
         self._files.files = plan.files
-        self._tally.files = len(plan.files)
+        self._tally.plan(plan)
         self._log_method()
         log_listing(plan, state, run.settings, run.vendor, self.logger)
         self._checkpoint.begin(plan)
         found = self._files.sample()
+        table.known, doubts = check_protected(table.known, found)
+        for doubt in doubts:
+            self.logger.warning("%s: %s", self.name, doubt)
         table.use(plan_columns(table.known, found), sampled=found.columns)
         for warning in unknown_columns(run.settings.maps, self.name, table.names, table.documented):
             self.logger.warning("%s", warning)

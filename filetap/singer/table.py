@@ -45,7 +45,8 @@ class StreamTable(KnownTable):
     def __init__(
         self, stream: ExtractorStream, known: Known, vendor: Vendor, tuning: Tuning
     ) -> None:
-        super().__init__(known, Columns(dict(known.spec.documented.columns), known.key), tuning)
+        columns = Columns(known.without_dropped(known.spec.documented.columns), known.key)
+        super().__init__(known, columns, tuning)
         self._stream = stream
         self._vendor = vendor
         self.has_accounts = ACCOUNT in known.own_key
@@ -124,6 +125,7 @@ class StreamTable(KnownTable):
         self.register()
         state = self._stream.stream_state
         pins: dict[str, Any] = {"types": {**self.known.pinned, **self.types}}
+        pins |= self.known.found_pins
         if pin_key:
             pins["key"] = list(self.columns.key)
         before = {name: state.get(name) for name in pins}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from contextlib import contextmanager
@@ -15,19 +16,33 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
 from filetap.bookmark import earlier
 from filetap.download.spool import Spool
-from filetap.environment import from_environment
+from filetap.environment import from_environment, unknown_variables
 from filetap.progress import Progress
 from filetap.redaction import SECRECY, printable
 from filetap.run import Run
-from filetap.setting_checks import faults, parse, secrets, settings_warnings, without_secrets
+from filetap.setting_checks import (
+    check_protected_streams,
+    faults,
+    parse,
+    secrets,
+    settings_warnings,
+    without_secrets,
+)
 from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
 from filetap.singer.command import tap_command
-from filetap.singer.inputs import read_json, settings_file, usable_catalog, usable_state
+from filetap.singer.inputs import (
+    check_streams,
+    read_json,
+    settings_file,
+    usable_catalog,
+    usable_state,
+)
 from filetap.singer.maps import Mapper, unknown_streams
-from filetap.singer.private import ConfiguredTap, plain_logger
+from filetap.singer.private import ConfiguredTap
 from filetap.singer.stream import ExportStream
 from filetap.singer.writer import LinesWriter
+from filetap.summary import summarized
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -35,13 +50,16 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import click
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from filetap.files import Transport
     from filetap.vendor import StreamSpec, Vendor
+
+
+_RETRIES = "filetap.transports.retry"  # says why a discovery takes long
 
 
 class FileTap(ConfiguredTap):
@@ -89,6 +107,9 @@ class FileTap(ConfiguredTap):
         catalog = usable_catalog(catalog)
         state = usable_state(state)
         self.looks_back = bool((state or {}).get("bookmarks"))
+        self._reads_environment = bool(options.get("parse_env_config"))
+        if self.vendor.newest is None:  # otherwise there are streams that are not documented
+            check_streams(catalog, state, self.vendor.streams)
         super().__init__(state=state, catalog=catalog, **options)
 
     @cached_property
@@ -124,6 +145,16 @@ class FileTap(ConfiguredTap):
         """How far a run has come."""
         return Progress(self.logger, ("filetap", type(self).__module__.partition(".")[0]))
 
+    def check_streams(self) -> None:
+        """Refuse protected columns of streams that do not exist.
+
+        Raises:
+            SettingsError: A stream does not exist.
+        """
+        if self.settings.protected.keys() - self.vendor.streams:
+            known = {*self.specs, *self.state.get("bookmarks", ())}
+            check_protected_streams(self.settings, known)
+
     @override
     def setup_mapper(self) -> None:
         # Not the SDK's: each stream registers its columns once they are known, also those that an
@@ -136,18 +167,19 @@ class FileTap(ConfiguredTap):
 
     @override
     def discover_streams(self) -> Sequence[ExportStream]:
+        self.check_streams()
         run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
         return [ExportStream(self, spec, run) for spec in self.specs.values()]
 
     @override
     def run_discovery(self) -> str:
         self.looks_back = True
-        for stream in self.streams.values():
-            if isinstance(stream, ExportStream):
-                # Warnings about keys and columns belong to the run that follows.
-                with silenced(stream.logger):
+        # Warnings about files, keys and columns belong to the run that follows.
+        with without_warnings({"filetap", type(self).__module__.partition(".")[0], self.name}):
+            for stream in self.streams.values():
+                if isinstance(stream, ExportStream):
                     stream.discover()
-        text = super().run_discovery()
+            text = super().run_discovery()
         sys.stdout.flush()
         return text
 
@@ -172,7 +204,10 @@ class FileTap(ConfiguredTap):
     @override
     def warn_of_settings(self) -> None:
         known = self.config_jsonschema["properties"]
-        for warning in settings_warnings(self.config, self.vendor, known):
+        warnings = settings_warnings(self.config, self.vendor, known)
+        if self._reads_environment:
+            warnings += unknown_variables(self.vendor.prefix, known)
+        for warning in warnings:
             self.logger.warning("%s", warning)
 
     @override
@@ -204,9 +239,10 @@ class FileTap(ConfiguredTap):
         # The SDK's own logs a line for each wrong setting.
         if value:
             given = ctx.params["config"]
-            cls(
-                config=given.config, parse_env_config=given.parse_env, setup_mapper=False
-            ).run_discovery()
+            tap = cls(config=given.config, parse_env_config=given.parse_env, setup_mapper=False)
+            # Meltano discovers before each run, which ends here if that fails.
+            with summarized(tap.settings.summary, cls.name, tap.progress, only_failed=True):
+                tap.run_discovery()
             ctx.exit()
 
     @classmethod
@@ -225,7 +261,7 @@ class FileTap(ConfiguredTap):
         tap = cls(
             config=config.config, parse_env_config=config.parse_env, state=state, catalog=catalog
         )
-        with tap.progress:
+        with summarized(tap.settings.summary, cls.name, tap.progress), tap.progress:
             tap.sync_all()
 
     @classmethod
@@ -235,11 +271,22 @@ class FileTap(ConfiguredTap):
 
 
 @contextmanager
-def silenced(logger: Any) -> Iterator[None]:
-    """Silence a stream's logger, and no other."""
-    plain = plain_logger(logger)
-    before, plain.disabled = plain.disabled, True
+def without_warnings(packages: Collection[str]) -> Iterator[None]:
+    """Drop the warnings of some loggers and their children, except those about retries.
+
+    Args:
+        packages: Names of the loggers.
+    """
+
+    def keep(record: logging.LogRecord) -> bool:
+        ours = record.name.partition(".")[0] in packages and record.name != _RETRIES
+        return record.levelno != logging.WARNING or not ours
+
+    handlers = logging.getLogger().handlers
+    for handler in handlers:
+        handler.addFilter(keep)
     try:
         yield
     finally:
-        plain.disabled = before
+        for handler in handlers:
+            handler.removeFilter(keep)

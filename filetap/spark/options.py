@@ -25,7 +25,12 @@ from filetap.columns.added import ADDED_TYPES, MALFORMED_SUFFIX
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.errors import SettingsError
 from filetap.read.names import column_names
-from filetap.setting_checks import config_from_texts, parse, settings_warnings
+from filetap.setting_checks import (
+    check_protected_streams,
+    config_from_texts,
+    parse,
+    settings_warnings,
+)
 from filetap.setting_schema import settings_schema
 from filetap.spark.tasks import brief
 
@@ -45,6 +50,7 @@ _HINT = (
     f"options are stream, {', '.join(_OWN)} and the tap's settings, objects as JSON; "
     "environment variables count as they were when Spark was started"
 )
+_FOR_RUNS = {"batch_config", "summary_file"}  # settings of a Singer tap's run
 # An API's limit is by the minute, and many tasks share it: this many retries outlast a minute.
 _RETRIES = 8
 
@@ -105,6 +111,7 @@ def parse_options(options: Mapping[str, str], vendor: Vendor) -> Options:
         message = re.sub("|".join(_SPELLED), lambda match: _SPELLED[match[0]], error.message)
         raise SettingsError(message, _HINT) from None
     settings = parse(config, vendor)
+    check_protected_streams(settings, vendor.streams)
     for warning in settings_warnings(config, vendor, schema["properties"]):
         logger.warning("%s", warning)
     stream = config["stream"]
@@ -123,7 +130,7 @@ def parse_options(options: Mapping[str, str], vendor: Vendor) -> Options:
 def _settings(vendor: Vendor) -> dict[str, Any]:
     """The JSON Schemas of the tap's settings that mean something to Spark."""
     known = settings_schema(vendor)["properties"]
-    return {name: known[name] for name in known if name != "batch_config"}
+    return {name: known[name] for name in known if name not in _FOR_RUNS}
 
 
 def _schema(vendor: Vendor) -> dict[str, Any]:

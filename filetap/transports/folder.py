@@ -36,6 +36,7 @@ YOUNG = 120.0  # seconds; a file that was changed more recently may still be inc
 # and a clock tick late: whatever is written after the second check has a later time.
 RECHECK = 1.1
 _NAMED = 20  # paths in one warning, at most
+_ALIKE = 3  # names of ignored files in one message, at most
 _LARGEST_SIDECAR = 1 << 12  # bytes
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,13 @@ class FolderTransport:
         folder: Where it is, and whose files to read.
         parse: Parses a file's path below the folder; returns None for a foreign file.
         resembles: Returns True if a foreign file's path may be a misspelt export file's.
+        names: How export files are named, for messages; empty to leave that out.
         retries: How often the listing is retried.
+
+    Attributes:
+        foreign: How many files were ignored because of their names.
+        alike: Those of them whose names resemble those of export files.
+        expected_names: How export files are named.
     """
 
     def __init__(
@@ -57,9 +64,13 @@ class FolderTransport:
         parse: Callable[[str], Named | None],
         *,
         resembles: Callable[[str], bool] = lambda _: False,
+        names: str = "",
         retries: Retries,
     ) -> None:
         """Open nothing before the first listing."""
+        self.expected_names = names
+        self.foreign = 0
+        self.alike: list[str] = []
         self._folder = OpenFolder(folder)
         self._account = folder.account
         self._parse = parse
@@ -191,11 +202,16 @@ class FolderTransport:
             logger.info(
                 "%s: %s%s %s ignored", self._folder.where, counted(count, "file"), kind, verb
             )
+        self.foreign += contents.foreign.get("", 0)
+        self.alike += contents.alike
         if contents.alike:
             logger.warning(
-                "%s: ignored files whose names resemble those of export files: %s",
+                "%s: %s %s ignored, though nearly named like export files: %s%s",
                 self._folder.where,
-                ", ".join(map(printable, sorted(contents.alike)[:10])),
+                counted(len(contents.alike), "file"),
+                "is" if len(contents.alike) == 1 else "are",
+                shown_names(contents.alike),
+                f"; these are named {self.expected_names}" if self.expected_names else "",
             )
         self._files |= files
 
@@ -249,6 +265,12 @@ def _listed(one: Delivered) -> ExportFile:
         account=one.named.account,
         paths=(one.found.path, *one.beside),
     )
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """The first three of some files' names, in order, for a message."""
+    shown = ", ".join(map(printable, sorted(names)[:_ALIKE]))
+    return f"{shown}, …" if len(names) > _ALIKE else shown
 
 
 def _is_young(one: Found) -> bool:

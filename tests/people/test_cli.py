@@ -615,11 +615,12 @@ def test_report_without_content(emulator: Emulator) -> None:
 
 
 def test_report_of_a_broken_file(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that cannot be read is reported, in the log and on the page."""
+    """A file that cannot be read is reported, in the log and on the page; status 1."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
     emulator.fail("download", corrupt_at=9, times=None)
     done = ask(emulator, "report")
-    assert done.exit_code == 0
+    assert done.exit_code == 1
+    assert Path("firstup-report.html").exists()
     assert "CRC64NVME" in caplog.text
     page = Path("firstup-report.html").read_text()
     assert "1 file cannot be read." in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -201,18 +202,21 @@ def test_ci_job(emulator: Emulator, database: str, bucket: str, tmp_path: Path) 
         project.env |= {
             "MELTANO_STATE_BACKEND_URI": "s3://states/firstup",
             "AWS_ENDPOINT_URL_S3": bucket,
+            "GITHUB_STEP_SUMMARY": str(project.folder / "step.md"),
         }
         return project, _elt(project)
 
     firstup.generate(0)
     project, done = job(1)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["status"] == "succeeded"
 
     firstup.generate(4)
     damage = emulator.fail("download", corrupt_at=50, times=None)
     project, done = job(2)
     assert done.returncode == 1
     assert "CRC64NVME" in done.stderr
+    assert "CRC64NVME" in json.loads(done.stdout)["error"]
     log = (project.folder / "elt.log").read_text()
     for secret in (emulator.client_secret, "secret-of-the-bucket", "X-Amz-"):
         assert secret not in log + done.stderr
@@ -220,6 +224,7 @@ def test_ci_job(emulator: Emulator, database: str, bucket: str, tmp_path: Path) 
     damage.times = 0
     project, done = job(3)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "| users | 1 | " in (project.folder / "step.md").read_text()
     log = (project.folder / "elt.log").read_text()
     for stream, types in TYPES.items():
         assert f"{stream}: 1 of 2 files to read" in log
@@ -262,13 +267,18 @@ def test_several_programs(emulator: Emulator, database: str, tmp_path: Path) -> 
         for name, firstup in programs.items():
             assert run(name) == 0, project.log
             assert names(name) == [name]
-            firstup.add("users", "2026-05-14-04", f"user_id,first_name\n2,{name} again\n")
+            again = f"user_id,first_name\n2,{name} again\n"
+            firstup.add("users", "2026-05-14-04", again).checksum = ""
             assert run(name) == 0, project.log
+            # Each warning once, at its level, though discovery reads the file too.
+            (line,) = (x for x in project.log.splitlines() if "no checksum is available" in x)
+            assert "[warning" in line
             assert names(name) == [name, f"{name} again"]
             assert "users: 1 of 2 files to read" in project.log
         project.set("tap-firstup-dde--us", other.settings)
         assert run("us") == 1
-        assert "program" in project.log
+        (line,) = (x for x in project.log.splitlines() if "the state belongs to program" in x)
+        assert "[error" in line
         assert names("us") == ["us", "us again"]
 
 

@@ -597,7 +597,7 @@ def rows_by_number(batches: CSVReader) -> Iterator[tuple[int, Cells | Bad]]:
     """Each row with its number, batch by batch."""
     for batch in batches:
         yield from zip(batch.numbers, batch.frame.rows(), strict=True)
-        yield from ((row.number, Bad(row.raw, row.reason)) for row in batch.malformed)
+        yield from ((row.number, Bad(row.raw or "", row.reason)) for row in batch.malformed)
 
 
 @pytest.mark.parametrize(("case", "block"), BLOCKS)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from filetap.read.detect import Reader
+    from filetap.read.batch import Reader
 
 KNOWN = ("user_id", "first_name", "date")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 from fsspec.implementations.local import LocalFileSystem
 
 from filetap.download.spool import Spool
@@ -26,7 +27,8 @@ from filetap.settings import Folder, Retries
 from filetap.transports import folder as folder_module
 from filetap.transports import folder_access
 from filetap.transports.file_system import open_folder
-from tap_firstup_dde.delivered import parse_path
+from tap_firstup_dde.cli import main
+from tap_firstup_dde.delivered import NAMES, parse_path
 from tap_firstup_dde.documented import STREAMS
 from tests.folders import OLD, deliver, ids, reading
 from tests.runs import Run, command, run, settings, tune, write
@@ -168,7 +170,11 @@ def test_foreign_and_unfinished_files(tmp_path: Path, caplog: pytest.LogCaptureF
         ("23552-05-14-2026-16-user-incremental-001.gz", True),
         ("23552-05-14-2026-16-user-incremental (1).gz", True),
         ("23552-5-14-2026-16-users-incremental.gz", True),
+        ("user-incremental-2026-05-14.csv", True),
+        ("23552_20260514_activities.csv.gz", True),
         ("notes.txt", False),
+        ("users.csv", False),
+        ("user-guide-2026.pdf", False),
         ("2026-05-14 report.csv", False),
         ("23552-05-14-2026-16-user-incremental.gz.asc", False),
         ("._23552-05-14-2026-16-user-incremental.gz", False),
@@ -182,6 +188,21 @@ def test_almost_an_export(
     assert run(reading(tmp_path)).of("RECORD") == []
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert [name in warning for warning in warnings] == [True] * named
+    assert [f"these are named {NAMES}" in warning for warning in warnings] == [True] * named
+
+
+def test_doctor_names_what_is_ignored(tmp_path: Path) -> None:
+    """In a folder of misnamed files, it says so, and not how to set exports up."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in (*(f"user-2026-05-1{number}.csv" for number in range(4)), "notes.txt"):
+        (folder / name).touch()
+    config = write(tmp_path, "config.json", reading(folder))
+    done = CliRunner().invoke(main, ["doctor", "--config", config])
+    names = "user-2026-05-10.csv, user-2026-05-11.csv, user-2026-05-12.csv, …"
+    words = f"5 files lie there, not named as expected: {names}; export files are named {NAMES}"
+    assert words in done.stdout
+    assert "Creator Studio" not in done.stdout
 
 
 def test_file_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

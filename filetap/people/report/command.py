@@ -14,15 +14,18 @@ from filetap.columns.resolve import pinned_types
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.errors import ExportError
 from filetap.people.contents import read_rows, table_for
+from filetap.people.freshness import Limits, expected_streams, freshness, limit_options
 from filetap.people.inventory import GONE, weigh
 from filetap.people.options import FileOptions, file_options, quiet_option
 from filetap.people.report.generations import StreamTypes, generations
 from filetap.people.report.page import Report, Section, page
 from filetap.people.terminal import progress_bar
 from filetap.times import utc_now
+from filetap.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
 
     import polars as pl
 
@@ -55,11 +58,15 @@ class ReportOptions(FileOptions):
     """What the page is about, and where it is written to.
 
     Attributes:
+        max_age: Age that a stream's newest generation may have; None for any.
+        expires_within: Unread files may not expire within this time; None if they may.
         to: The page.
         no_content: True to leave files unread.
         quiet: True for no progress bar.
     """
 
+    max_age: timedelta | None
+    expires_within: timedelta | None
     to: Path
     no_content: bool
     quiet: bool
@@ -75,14 +82,16 @@ def report_command(program: Program, extra: Extra | None = None) -> click.Comman
     tap = program.load_tap()
 
     def report(**given: Any) -> None:
-        options = ReportOptions(**given)
-        html = page(_report(options.open(tap), options, extra))
+        options, problems = ReportOptions(**given), list[str]()
+        html = page(_report(options.open(tap), options, extra, problems))
         try:
             options.to.write_text(html, encoding="utf-8")
         except OSError as error:
             message = f"{options.to} cannot be written ({error.strerror}); check --to"
             raise click.ClickException(message) from None
         click.echo(str(options.to))
+        if problems:
+            raise click.ClickException("; ".join(problems))
 
     left_out = "no rows" + (f", no {extra.title.lower()}" if extra else "")
     return click.Command(
@@ -91,11 +100,13 @@ def report_command(program: Program, extra: Extra | None = None) -> click.Comman
         help=(
             "Write a page about the files that are available, read, missing or about to expire.\n\n"
             "One HTML file that loads nothing from elsewhere. Downloads and reads each file once, "
-            "unless --no-content is given."
+            "unless --no-content is given. Exits with status 1 if a file cannot be read, or if "
+            "files are not fresh by --max-age and --expires-within."
         ),
         epilog=program.example("report --config config.json --state state.json"),
         params=[
             *file_options(tap.vendor),
+            *limit_options(),
             click.Option(
                 ["--to"],
                 type=click.Path(dir_okay=False, path_type=Path),
@@ -111,8 +122,17 @@ def report_command(program: Program, extra: Extra | None = None) -> click.Comman
     )
 
 
-def _report(tap: FileTap, options: ReportOptions, extra: Extra | None) -> Report:
-    """What the page shows; files that cannot be read are warned about."""
+def _report(
+    tap: FileTap, options: ReportOptions, extra: Extra | None, problems: list[str]
+) -> Report:
+    """What the page shows; files that cannot be read are warned about.
+
+    Args:
+        tap: The tap.
+        options: What the page is about.
+        extra: A section of the vendor's own.
+        problems: Receives what is not as it should be.
+    """
     weighed = weigh(tap.transport, options.stock(tap))
     stock = [entry for entry in weighed if entry.status != GONE]
     bookmarks: Mapping[str, Any] = tap.state.get("bookmarks", {})
@@ -124,6 +144,12 @@ def _report(tap: FileTap, options: ReportOptions, extra: Extra | None) -> Report
         more = [Section(extra.ident, extra.title, extra.draw(wanted))] if extra else []
         for _ in wanted:  # what nobody has asked for is counted
             pass
+    limits = Limits(options.max_age, options.expires_within)
+    expected = expected_streams(tap, stock, options.streams)
+    for each in freshness(stock, expected, limits, utc_now()):
+        problems += each.problems
+    if not options.no_content and (unreadable := len({e.file.key for e in stock} - rows.keys())):
+        problems.append(f"{counted(unreadable, 'file')} cannot be read; the log names them")
     account = tap.transport.account
     return Report(
         heading=f"Export files of {tap.vendor.account} {account}" if account else "Export files",

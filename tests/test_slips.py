@@ -1,0 +1,80 @@
+"""Slips of people who set the tap up: none passes without an error or a warning."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from filetap.environment import unknown_variables
+from filetap.errors import ExportError, StateError
+from tests.runs import command, run, settings, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_firstup_dde.emulator import Emulator
+
+PREFIX = "TAP_FIRSTUP_DDE_"
+
+
+def test_another_taps_files(emulator: Emulator) -> None:
+    """A catalog or a state with other streams only is refused; one stream is enough."""
+    orders = {"tap_stream_id": "orders", "schema": {"properties": {}}, "metadata": []}
+    with pytest.raises(ExportError, match="the catalog has none of the streams campaigns, users"):
+        run(settings(emulator), catalog={"streams": [orders]})
+    with pytest.raises(StateError, match="the state is about orders, and none of the streams"):
+        run(settings(emulator), {"bookmarks": {"orders": {}}})
+    run(settings(emulator), {"bookmarks": {"orders": {}, "users": {}}})
+
+
+def test_which_file_is_not_json(emulator: Emulator, tmp_path: Path) -> None:
+    """The message names the option and the file."""
+    config, bad = write(tmp_path, "config.json", settings(emulator)), tmp_path / "bad.json"
+    bad.write_text("{")
+    for option in ("--config", "--catalog", "--state"):
+        done = command("--config", config, option, str(bad))
+        assert done.status == 1
+        assert f"{option} {bad}: the file is not JSON" in done.log
+
+
+def test_the_environment(emulator: Emulator) -> None:
+    """Quotes and unknown levels are errors; misspelt variables and the like are warnings, once."""
+    texts = {f"{PREFIX}{name.upper()}": value for name, value in settings(emulator).items()}
+    for variable, text, status, says in [
+        (f"{PREFIX}CLIENT_SECRET", '"quoted-secret"', 1, "CLIENT_SECRET is in quotes"),
+        ("LOGLEVEL", "chatty", 1, "ERROR: LOGLEVEL is not one of DEBUG, INFO"),
+        (f"{PREFIX}LOOKBACK", "3", 0, f"not a setting and has no effect; did you mean {PREFIX}LOO"),
+        (f"{PREFIX}START_DATE", "2999-01-01", 0, "start_date 2999-01-01 lies in the future"),
+        (f"{PREFIX}CLIENT_SECRET", f" {emulator.client_secret}\n", 0, "client_secret has white sp"),
+    ]:
+        done = command(env={**texts, variable: text})
+        assert (done.status, done.log.count(says)) == (status, 1), (variable, done.log)
+        assert "Traceback" not in done.log
+        assert text.strip(' "\n') not in done.log or status == 0
+        assert emulator.client_secret not in done.log
+
+
+def test_variables_that_are_no_slips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings, the SDK's variables and Meltano's cause no warning."""
+    for name in ("CLIENT_ID", "LOGLEVEL", "_SELECT", "FOLDER_URL", "CLEINT_ID"):
+        monkeypatch.setenv(f"TAP_TOYS_{name}", "1")
+    assert [
+        line.partition("; did you mean ")[2]
+        for line in unknown_variables("TAP_TOYS_", ["client_id", "folder"])
+    ] == [
+        "TAP_TOYS_CLIENT_ID?",
+        "TAP_TOYS_FOLDER?",
+    ]
+
+
+def test_checksums_are_comparable(emulator: Emulator) -> None:
+    """A wrong checksum is shown beside that of the bytes, as md5sum prints it."""
+    emulator.add("users", "2026-05-14-08", "user_id\n1\n")
+    file = emulator.files[0]
+    file.checksum, file.checksum_function = "1B2M2Y8AsgTpgAmY7PhCfg==", "MD5"
+    digest = hashlib.md5(file.body, usedforsecurity=False).hexdigest()
+    words = f"MD5 checksum is not d41d8cd98f00b204e9800998ecf8427e but {digest}"
+    with pytest.raises(ExportError, match=words):
+        run(settings(emulator, max_retries=0))
