@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from filetap.vendor import Vendor
 
 _DAY = 86_400  # seconds
+_DEFAULTS = Settings(source=None)
 
 
 def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = None) -> Settings:
@@ -57,6 +58,8 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         spool=Path(spool) if spool else None,
         nulls=tuple(config.get("null_values") or ()),
         fingerprint=vendor.fingerprint,
+        poll=float(config.get("poll_seconds") or _DEFAULTS.poll),
+        job_timeout=float(config.get("job_timeout") or _DEFAULTS.job_timeout),
         maps=config.get("stream_maps") or {},
         secrets=tuple(hidden),
         tuning=tuning,
