@@ -20,13 +20,15 @@ TUNING = Tuning(first_pause=0.001)
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that a test moves, and that moves on by *step* seconds whenever it is read."""
 
-    def __init__(self, moment: datetime) -> None:
+    def __init__(self, moment: datetime, step: float = 0.0) -> None:
         self.moment = moment
+        self.step = step
 
     def __call__(self) -> datetime:
         """The time."""
+        self.moment += timedelta(seconds=self.step)
         return self.moment
 
     def move(self, **span: float) -> None:
@@ -39,9 +41,9 @@ def at(days: float = 0, **span: float) -> datetime:
     return FIRST + timedelta(days, **span)
 
 
-def emulated(days: float = 3, **options: Any) -> Emulator:
-    """A HookBridge whose clock stands so long after the first moment."""
-    return Emulator(now=Clock(at(days, minutes=5)), **options)
+def emulated(days: float = 3, step: float = 0.0, **options: Any) -> Emulator:
+    """A HookBridge whose clock stands so long after the first moment, or moves when it is read."""
+    return Emulator(now=Clock(at(days, minutes=5), step), **options)
 
 
 def settings(hookbridge: Emulator, **more: Any) -> dict[str, Any]:
