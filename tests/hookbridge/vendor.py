@@ -58,16 +58,18 @@ def run(
     most: int | None = None,
     *,
     tuning: Tuning = TUNING,
+    only: str = "",
     **more: Any,
 ) -> Run:
-    """Run the tap, until it has written *most* messages."""
+    """Run the tap until it has written *most* messages, perhaps of *only* one stream."""
 
     class Tap(TapHookBridge):
         """With other sizes."""
 
     Tap.tuning = replace(tuning, first_pause=0.001)
     config = settings(hookbridge, **more)
-    return run_tap(Tap, config, state, collector=Collector(most))
+    catalog = {"streams": [{"tap_stream_id": only, "stream": only}]} if only else None
+    return run_tap(Tap, config, state, catalog, collector=Collector(most))
 
 
 def ids(done: Run, stream: str = OUT) -> list[str]:
