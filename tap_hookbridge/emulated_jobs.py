@@ -222,7 +222,7 @@ def snapshot(
     plain = text.getvalue().encode()
     body = gzip.compress(plain, mtime=0) if options.compressed and plain else plain
     stated = (len(plain) if options.counts == "decompressed" else len(body)) + options.surplus_bytes
-    count = len(inside) + options.counts_header + options.surplus
+    count = len(inside) + (options.counts_header and bool(plain)) + options.surplus
     missing = not inside and options.empty == "missing"
     return Taken(None if missing else body, count if options.states else -1, stated)
 

@@ -50,7 +50,7 @@ def test_people(tmp_path: Path) -> None:
         assert path.endswith(".csv")
         assert "✗" not in call("doctor", "--state", state)
         page = call("report", "--state", state, "--to", str(tmp_path / "r.html"), "--quiet")
-        assert "message_id" in (tmp_path / "r.html").read_text()
+        assert OUT in (tmp_path / "r.html").read_text()
         assert page.strip().endswith("r.html")
         hookbridge.api_key = "hb_test_another_key_0002"
         assert "401 UNAUTHORIZED" in CliRunner().invoke(main, ["doctor", "--config", config]).output
