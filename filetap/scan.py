@@ -17,7 +17,7 @@ from filetap.read.detect import open_file
 from filetap.read.names import clashes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 
     from filetap.columns.sample import Expected
     from filetap.download.spool import Spooled
@@ -88,6 +88,7 @@ class ScanOptions:
         divert: True to hand malformed rows on, False to fail.
         skip: Rows at the beginning that an earlier run emitted.
         values: True to have integers as such, where that loses nothing of their text.
+        keeps: Takes a batch of rows as text; returns True for each that is wanted. None for all.
     """
 
     block: int
@@ -96,6 +97,7 @@ class ScanOptions:
     divert: bool = False
     skip: int = 0
     values: bool = False
+    keeps: Callable[[pl.DataFrame], pl.Series] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +142,19 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
         fill=options.fill,
     )
     for batch in batches:
+        last = batch.last
+        if options.keeps:
+            wanted = options.keeps(batch.frame)
+            batch = replace(  # noqa: PLW2901 - the same rows, fewer of them
+                batch, frame=batch.frame.filter(wanted), numbers=batch.numbers.filter(wanted)
+            )
         fitted, misfits = _fit(batch.frame, spooled.file, table)
-        stats.add(fitted, misfits, len(batch.malformed), batch.last)
+        stats.add(fitted, misfits, len(batch.malformed), last)
         numbers = batch.numbers if options.values else batch.numbers.cast(pl.String)
         if ROW_HASH in table.added:
             fitted = fitted.with_columns(_row_key(batch.frame, values=options.values))
         frame = with_added(fitted, spooled.file, numbers, table.added)
-        malformed, last = batch.malformed, batch.last
+        malformed = batch.malformed
         del batch, fitted  # not in memory while the batch is written
         yield Rows(frame, malformed, last)
 

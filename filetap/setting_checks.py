@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PROTECTING = ("columns_to_drop", "columns_to_hash")
 _DAY = 86_400  # seconds
+_DEFAULTS = Settings(source=None)
 
 
 def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = None) -> Settings:
@@ -63,6 +64,8 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         nulls=tuple(config.get("null_values") or ()),
         fingerprint=vendor.fingerprint,
         protected=_protected(config),
+        poll=float(config.get("poll_seconds") or _DEFAULTS.poll),
+        job_timeout=float(config.get("job_timeout") or _DEFAULTS.job_timeout),
         maps=config.get("stream_maps") or {},
         secrets=tuple(hidden),
         tuning=tuning,

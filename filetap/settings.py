@@ -134,6 +134,9 @@ class Settings:
         nulls: Texts that stand for null, besides a cell that is empty without quotes.
         fingerprint: Algorithm that tells the contents of two versions of a file apart.
         protected: Stream → columns whose values are not emitted as they are.
+        poll: Seconds before the state of a job is requested for the second time; more and more
+            later on.
+        job_timeout: Seconds after which a job is given up.
         maps: Stream maps.
         secrets: Values to keep out of any output.
         tuning: Sizes.
@@ -153,6 +156,8 @@ class Settings:
     nulls: tuple[str, ...] = ()
     fingerprint: str = "CRC64NVME"
     protected: Mapping[str, Protection] = field(default_factory=dict)
+    poll: float = 5.0
+    job_timeout: float = 3600.0
     maps: Mapping[str, Any] = field(default_factory=dict, repr=False)
     secrets: tuple[Any, ...] = field(default=(), repr=False)
     tuning: Tuning = Tuning()

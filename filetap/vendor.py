@@ -32,6 +32,7 @@ class Documented:
         text: Columns that hold codes or free text: never inferred.
         named_text: The same by name, for columns that are not documented.
         yes_no: Columns that are boolean also when spelled t/f, yes/no or 1/0.
+        likely: Columns that are not documented, but by which such a file is recognised, too.
         assume: Any column's type while it has no values, by its name.
     """
 
@@ -40,6 +41,7 @@ class Documented:
     yes_no: frozenset[str] = frozenset()
     assume: Callable[[str], str] = _string
     named_text: Callable[[str], bool] = _never
+    likely: frozenset[str] = frozenset()
 
     def is_text(self, column: str) -> bool:
         """True if a column holds codes or free text."""
@@ -58,6 +60,9 @@ class StreamSpec:
             the same, takes the place of *key*.
         ordered: True if a later file may state a row again with other values. After a file that
             came late or was replaced, all later ones are then read again.
+        times: Columns of which the first that a file has is a row's own time. The stream's files
+            are then made on request, and the vendor's transport is a `JobSource`.
+        added: Optional added columns that its records have.
     """
 
     name: str
@@ -65,6 +70,8 @@ class StreamSpec:
     documented: Documented
     choices: tuple[tuple[str, ...], ...] = ()
     ordered: bool = False
+    times: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

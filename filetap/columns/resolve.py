@@ -80,7 +80,7 @@ class Known:
         """What vendor, settings and a stream's part of the state say.
 
         Raises:
-            SettingsError: A column of the key is to be left out.
+            SettingsError: A column of the key is to be left out, or the time of a row is protected.
             StateError: The state's types or key cannot be read.
         """
         own_key = settings.keys.get(spec.name, ())
@@ -94,6 +94,7 @@ class Known:
             protection=settings.protection(spec.name),
         )
         known.check_key(known.key)
+        known.check_times()
         return known.with_state(state)
 
     def with_state(self, state: Mapping[str, Any]) -> Known:
@@ -196,6 +197,19 @@ class Known:
             names = ", ".join(dropped)
             msg = f"{self.spec.name}: columns_to_drop would leave out the key's column {names}"
             raise SettingsError(msg, "name it in columns_to_hash instead: it stays the key")
+
+    def check_times(self) -> None:
+        """Refuse to leave out or hash the time that decides which window a row belongs to.
+
+        Raises:
+            SettingsError: It is to be left out or hashed.
+        """
+        protection = self.protection
+        for name in self.spec.times:
+            if protection.drops(name) or protection.hashes(name):
+                setting = "columns_to_drop" if protection.drops(name) else "columns_to_hash"
+                msg = f"{self.spec.name}: {setting} names {name}, the time of a row"
+                raise SettingsError(msg, "take it out of the setting: rows are selected by it")
 
     def certain(self, columns: Columns) -> Columns:
         """Only columns whose type no file can change; used when there is none to infer from."""

@@ -103,8 +103,9 @@ class Expected:
 
     @property
     def names(self) -> frozenset[str]:
-        """The columns that the stream documents, or is known to have."""
-        return frozenset((*self.fixed, *self.before, *self.documented.columns))
+        """The columns that the stream documents, or is known or likely to have."""
+        documented = self.documented
+        return frozenset((*self.fixed, *self.before, *documented.columns, *documented.likely))
 
     @property
     def options(self) -> ReadOptions:

@@ -52,7 +52,8 @@ class LoadTable(KnownTable):
     @property
     @override
     def added(self) -> Collection[str]:
-        return added_columns(self.key, has_accounts=self.has_accounts)
+        others = self.known.spec.added
+        return added_columns(self.columns.key, has_accounts=self.has_accounts, others=others)
 
     @property
     def all_types(self) -> dict[str, str]:

@@ -38,9 +38,11 @@ from filetap.singer.inputs import (
     usable_catalog,
     usable_state,
 )
+from filetap.singer.job_stream import JobStream
 from filetap.singer.maps import Mapper, unknown_streams
 from filetap.singer.private import ConfiguredTap
 from filetap.singer.stream import ExportStream
+from filetap.singer.typed import TypedStream
 from filetap.singer.writer import LinesWriter
 from filetap.summary import summarized
 
@@ -166,10 +168,13 @@ class FileTap(ConfiguredTap):
         self.mapper = Mapper(plugin_config=dict(self.config), logger=self.logger)
 
     @override
-    def discover_streams(self) -> Sequence[ExportStream]:
+    def discover_streams(self) -> Sequence[TypedStream]:
         self.check_streams()
         run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
-        return [ExportStream(self, spec, run) for spec in self.specs.values()]
+        return [
+            JobStream(self, spec, run) if spec.times else ExportStream(self, spec, run)
+            for spec in self.specs.values()
+        ]
 
     @override
     def run_discovery(self) -> str:
@@ -177,7 +182,7 @@ class FileTap(ConfiguredTap):
         # Warnings about files, keys and columns belong to the run that follows.
         with without_warnings({"filetap", type(self).__module__.partition(".")[0], self.name}):
             for stream in self.streams.values():
-                if isinstance(stream, ExportStream):
+                if isinstance(stream, TypedStream):
                     stream.discover()
             text = super().run_discovery()
         sys.stdout.flush()
