@@ -350,6 +350,15 @@ def test_key(
     assert all(record[name] is not None for record in done.records("user") for name in key)
 
 
+def test_key_that_a_file_lacks(tmp_path: Path) -> None:
+    """Where not every file of the first run has the first one's key, rows are their own key."""
+    deliver(tmp_path, path_of("user", 0), users({"a": "A"}))
+    deliver(tmp_path, path_of("user", 1), "id,name\n1,B\n")
+    done = run(settings(tmp_path))
+    assert done.schema("user")["key_properties"] == ["_sdc_row_hash", "_sdc_row_occurrence"]
+    assert len(done.records("user")) == 2
+
+
 def test_discovered_key_is_not_final(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The catalog's key is what the newest file has; the first file decides nevertheless."""
     deliver(tmp_path, path_of("user", 0), "code,name\na,1\na,2\n")
