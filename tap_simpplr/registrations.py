@@ -18,10 +18,9 @@ from rich.table import Table
 from filetap.people.options import TapOptions, tap_options
 from filetap.people.terminal import console
 from filetap.singer.tap import FileTap
-from filetap.transports.http import is_secure
 from tap_simpplr.api import FREQUENCIES, Connection, Registration, SimpplrAPI
 from tap_simpplr.delivered import ENTITIES, stream_of
-from tap_simpplr.vendor import SIMPPLR
+from tap_simpplr.vendor import SIMPPLR, insecure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,10 +34,7 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the settings of the API."""
     if missing := [name for name in _API_SETTINGS if not config.get(name)]:
         yield f"the API needs {', '.join(missing)}"
-    for name in ("api_url", "auth_url"):
-        url = config.get(name)
-        if url and not is_secure(url):
-            yield f"{name} is not an https URL (http is for loopback hosts only)"
+    yield from insecure(config)
 
 
 class _WithAPI(FileTap):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from filetap.setting_checks import folder_of
 from filetap.setting_schema import SECRET, folder_setting, setting
 from filetap.settings import Folder
+from filetap.transports.http import is_secure
 from filetap.vendor import Hints, Vendor
 from tap_simpplr.delivered import STREAMS, folder_transport, newest, others, unsettled
 
@@ -82,6 +83,14 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with Simpplr's own settings."""
     if config.get("folder") is None:
         yield "no folder: set folder to the place that Simpplr delivers files to"
+    yield from insecure(config)
+
+
+def insecure(config: Mapping[str, Any]) -> Iterator[str]:
+    """The URLs to which secrets would be sent as plain text."""
+    for name in ("api_url", "auth_url"):
+        if (url := config.get(name)) and not is_secure(url):
+            yield f"{name} is not an https URL (http is for loopback hosts only)"
 
 
 SIMPPLR: Final = Vendor(

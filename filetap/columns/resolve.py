@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from filetap.columns.added import ADDED, ROW_KEY
+from filetap.columns.added import ADDED, HASH_KEY, ROW_KEY
 from filetap.columns.infer import infer
 from filetap.columns.sample import Expected, Sample
 from filetap.columns.types import MISFIT_SUFFIX, TYPES, type_of
@@ -162,9 +162,8 @@ class Known:
     def resolve(self, sample: Sample) -> Columns:
         """The columns that are known or were sampled, with their types and the key."""
         if self._is_key_open:
-            chosen = replace(self.spec, key=sample.key or self.spec.key, choices=())
-            known = replace(self, spec=chosen, key=chosen.key, catalog_key=())
-            return known.resolve(sample)
+            key = sample.key or self.spec.key
+            return replace(self, key=key, own_key=key, catalog_key=()).resolve(sample)
         name, maps = self.spec.name, self.maps
         types, warnings = self._types(sample)
         types |= dict.fromkeys(mapped_misfits(types, name, maps), "string")
@@ -260,13 +259,14 @@ class Known:
 
         The first that is not empty wins: settings, emitted before, catalog, vendor. A key that
         records were emitted with is kept, whatever files or a catalog have; before that, the
-        row's place is the key where a row might have none.
+        row's place is the key where a row might have none, or the row itself if files decide.
 
         Args:
             types: Column → type.
             shared: Columns that every file has; None if that is not known.
         """
-        place, warnings = ", ".join(ROW_KEY), []
+        instead, warnings = HASH_KEY if self.spec.choices else ROW_KEY, []
+        place = ", ".join(instead)
         own, pinned, catalog, usual = self.own_key, self.pinned_key, self.catalog_key, self.spec.key
         key = own or pinned or catalog or usual
         if own and pinned and set(own) != set(pinned):
@@ -282,12 +282,14 @@ class Known:
                 )
             return pinned, warnings
         if key == catalog and key == ROW_KEY != usual:
-            warnings.append(f"the key is {place}, as in the catalog, not {', '.join(usual)}")
+            warnings.append(
+                f"the key is {', '.join(key)}, as in the catalog, not {', '.join(usual)}"
+            )
         for fault in key_faults(key, types, shared):
             warnings.append(
                 f"the key column {fault}; the key is {place} instead (primary_keys changes it)"
             )
-            key = ROW_KEY
+            key = instead
         return key, warnings
 
 

@@ -33,6 +33,7 @@ def test_meltano_knows_every_setting() -> None:
         assert described == (known["title"], known["description"])
     assert faults({"folder": {"url": "/x"}}, SIMPPLR) == []
     assert faults({}, SIMPPLR)
+    assert faults({"folder": {"url": "/x"}, "api_url": "http://example.org/v1"}, SIMPPLR)
 
 
 def test_hub_entry() -> None:

@@ -73,7 +73,7 @@ def own(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def simulate(
-    folder: Path, seed: int, read: Callable[[random.Random, int | None], None]
+    folder: Path, seed: int, read: Callable[[random.Random, int | None], None], every: int = 1
 ) -> Schedule:
     """Let sixty days pass, with everything that happens to deliveries.
 
@@ -81,6 +81,7 @@ def simulate(
         folder: Where they are delivered.
         seed: Seed of everything.
         read: Reads what was delivered; the second argument is after how many steps it is killed.
+        every: Days from one run to the next.
     """
     chance = random.Random(seed)
     schedule = Schedule(folder, BEGIN, Company(seed, rows=8), padded=bool(seed % 2), keeps=50)
@@ -97,7 +98,8 @@ def simulate(
         schedule.next_day(hold=hold)
         if number > 3:
             _happen(schedule, chance)
-        read(chance, chance.randint(4, 60) if number % 3 == 2 else None)
+        if number % every == 0:
+            read(chance, chance.randint(4, 60) if number // every % 3 == 2 else None)
     schedule.release()
     for _ in range(2):
         read(chance, None)
@@ -144,7 +146,7 @@ def test_sixty_days_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         with suppress(CutOffError):
             done = loaded.load(*streams)
 
-    schedule = simulate(loaded.tree, 2, read)
+    schedule = simulate(loaded.tree, 2, read, every=2)
     assert done == {}
     for entity in ENTITIES:
         rows = loaded.rows(stream_of(entity))
