@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,21 @@ import yaml
 
 from tests import ROOT
 from tests.loaders import program
+from tests.warm import Warm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.warm import Started
+
+
 OTHERS = ("MELTANO_", "TAP_FIRSTUP_DDE_", "TARGET_")  # settings that tests must not see
+
+
+@cache
+def _meltano() -> Warm:
+    """The process of this test session that has imported Meltano."""
+    return Warm("meltano.cli", python=str(program("meltano").with_name("python")))
 
 
 class Project:
@@ -62,23 +72,21 @@ class Project:
             text = value if isinstance(value, str) else json.dumps(value)
             self.env[f"{plugin}_{name}".upper().replace("-", "_")] = text
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> Started:
         """Start Meltano as leader of its own process group, with its output in a file."""
         with (self.folder / "meltano.log").open("wb") as log:
-            return subprocess.Popen(
-                [program("meltano"), *arguments],
-                cwd=self.folder,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                text=True,
+            return _meltano().start(
+                ["-c", "from meltano.cli import main; main()", *arguments],
+                self.env,
+                out=log.fileno(),
+                log=log.fileno(),
+                folder=self.folder,
+                leads=True,
             )
 
     def run(self, *arguments: str) -> int:
         """Run Meltano to its end; returns its exit status."""
-        return self.start(*arguments).wait(timeout=120)
+        return self.start(*arguments).wait()
 
     @property
     def log(self) -> str:

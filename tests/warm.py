@@ -1,10 +1,10 @@
-"""The programs, in processes that begin with everything imported.
+"""Programs in processes that begin with everything imported.
 
 Importing takes most of the time of a short run, and most tests are about something else. So one
-process imports what the programs need and then forks for each command. It has no threads and runs
-no program itself; a child has the arguments, environment, folder and output of its command, and
-ends as any process does. What is about the start of a program, its locale or its kill needs one of
-its own: `subprocess`.
+process imports what a program needs and then forks for each command. It has no threads and runs no
+program itself; a child has the arguments, environment, folder and output of its command, and ends
+as any process does. What is about the start of a program, its locale or its kill needs one of its
+own: `subprocess`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -29,23 +30,69 @@ from tests import ROOT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_IMPORTED = ("tap_firstup_dde.tap", "tap_firstup_dde.cli", "filetap.people.doctor")
 _LONGEST = 1 << 20  # bytes of a command with its environment
 
 
-class Warm:
-    """The process that forks, as this one sees it."""
+class Started:
+    """A command that was started.
 
-    def __init__(self) -> None:
+    Attributes:
+        pid: The id of its process.
+    """
+
+    def __init__(self, answers: socket.socket) -> None:
+        """Wait for its start; *answers* has its id, and in the end its status."""
+        self._answers = answers
+        self._status: int | None = None
+        answers.settimeout(120)
+        self.pid = int(answers.recv(100))
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._answer(0.0)
+
+    def wait(self, timeout: float = 120) -> int:
+        """Its exit status, once it has ended; *timeout* is in seconds."""
+        status = self._answer(timeout)
+        if status is None:
+            self.kill()
+            raise TimeoutError
+        return status
+
+    def kill(self) -> None:
+        """End it."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._answer(None)
+
+    def _answer(self, timeout: float | None) -> int | None:
+        if self._status is None:
+            self._answers.settimeout(timeout)
+            try:
+                self._status = int(self._answers.recv(100))
+            except (TimeoutError, BlockingIOError):
+                return None
+        return self._status
+
+
+class Warm:
+    """A process that forks for each command, one at a time.
+
+    Args:
+        modules: What it imports.
+        python: The interpreter.
+    """
+
+    def __init__(self, *modules: str, python: str = sys.executable) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        code = f"from tests.warm import serve; serve({theirs.fileno()})"
+        code = f"from tests.warm import serve; serve({theirs.fileno()}, {modules})"
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", code],
+                [python, "-c", code],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
+        self._started: Started | None = None
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -53,8 +100,17 @@ class Warm:
         self._socket.close()
         self._process.wait()
 
-    def start(self, arguments: Sequence[str], env: Mapping[str, str], *, out: int, log: int) -> int:
-        """Start a command; the next one has to wait for its end.
+    def start(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        out: int,
+        log: int,
+        folder: Path | None = None,
+        leads: bool = False,
+    ) -> Started:
+        """Start a command.
 
         Args:
             arguments: What follows ``python`` on its command line: ``-m``, a module and its
@@ -62,30 +118,32 @@ class Warm:
             env: Its complete environment.
             out: File that becomes its stdout; still to be closed here.
             log: The same of stderr.
-
-        Returns:
-            The id of its process.
+            folder: Its working folder; None for that of this process.
+            leads: True to make it the leader of a process group of its own.
         """
-        what = {"arguments": list(arguments), "env": dict(env), "folder": str(Path.cwd())}
+        what = {
+            "arguments": [*arguments],
+            "env": {**env},
+            "folder": str(folder or Path.cwd()),
+            "leads": leads,
+        }
+        if self._started and self._started.poll() is None:
+            self._started.kill()  # a test has failed
         socket.send_fds(self._socket, [json.dumps(what).encode()], [out, log])
-        return int(self._socket.recv(100))
-
-    def wait(self, seconds: float = 120) -> int:
-        """Wait for the end of the command; its exit status."""
-        self._socket.settimeout(seconds)
-        return int(self._socket.recv(100))
+        self._started = Started(self._socket)
+        return self._started
 
     def run(
         self, arguments: Sequence[str], env: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; arguments as for `start`."""
         (out, their_out), (log, their_log) = os.pipe(), os.pipe()
-        self.start(arguments, env, out=their_out, log=their_log)
+        started = self.start(arguments, env, out=their_out, log=their_log)
         os.close(their_out)
         os.close(their_log)
         with ThreadPoolExecutor(2) as readers:
             printed, logged = readers.map(_read, [out, log])
-        return subprocess.CompletedProcess([*arguments], self.wait(), printed, logged)
+        return subprocess.CompletedProcess([*arguments], started.wait(), printed, logged)
 
 
 def _read(pipe: int) -> str:
@@ -96,14 +154,14 @@ def _read(pipe: int) -> str:
 
 @cache
 def warm() -> Warm:
-    """The process of this test session."""
-    return Warm()
+    """The process of this test session that has imported the project's own programs."""
+    return Warm("tap_firstup_dde.tap", "tap_firstup_dde.cli", "filetap.people.doctor")
 
 
-def serve(at: int) -> None:
+def serve(at: int, modules: Sequence[str]) -> None:
     """Fork for each command that comes from a socket; a child runs it and returns."""
     with socket.socket(fileno=at) as asking:
-        for name in _IMPORTED:
+        for name in modules:
             import_module(name)
         gc.collect()
         gc.freeze()  # or each child copies all pages of these objects when it ends
@@ -126,6 +184,8 @@ def _become(what: Mapping[str, Any], files: Sequence[int]) -> None:
     for place, file in enumerate(files, start=1):
         os.dup2(file, place)
         os.close(file)
+    if what["leads"]:
+        os.setsid()
     os.environ.clear()
     os.environ.update(what["env"])
     time.tzset()

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from tests.warm import Started
+
 LONG = 12_000  # rows of the file in the middle of which a run is cut off
 OPTIONS = ("--force", "--no-install")
 BATCH = 2000  # rows that are loaded at a time
@@ -75,7 +77,7 @@ def project(
     return made
 
 
-def _wait(until: Callable[[], object], meltano: subprocess.Popen[str], project: Project) -> None:
+def _wait(until: Callable[[], object], meltano: Started, project: Project) -> None:
     """Wait for something that should happen before the run ends."""
     deadline = time.monotonic() + 60
     while not until():
@@ -88,21 +90,21 @@ def _cut_off(loader: Loader, emulator: Emulator, project: Project, who: str) -> 
     """Run Meltano, and kill everything or the loader alone once it has started a long file."""
     before = len(emulator.requests)
     loaded = loader.size("activities")
-    with project.start("run", *OPTIONS, "tap-firstup-dde", loader.NAME) as meltano:
-        _wait(lambda: loader.size("activities") != loaded, meltano, project)
-        if who == "all":
-            os.killpg(meltano.pid, signal.SIGKILL)
-        else:
-            rows = subprocess.check_output(
-                ["/bin/ps", "-A", "-ww", "-o", "pid=,pgid=,args="], text=True
-            )
-            (victim,) = (
-                int(row.split()[0])
-                for row in rows.splitlines()
-                if int(row.split()[1]) == meltano.pid and str(loader.program) in row
-            )
-            os.kill(victim, signal.SIGKILL)
-        assert meltano.wait(timeout=60) != 0, project.log
+    meltano = project.start("run", *OPTIONS, "tap-firstup-dde", loader.NAME)
+    _wait(lambda: loader.size("activities") != loaded, meltano, project)
+    if who == "all":
+        os.killpg(meltano.pid, signal.SIGKILL)
+    else:
+        rows = subprocess.check_output(
+            ["/bin/ps", "-A", "-ww", "-o", "pid=,pgid=,args="], text=True
+        )
+        (victim,) = (
+            int(row.split()[0])
+            for row in rows.splitlines()
+            if int(row.split()[1]) == meltano.pid and str(loader.program) in row
+        )
+        os.kill(victim, signal.SIGKILL)
+    assert meltano.wait(timeout=60) != 0, project.log
     assert any(request.route == "download" for request in emulator.requests[before:])
 
 

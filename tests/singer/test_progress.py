@@ -93,9 +93,9 @@ def _on_terminal(
                 drawn += os.read(ours, 1 << 16)
             except OSError:  # no process has it open any more
                 break
-            watch(tap, drawn.decode(errors="replace"))
+            watch(tap.pid, drawn.decode(errors="replace"))
         os.close(ours)
-        status = warm().wait()
+        status = tap.wait()
         written.seek(0)
         return Shown(status, written.read(), drawn.decode())
 
