@@ -59,8 +59,8 @@ recipes: setup $(RECIPES) ## Run every recipe of the docs: schedulers, container
 	$(VENV)/bin/python -m pytest -m recipes $(ARGS)
 
 constraints: $(VENV)/.stamp ## Update constraints.txt, the versions that the image installs
-	$(VENV)/bin/python -m pip install --quiet --dry-run --ignore-installed --report - '.[load,s3,sftp]' | $(VENV)/bin/python recipes/constraints.py > constraints.txt.new
-	mv constraints.txt.new constraints.txt
+	$(VENV)/bin/python -m pip install --quiet --dry-run --ignore-installed --report $(TARGETS)/report.json '.[load,s3,sftp]'
+	$(VENV)/bin/python recipes/constraints.py < $(TARGETS)/report.json > constraints.txt
 
 dictionary: $(VENV)/.stamp ## Copy the descriptions of columns into the docs and the dbt package
 	$(VENV)/bin/python dbt/describe.py

@@ -1,4 +1,4 @@
-"""Posts a message to a webhook: Slack, Teams, Mattermost and others take {"text": ...}.
+"""Posts a message to a webhook that takes {"text": ...}, as those of Slack and Mattermost do.
 
     WEBHOOK_URL=https://... python3 notify.py 'Firstup: the load failed' [FILE]
 

@@ -7,7 +7,8 @@
 #   TAP_FIRSTUP_DDE_REGION=us1
 #   TAP_FIRSTUP_DDE_CLIENT_ID=...
 #   TAP_FIRSTUP_DDE_CLIENT_SECRET=...
-#   FIRSTUP_TO=postgresql://loader@db.example.com/warehouse
+#   FIRSTUP_TO=postgresql://loader@db.example.com/warehouse     # without the password, which `ps` would show
+#   PGPASSWORD=...
 #   WEBHOOK_URL=https://...              # optional
 # Arguments are options of `firstup-dde doctor`. The programs are taken from venv/bin beside this file, or from the PATH.
 # Exit status: 0 done; 1 failed, with the log on stderr; 75 another run is still active.

@@ -21,7 +21,7 @@ from tap_firstup_dde.dictionary import ACTIONS, DELIVERIES
 from tap_firstup_dde.emulator import Emulator
 from tests import ROOT
 from tests.load.places import DuckDBFile, PostgresSchema
-from tests.loaders import Snowflake
+from tests.loaders import Postgres, Snowflake, in_meltano
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -64,6 +64,13 @@ def build(place: Database, target: str, **env: str) -> dict[str, str]:
     return {each["unique_id"].split(".", 2)[2]: each["status"] for each in results}
 
 
+def postgres_env(uri: str) -> dict[str, str]:
+    """What psql and dbt take instead of a URI."""
+    url = urlsplit(uri)
+    host = parse_qs(url.query)["host"][0]
+    return {"PGHOST": host, "PGUSER": url.username or "", "PGDATABASE": url.path.strip("/")}
+
+
 def rows(emulator: Emulator, stream: str) -> Iterator[dict[str, str]]:
     """Every row of a stream, oldest first, with the time of its file."""
     files = (file for file in emulator.files if file.stream == stream)
@@ -87,7 +94,7 @@ def distinct(pairs: Iterable[tuple[Any, str]]) -> dict[Any, int]:
     return {group: len(found) for group, found in people.items()}
 
 
-def asked(place: Place | Snowflake, text: str) -> dict[Any, Any]:
+def asked(place: Place | Postgres | Snowflake, text: str) -> dict[Any, Any]:
     """The two columns of a query, as a mapping."""
     return dict(tuple(row.values()) for row in place.query(text))
 
@@ -163,9 +170,7 @@ def test_postgres(database: str, tmp_path: Path) -> None:
             "1,7,2026-05-14 23:30:00,1,0\n1,8,2026-05-14 09:00:00,0,1\n",
         )
         place.loaded(emulator)
-    url = urlsplit(database)
-    env = {"PGHOST": parse_qs(url.query)["host"][0], "PGUSER": url.username or ""}
-    env["PGDATABASE"] = url.path.strip("/")
+    env = postgres_env(database)
     statuses = build(place, "postgres", **env)
     assert set(statuses.values()) == {"success", "pass"}
     assert place.query(
@@ -178,6 +183,21 @@ def test_postgres(database: str, tmp_path: Path) -> None:
     }
     stale = dbt(place, "postgres", "source", "freshness", **env)
     assert (stale.returncode, stale.stdout.count("Status: error")) == (1, 3), stale.stdout
+
+
+@pytest.mark.recipes
+def test_tables_of_target_postgres(database: str, tmp_path: Path) -> None:
+    """On the tables that target-postgres makes, all pass too, and days are those of UTC."""
+    place = Postgres(tmp_path, database, in_meltano(Postgres.NAME))
+    with Emulator(seed=3) as emulator:
+        emulator.add_generation(rows=60)
+        place.load(emulator)
+    events = list(rows(emulator, "activities"))
+    statuses = build(place, "postgres", **postgres_env(database))
+    assert set(statuses.values()) == {"success", "pass"}
+    days = 'select "Day"::text, "Active people" from reporting.engagement_by_day'
+    active = ((row["date"][:10], row["user_id"]) for row in events if acts(row))
+    assert asked(place, days) == distinct(active)
 
 
 @pytest.mark.recipes
