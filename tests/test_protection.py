@@ -153,7 +153,7 @@ def test_values_are_nowhere(
         assert not re.search("home_address['\"]:", found)
 
 
-def test_types_that_were_emitted_stay(firstup: Emulator) -> None:
+def test_types_that_were_emitted_stay(firstup: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     """Hashes of a column that was an integer are in its misfit column; keys stay keys."""
     later = firstup.files.pop()
     before = run(settings(firstup))
@@ -168,6 +168,7 @@ def test_types_that_were_emitted_stay(firstup: Emulator) -> None:
         (None, digest("9876500x"), digest("cydq@x.example")),
         (None, digest("hunter2"), digest("cydq@x.example")),
     ]
+    assert "1 row cannot be read; kept without text in users_malformed" in caplog.text
     (row,) = after.records("users_malformed")
     assert (row["raw"], row["_sdc_source_lineno"]) == (None, 3)
 
