@@ -223,6 +223,14 @@ def test_names_that_may_match_nothing(firstup: Emulator, caplog: Any) -> None:
     assert later.state["bookmarks"]["users"]["protected"] == ["mobile_phone"]
 
 
+def test_doctor_shows_slips(firstup: Emulator, tmp_path: Path) -> None:
+    """A name that protects nothing is shown before any run."""
+    hiding = {**HIDING, "columns_to_drop": {"users": ["emial"]}}
+    path = write(tmp_path, "config.json", settings(firstup, **hiding))
+    done = CliRunner().invoke(main, ["doctor", "--config", path])
+    assert "columns_to_drop names the column emial, which no file has had" in done.output
+
+
 def test_a_file_without_a_header_shows_nothing(emulator: Emulator) -> None:
     """The first row of such a file is not in the error."""
     emulator.add("users", "2026-05-14-08", "adaq,adaq@x.example\nbob,hunter2\n")
