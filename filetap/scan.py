@@ -132,6 +132,7 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
         StateError: The file has fewer rows than are to be skipped.
     """
     stats.rows = options.skip
+    stats.has_text = not table.expected.protection
     reader = iter(_open(spooled, table, options))
     read = ahead(reader) if spooled.size > SMALL else reader
     batches = rebatch(

@@ -31,6 +31,7 @@ class FileStats:
         rows: Rows of the file so far.
         malformed: Malformed rows that were diverted.
         misfits: Column → values that do not fit its type.
+        has_text: False if malformed rows come without their text.
     """
 
     def __init__(self, file: ExportFile, key: Sequence[str]) -> None:
@@ -43,6 +44,7 @@ class FileStats:
         self._hashes: list[pl.Series] = []
         self.rows = 0
         self.malformed = 0
+        self.has_text = True
         self.misfits: Counter[str] = Counter()
 
     def add(
@@ -75,9 +77,10 @@ class FileStats:
         logger.info("%s: %s", self._file, counted(self.rows, "row"))
         if self.malformed:
             logger.warning(
-                "%s: %s cannot be read; kept as text in %s",
+                "%s: %s cannot be read; kept %s text in %s",
                 self._file,
                 counted(self.malformed, "row"),
+                "as" if self.has_text else "without",
                 self._file.stream + MALFORMED_SUFFIX,
             )
         for name, count in self.misfits.items():

@@ -153,7 +153,7 @@ def test_values_are_nowhere(
         assert not re.search("home_address['\"]:", found)
 
 
-def test_types_that_were_emitted_stay(firstup: Emulator) -> None:
+def test_types_that_were_emitted_stay(firstup: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     """Hashes of a column that was an integer are in its misfit column; keys stay keys."""
     later = firstup.files.pop()
     before = run(settings(firstup))
@@ -168,6 +168,7 @@ def test_types_that_were_emitted_stay(firstup: Emulator) -> None:
         (None, digest("9876500x"), digest("cydq@x.example")),
         (None, digest("hunter2"), digest("cydq@x.example")),
     ]
+    assert "1 row cannot be read; kept without text in users_malformed" in caplog.text
     (row,) = after.records("users_malformed")
     assert (row["raw"], row["_sdc_source_lineno"]) == (None, 3)
 
@@ -220,6 +221,14 @@ def test_names_that_may_match_nothing(firstup: Emulator, caplog: Any) -> None:
     later = run(settings(firstup, **hiding), done.state)
     assert [r["user_id"] for r in later.records("users")] == ["dan"]
     assert later.state["bookmarks"]["users"]["protected"] == ["mobile_phone"]
+
+
+def test_doctor_shows_slips(firstup: Emulator, tmp_path: Path) -> None:
+    """A name that protects nothing is shown before any run."""
+    hiding = {**HIDING, "columns_to_drop": {"users": ["emial"]}}
+    path = write(tmp_path, "config.json", settings(firstup, **hiding))
+    done = CliRunner().invoke(main, ["doctor", "--config", path])
+    assert "columns_to_drop names the column emial, which no file has had" in done.output
 
 
 def test_a_file_without_a_header_shows_nothing(emulator: Emulator) -> None:

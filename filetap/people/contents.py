@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from filetap.columns.protection import check_protected
 from filetap.columns.resolve import Known
 from filetap.columns.sample import sample
+from filetap.errors import SettingsError
 from filetap.plan import plan_columns
 from filetap.read.detect import open_file
 from filetap.scan import ScanOptions, scan
@@ -36,7 +39,13 @@ def table_for(spooled: Spooled, tap: FileTap, state: Mapping[str, Any]) -> Known
     settings = tap.settings
     known = Known.of(tap.specs[spooled.file.stream], settings, state)
     found = sample(spooled, known.expected, settings.tuning)
-    return KnownTable(known, plan_columns(known, found), settings.tuning)
+    columns = plan_columns(known, found)
+    try:
+        _, doubts = check_protected(known, found)
+    except SettingsError as error:  # another file may have the column
+        doubts = [str(error)]
+    columns = replace(columns, warnings=(*columns.warnings, *doubts))
+    return KnownTable(known, columns, settings.tuning)
 
 
 def read_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator, validators
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CATALOG_HINT = "create one with --discover"
+_SHOWN = 5  # streams in a message, at most
 
 _TEXT = {"type": ["string", "null"]}
 _TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
@@ -222,7 +224,7 @@ def check_streams(catalog: Any, state: Any, streams: Collection[str]) -> None:
         ExportError: The catalog has none of them.
         StateError: The state has streams, and none of them.
     """
-    names = ", ".join(streams)
+    names = _listed(streams)
     if isinstance(catalog, dict):
         described = {entry["tap_stream_id"] for entry in catalog.get("streams", [])}
         if not described.intersection(streams):
@@ -230,9 +232,13 @@ def check_streams(catalog: Any, state: Any, streams: Collection[str]) -> None:
             raise ExportError(msg, CATALOG_HINT)
     read = (state or {}).get("bookmarks") or {}
     if read and not read.keys() & streams:
-        others = ", ".join(sorted(read))
-        msg = f"the state is about {others}, and none of the streams {names}"
+        msg = f"the state is about {_listed(sorted(read))}, and none of the streams {names}"
         raise StateError(msg, "it belongs to another tap; " + STATE_HINT)
+
+
+def _listed(names: Collection[str]) -> str:
+    """Some names in a message, not all of many."""
+    return ", ".join(islice(names, _SHOWN)) + (", …" if len(names) > _SHOWN else "")
 
 
 # The SDK's own catalogs have tuples where a file has arrays.

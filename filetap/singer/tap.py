@@ -17,6 +17,7 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from filetap.bookmark import earlier
 from filetap.download.spool import Spool
 from filetap.environment import from_environment, unknown_variables
+from filetap.errors import ExportError
 from filetap.progress import Progress
 from filetap.redaction import SECRECY, printable
 from filetap.run import Run
@@ -110,7 +111,8 @@ class FileTap(ConfiguredTap):
         state = usable_state(state)
         self.looks_back = bool((state or {}).get("bookmarks"))
         self._reads_environment = bool(options.get("parse_env_config"))
-        if self.vendor.newest is None:  # otherwise there are streams that are not documented
+        self._given = catalog, state
+        if self.vendor.newest is None:
             check_streams(catalog, state, self.vendor.streams)
         super().__init__(state=state, catalog=catalog, **options)
 
@@ -170,6 +172,12 @@ class FileTap(ConfiguredTap):
     @override
     def discover_streams(self) -> Sequence[TypedStream]:
         self.check_streams()
+        if self.vendor.newest:
+            # One that is not documented, and has no files lately, may exist nevertheless.
+            try:
+                check_streams(*self._given, self.specs)
+            except ExportError as error:
+                self.logger.warning("%s", error)
         run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
         return [
             JobStream(self, spec, run) if spec.times else ExportStream(self, spec, run)

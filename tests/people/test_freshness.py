@@ -94,6 +94,16 @@ def test_pending_files_that_expire(emulator: Emulator, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].startswith("2 warnings: scope and lists, pending")
 
 
+def test_what_load_has_read(emulator: Emulator) -> None:
+    """With ``--to``, the database knows which files were read."""
+    export(emulator, "users", 150)
+    limit, to = ("--expires-within", "24h"), ("--to", "duckdb:x.db")
+    assert judge(emulator, *limit, *to)[0] == 1
+    assert ask(emulator, "load", *to).exit_code == 0
+    status, found = judge(emulator, *limit, *to)
+    assert (status, found["streams"]["users"]["unread"]) == (0, 0)
+
+
 def test_alert(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example posts what is wrong to a webhook, and nothing if all is well."""
     received = []
