@@ -93,6 +93,10 @@ class Protection:
         """True if there are any."""
         return bool(self.dropped or self.hashed)
 
+    def changes(self, column: str) -> bool:
+        """True if a column's values are not emitted as they are."""
+        return self.drops(column) or self.hashes(column)
+
     def drops(self, *spellings: str) -> bool:
         """True if a column, in any of its spellings, is left out."""
         return bool(matching(self.dropped, spellings))

@@ -94,7 +94,6 @@ class Known:
             protection=settings.protection(spec.name),
         )
         known.check_key(known.key)
-        known.check_times()
         return known.with_state(state)
 
     def with_state(self, state: Mapping[str, Any]) -> Known:
@@ -187,28 +186,18 @@ class Known:
         return {"protected": sorted(self.found)} if self.found else {}
 
     def check_key(self, key: Collection[str]) -> None:
-        """Refuse to leave out a column of the key.
+        """Refuse to leave out a column of the key, and to protect the time of a row.
 
         Raises:
-            SettingsError: It is to be left out.
+            SettingsError: It is to be left out, or the time hashed.
         """
+        if times := [name for name in self.spec.times if self.protection.changes(name)]:
+            msg = f"{self.spec.name}: {times[0]} is the time of a row, and cannot be protected"
+            raise SettingsError(msg, "rows are selected by it; name it in no columns_to_… setting")
         if dropped := sorted(name for name in key if self.protection.drops(name)):
             names = ", ".join(dropped)
             msg = f"{self.spec.name}: columns_to_drop would leave out the key's column {names}"
             raise SettingsError(msg, "name it in columns_to_hash instead: it stays the key")
-
-    def check_times(self) -> None:
-        """Refuse to leave out or hash the time that decides which window a row belongs to.
-
-        Raises:
-            SettingsError: It is to be left out or hashed.
-        """
-        protection = self.protection
-        for name in self.spec.times:
-            if protection.drops(name) or protection.hashes(name):
-                setting = "columns_to_drop" if protection.drops(name) else "columns_to_hash"
-                msg = f"{self.spec.name}: {setting} names {name}, the time of a row"
-                raise SettingsError(msg, "take it out of the setting: rows are selected by it")
 
     def certain(self, columns: Columns) -> Columns:
         """Only columns whose type no file can change; used when there is none to infer from."""
