@@ -33,6 +33,8 @@ class Documented:
         named_text: The same by name, for columns that are not documented.
         yes_no: Columns that are boolean also when spelled t/f, yes/no or 1/0.
         assume: Any column's type while it has no values, by its name.
+        fixed: True if every documented column exists with its type, whatever files have.
+        nested: True if columns may be objects or arrays; otherwise such values are text.
     """
 
     columns: Mapping[str, str]
@@ -40,6 +42,8 @@ class Documented:
     yes_no: frozenset[str] = frozenset()
     assume: Callable[[str], str] = _string
     named_text: Callable[[str], bool] = _never
+    fixed: bool = False
+    nested: bool = False
 
     def is_text(self, column: str) -> bool:
         """True if a column holds codes or free text."""

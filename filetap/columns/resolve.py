@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from filetap.columns.added import ADDED, ROW_KEY
 from filetap.columns.infer import infer
 from filetap.columns.sample import Expected, Sample
-from filetap.columns.types import MISFIT_SUFFIX, TYPES, type_of
+from filetap.columns.types import MISFIT_SUFFIX, NESTED, TYPES, type_of
 from filetap.errors import STATE_HINT, StateError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Known:
         return replace(
             self,
             key=self.own_key or tuple(key) or self.spec.key,
-            catalog=catalog_types(schema),
+            catalog=catalog_types(schema, nested=self.spec.documented.nested),
             catalog_key=tuple(key),
             assumed=assumed_columns(schema),
         )
@@ -124,7 +124,13 @@ class Known:
         keys = {*self.spec.key, *self.key} - {*ADDED}
         text = {key: "string" for key in keys if self.pinned.get(key, "string") == "string"}
         typed = {name: kind for name, kind in self.before.items() if kind}
-        return {**typed, **self.own_types, **text}
+        return {**self._documented, **typed, **self.own_types, **text}
+
+    @property
+    def _documented(self) -> Mapping[str, str]:
+        """Column → type of the documented columns that exist whatever the files have."""
+        documented = self.spec.documented
+        return documented.columns if documented.fixed else {}
 
     @property
     def expected(self) -> Expected:
@@ -161,7 +167,8 @@ class Known:
     def certain(self, columns: Columns) -> Columns:
         """Only columns whose type no file can change; used when there is none to infer from."""
         is_text, key = self.spec.documented.is_text, columns.key
-        types = {n: kind for n, kind in columns.types.items() if is_text(n) or n in key}
+        sure = {*self._documented, *key}
+        types = {n: kind for n, kind in columns.types.items() if is_text(n) or n in sure}
         return replace(columns, types=types)
 
     def _types(self, sample: Sample) -> tuple[dict[str, str], list[str]]:
@@ -176,7 +183,7 @@ class Known:
                 f"the catalog has a schema without a type for {', '.join(untyped)}; the type that "
                 "was emitted before is kept, else it is inferred"
             )
-        for name in dict.fromkeys([*base, *sample.columns]):
+        for name in dict.fromkeys([*self._documented, *base, *sample.columns]):
             kind = types[name] = fixed.get(name) or infer(name, sample.evidence, documented)
             emitted = self.pinned.get(name, kind)
             if self.own_types.get(name, kind) != kind:
@@ -254,7 +261,7 @@ def pinned_types(state: Mapping[str, Any], stream: str) -> dict[str, str]:
         StateError: The state holds types that do not exist.
     """
     types = state.get("types") or {}
-    if not isinstance(types, dict) or not all(kind in TYPES for kind in types.values()):
+    if not isinstance(types, dict) or not all(kind in (*TYPES, *NESTED) for kind in types.values()):
         msg = f"{stream}: the state's types cannot be read"
         raise StateError(msg, STATE_HINT)
     return {name: _own_type(name, kind) for name, kind in types.items() if name not in ADDED}
@@ -286,11 +293,16 @@ def _own_type(name: str, kind: str) -> str:
     return "string" if name.endswith(MISFIT_SUFFIX) else kind
 
 
-def catalog_types(schema: Mapping[str, Any] | None) -> dict[str, str]:
-    """Column → type of the columns of an input catalog's schema; empty where it has no type."""
+def catalog_types(schema: Mapping[str, Any] | None, *, nested: bool = False) -> dict[str, str]:
+    """Column → type of the columns of an input catalog's schema; empty where it has no type.
+
+    Args:
+        schema: The schema; None for none.
+        nested: True if columns may be objects or arrays.
+    """
     properties = (schema or {}).get("properties") or {}
     return {
-        name: _own_type(name, type_of(column))
+        name: _own_type(name, type_of(column, nested=nested))
         for name, column in properties.items()
         if name not in ADDED and column.get("description") != ASSUMED
     }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TYPES = ("string", "integer", "number", "boolean", "date", "date-time")
+NESTED = ("object", "array")  # JSON that is kept as text; only streams that have such columns
 MISFIT_SUFFIX = "__text"
 
 
@@ -153,13 +154,19 @@ def json_schema(kind: str) -> dict[str, Any]:
     """A nullable column's JSON Schema."""
     if kind in {"date", "date-time"}:
         return {"type": ["string", "null"], "format": kind}
-    return {"type": [kind, "null"]}
+    # Without `properties`: loaders would make a column of each, and have none for the rest.
+    more: dict[str, Any] = {"additionalProperties": True} if kind == "object" else {}
+    return {"type": [kind, "null"], **({"items": {}} if kind == "array" else more)}
 
 
-def type_of(schema: object) -> str:
+def type_of(schema: object, *, nested: bool = False) -> str:
     """The type that a column's JSON Schema in a catalog describes; ``string`` if in doubt.
 
     Empty where it names no type but null: Meltano writes such a schema.
+
+    Args:
+        schema: The column's schema.
+        nested: True if it may be an object or an array.
     """
     if not isinstance(schema, dict) or "type" not in schema:
         return "string"
@@ -173,4 +180,4 @@ def type_of(schema: object) -> str:
     (word,) = words
     if word == "string" and schema.get("format") in {"date", "date-time"}:
         return str(schema["format"])
-    return word if word in TYPES else "string"
+    return word if word in (*TYPES, *(NESTED if nested else ())) else "string"

@@ -13,9 +13,9 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from filetap.bookmark import earlier
 from filetap.bookmark_checks import check_account, check_accounts, log_listing
 from filetap.columns.added import ACCOUNT, ADDED_TYPES, GENERATED_AT
+from filetap.columns.nested import iter_records
 from filetap.columns.resolve import Columns, Known
 from filetap.columns.sample import Sample
-from filetap.columns.types import to_values
 from filetap.plan import in_order, listed_since, plan_columns, plan_files
 from filetap.progress import Tally
 from filetap.singer.checkpoint import Checkpoint
@@ -131,7 +131,7 @@ class ExportStream(ExtractorStream):
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         for frame in self._frames(self._run.settings.tuning.slice):
-            yield from to_values(frame, self._types).iter_rows(named=True)
+            yield from iter_records(frame, self._types)
 
     @override
     def record_blocks(self) -> Iterator[tuple[Callable[[str], bytes], int]]:
