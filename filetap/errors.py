@@ -9,6 +9,8 @@
     + ExpiredURLError               a presigned URL expired: request a new one
     + AuthenticationError           the credentials or their scope were refused
     + FileGoneError                 a listed file no longer exists
+    + NotReadyError                 the job that makes a file has not ended
+    + JobError                      a job did not end, or failed each time it was requested
   x IntegrityError                  the bytes differ from what was promised
   x FormatError                     the bytes are right, but cannot be read as records
   x SpoolError                      a download cannot be written to the local disk
@@ -79,6 +81,14 @@ class AuthenticationError(TransportError):
 
 class FileGoneError(TransportError):
     """A file that was listed can no longer be fetched."""
+
+
+class NotReadyError(TransportError):
+    """The job that makes a file has not ended; it can be fetched later."""
+
+
+class JobError(TransportError):
+    """A job did not end in time, or failed each time it was requested."""
 
 
 class IntegrityError(ExportError):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from filetap.vendor import Vendor
 
 _DAY = 86_400  # seconds
+_DEFAULTS = Settings(source=None)
 
 
 def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = None) -> Settings:
@@ -46,10 +47,7 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
             stream: tuple(dict.fromkeys(map(_column, labels)))
             for stream, labels in (config.get("primary_keys") or {}).items()
         },
-        types={
-            stream: {column_names([label])[0]: kind for label, kind in types.items()}
-            for stream, types in (config.get("column_types") or {}).items()
-        },
+        types=_types(config, vendor),
         diverts=config["malformed_rows"] == "divert",
         timeout=float(config["request_timeout"]),
         retries=Retries(config["max_retries"], tuning.first_pause),
@@ -57,10 +55,20 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
         spool=Path(spool) if spool else None,
         nulls=tuple(config.get("null_values") or ()),
         fingerprint=vendor.fingerprint,
+        poll=float(config.get("poll_seconds") or _DEFAULTS.poll),
+        job_timeout=float(config.get("job_timeout") or _DEFAULTS.job_timeout),
         maps=config.get("stream_maps") or {},
         secrets=tuple(hidden),
         tuning=tuning,
     )
+
+
+def _types(config: Mapping[str, Any], vendor: Vendor) -> dict[str, dict[str, str]]:
+    """Stream → column → type, of the columns whose type a setting decides."""
+    types = {stream: dict(own) for stream, own in vendor.types(config).items()}
+    for stream, own in (config.get("column_types") or {}).items():
+        types[stream] = types.get(stream, {}) | {column_names([c])[0]: k for c, k in own.items()}
+    return types
 
 
 def _column(label: str) -> str:

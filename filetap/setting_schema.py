@@ -130,11 +130,41 @@ def settings_schema(vendor: Vendor) -> dict[str, Any]:
     # Credentials first, then what is common to all taps, then where else rows can come from and go.
     own = dict(vendor.settings)
     folder = {"folder": own.pop("folder")} if "folder" in own else {}
+    common, batch = _common(vendor), {"batch_config": _BATCH}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
-        "properties": {**own, **_common(vendor), **folder, "batch_config": _BATCH},
+        "properties": {**own, **{n: common[n] for n in common if n not in own}, **folder, **batch},
     }
+
+
+def job_settings() -> dict[str, Any]:
+    """The JSON Schemas of the settings of vendors whose exports are made on request."""
+    return {
+        "poll_seconds": seconds_setting(
+            "Poll interval",
+            "Seconds before an export's state is requested again; it grows to a minute.",
+            _DEFAULTS.poll,
+        ),
+        "job_timeout": seconds_setting(
+            "Job timeout",
+            "Seconds after which an export that has not ended is given up; the next run looks for "
+            "it again.",
+            _DEFAULTS.job_timeout,
+        ),
+    }
+
+
+def seconds_setting(title: str, description: str, default: float) -> dict[str, Any]:
+    """The JSON Schema of a setting in seconds, above 0."""
+    return setting(
+        "number string",  # the SDK leaves numbers from the environment text
+        title,
+        description,
+        default=int(default),
+        exclusiveMinimum=0,
+        pattern=r"^(?!0+(\.0+)?$)[0-9]+(\.[0-9]+)?$",
+    )
 
 
 def _common(vendor: Vendor) -> dict[str, Any]:
@@ -176,13 +206,8 @@ def _common(vendor: Vendor) -> dict[str, Any]:
             default="divert" if _DEFAULTS.diverts else "fail",
             enum=["fail", "divert"],
         ),
-        "request_timeout": setting(
-            "number string",  # the SDK leaves numbers from the environment text
-            "Request timeout",
-            "Seconds that one socket operation may take.",
-            default=int(_DEFAULTS.timeout),
-            exclusiveMinimum=0,
-            pattern=r"^(?!0+(\.0+)?$)[0-9]+(\.[0-9]+)?$",
+        "request_timeout": seconds_setting(
+            "Request timeout", "Seconds that one socket operation may take.", _DEFAULTS.timeout
         ),
         "max_retries": setting(
             "integer",

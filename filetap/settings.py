@@ -88,6 +88,9 @@ class Settings:
         spool: Folder for downloads while they are read; None for the system's temporary one.
         nulls: Texts that stand for null, besides a cell that is empty without quotes.
         fingerprint: Algorithm that tells the contents of two versions of a file apart.
+        poll: Seconds before the state of a job is requested for the second time; more and more
+            later on.
+        job_timeout: Seconds after which a job is given up.
         maps: Stream maps.
         secrets: Values to keep out of any output.
         tuning: Sizes.
@@ -105,6 +108,8 @@ class Settings:
     spool: Path | None = None
     nulls: tuple[str, ...] = ()
     fingerprint: str = "CRC64NVME"
+    poll: float = 5.0
+    job_timeout: float = 3600.0
     maps: Mapping[str, Any] = field(default_factory=dict, repr=False)
     secrets: tuple[Any, ...] = field(default=(), repr=False)
     tuning: Tuning = Tuning()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from filetap.columns.added import HASH_KEY
+from filetap.columns.added import EVENT_KEY, HASH_KEY
 from filetap.vendor import Documented, StreamSpec
 
 if TYPE_CHECKING:
@@ -137,10 +137,11 @@ def _lookup(name: str) -> StreamSpec:
         assume=_assumed,
         named_text=_is_text,
         nested=True,
+        open=True,
     )
     usual = keys[-1] if keys[-1] == HASH_KEY else keys[0]
     choices = tuple(key for key in keys if key != HASH_KEY)
-    return StreamSpec(name, usual, documented, choices)
+    return StreamSpec(name, usual, documented, choices, full_table=True)
 
 
 _EVENT_TEXT: Final = frozenset(c for c, kind in _EVENT_COLUMNS.items() if kind == "string")
@@ -148,8 +149,16 @@ STREAMS: Final[Mapping[str, StreamSpec]] = {
     EVENTS: StreamSpec(
         EVENTS,
         EVENT_KEY,
-        Documented(_EVENT_COLUMNS, _EVENT_TEXT | {EVENT_ID}, fixed=True, nested=True),
+        Documented(
+            _EVENT_COLUMNS,
+            _EVENT_TEXT | {EVENT_ID},
+            fixed=True,
+            nested=True,
+            identity=IDENTITY,
+            order=METADATA,
+        ),
         choices=((EVENT_ID,),),
+        repeats=True,
         times=(INSERTED_AT,),
     ),
     **{name: _lookup(name) for name in LOOKUPS},

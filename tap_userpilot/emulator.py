@@ -30,7 +30,10 @@ _BUSY = (
     "There is already an export job in progress, you can only have one export job in progress at "
     "a time."
 )
-_PLAN = f"Your current plan for application {APP} does not support the feature you are trying to access."
+_PLAN = (
+    f"Your current plan for application {APP} does not support the feature you are trying to "
+    "access."
+)
 
 
 def error(status: int, details: str | None, message: str = "") -> Response:
@@ -109,7 +112,7 @@ class Emulator(LocalServer):
     def __post_init__(self) -> None:
         """Set up the storage."""
         super().__post_init__()
-        self.bucket = Bucket(files=self._stored, now=lambda: self.now())
+        self.bucket = Bucket(files=self._stored, now=lambda: self.now())  # noqa: PLW0108 - a test may replace it
         self._urls: dict[str, str] = {}
 
     def start(self) -> None:
@@ -137,8 +140,10 @@ class Emulator(LocalServer):
         """Answer a request."""
         if call.headers.get("authorization") != f"Token {self.key}":
             return error(401, None, "You are not authorized to perform the requested action.")
-        if not self.plan:
-            return error(self.plan_status, _PLAN)
+        return self._answer(call) if self.plan else error(self.plan_status, _PLAN)
+
+    def _answer(self, call: Call) -> Response:
+        """Answer a request that is allowed."""
         now = self.now()
         if call.route == "create":
             return self._create(call)

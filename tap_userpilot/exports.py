@@ -84,6 +84,14 @@ class UserpilotExports:
         self._format = "json"
         self._incomplete: Counter[str] = Counter()
 
+    def jobs(self) -> list[Described]:
+        """The export jobs of the last days, other people's among them.
+
+        Raises:
+            TransportError: They cannot be listed.
+        """
+        return self._api.jobs()
+
     # Windows and jobs
 
     def schedule(self, stream: str) -> Schedule:  # noqa: ARG002 - only events have jobs
@@ -102,9 +110,8 @@ class UserpilotExports:
         """The filters, as JSON."""
         return json.dumps(self._body(), sort_keys=True, ensure_ascii=False)
 
-    def find(self, stream: str, window: Window) -> None:  # noqa: ARG002 - the list shows no days
+    def find(self, stream: str, window: Window) -> None:
         """No job can be recognised."""
-        return None
 
     def request(self, stream: str, window: Window) -> Job:
         """Ask for a job, waiting for others to end.

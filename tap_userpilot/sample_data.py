@@ -81,7 +81,7 @@ def _event(moment: datetime, chance: random.Random) -> Event:
         }
     attributes = chance.sample(_ATTRIBUTES, chance.randrange(4))
     names = {text.partition(":")[0]: text for text in attributes}
-    return Event(moment, members, "{%s}" % ", ".join(names.values()))
+    return Event(moment, members, f"{{{', '.join(names.values())}}}")
 
 
 def _name(kind: str, chance: random.Random) -> str | None:

@@ -10,7 +10,7 @@ from filetap.setting_schema import SECRET, job_settings, seconds_setting, settin
 from filetap.transports.http import is_secure
 from filetap.vendor import Hints, Vendor
 from tap_userpilot.api import Connection
-from tap_userpilot.documented import EVENT_TYPES, METADATA, STREAMS
+from tap_userpilot.documented import EVENT_TYPES, EVENTS, METADATA, STREAMS
 from tap_userpilot.exports import Source, UserpilotExports
 
 if TYPE_CHECKING:
@@ -125,6 +125,11 @@ def _source(config: Mapping[str, Any]) -> Source:
     )
 
 
+def _types(config: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
+    """The types of columns that a setting of their own decides."""
+    return {EVENTS: {METADATA: "string"}} if config.get("metadata") == "string" else {}
+
+
 def _connect(settings: Settings) -> UserpilotExports:
     """The API."""
     return UserpilotExports(settings)
@@ -151,6 +156,7 @@ USERPILOT: Final = Vendor(
     source=_source,
     connect=_connect,
     faults=_faults,
+    types=_types,
     hints=Hints(
         gone="run again: the days are asked for again",
         gap="a daily run leaves no gap",

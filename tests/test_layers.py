@@ -11,7 +11,7 @@ import pytest
 
 from tests import ROOT
 
-PACKAGES = ("filetap", "tap_firstup_dde", "tap_simpplr")
+PACKAGES = ("filetap", "tap_firstup_dde", "tap_simpplr", "tap_hookbridge")
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for package in PACKAGES
@@ -27,7 +27,7 @@ LAYERS = [
     {"download"},
     {"read"},
     {"columns"},
-    {"plan", "stats", "table", "write"},
+    {"plan", "stats", "table", "write", "jobs"},
     {"scan", "bookmark_checks", "setting_schema"},
     {"setting_checks", "arrow", "progress"},
     {"run"},

@@ -136,7 +136,8 @@ class Known:
     def expected(self) -> Expected:
         """What files are expected to hold."""
         choices = self.spec.choices if self._is_key_open else ()
-        return Expected(self.fixed, self.spec.documented, self.before, self.nulls, choices)
+        spec = self.spec
+        return Expected(self.fixed, spec.documented, self.before, self.nulls, choices, spec.repeats)
 
     @property
     def _is_key_open(self) -> bool:

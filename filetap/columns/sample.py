@@ -83,6 +83,7 @@ class Expected:
         before: Columns that earlier files, or a catalog, had.
         nulls: Texts that stand for null.
         choices: Keys to choose from; empty if the key is known.
+        repeats: True if rows may share the key that is chosen.
     """
 
     fixed: Mapping[str, str]
@@ -90,11 +91,13 @@ class Expected:
     before: Collection[str] = ()
     nulls: tuple[str, ...] = ()
     choices: tuple[tuple[str, ...], ...] = ()
+    repeats: bool = False
 
     @property
     def names(self) -> frozenset[str]:
-        """The columns that the stream documents, or is known to have."""
-        return frozenset((*self.fixed, *self.before, *self.documented.columns))
+        """The columns that the stream documents, or is known or likely to have."""
+        documented = self.documented
+        return frozenset((*self.fixed, *self.before, *documented.columns, *documented.likely))
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +338,8 @@ class Sampler:
         if not self.needs_key:
             return None
         whole = replace(options, most=None) if spooled.whole else options
-        return choose_key(open_file(spooled, whole), self._expected.choices)
+        reader, expected = open_file(spooled, whole), self._expected
+        return choose_key(reader, expected.choices, repeats=expected.repeats)
 
     def _examined(self, frame: pl.DataFrame, before: Evidence) -> Sample:
         """What the values of *frame* show, beside the evidence *before*."""
@@ -354,7 +358,8 @@ def check_columns(file: ExportFile, columns: Sequence[str], expected: Expected) 
     Raises:
         FormatError: It has columns, and none of those that the stream is known to have.
     """
-    if columns and expected.names and not expected.names & set(columns):
+    names = frozenset() if expected.documented.open else expected.names
+    if columns and names and names.isdisjoint(columns):
         listed = ", ".join(columns[:5])[:80] + (", …" if len(columns) > 5 else "")
         msg = (
             f"{file}: the file is not an export of {file.stream}: none of its columns is one that "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from filetap.columns.added import ACCOUNT, ADDED, ADDED_TYPES, ALWAYS_ADDED
+from filetap.columns.added import ACCOUNT, ADDED_TYPES, added_columns
 from filetap.columns.resolve import Columns
 from filetap.columns.sample import Sample
 from filetap.columns.types import MISFIT_SUFFIX
@@ -51,7 +51,8 @@ class LoadTable(KnownTable):
     @property
     @override
     def added(self) -> Collection[str]:
-        return ADDED if self.has_accounts else ALWAYS_ADDED
+        others = self.known.spec.added
+        return added_columns(self.columns.key, has_accounts=self.has_accounts, others=others)
 
     @property
     def all_types(self) -> dict[str, str]:

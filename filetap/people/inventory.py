@@ -147,8 +147,9 @@ def _judged(
 ) -> list[Available]:
     """The files of one stream in order, compared with its part of a state."""
     settings = tap.settings
-    plan = plan_files(stream, files, state, settings, now=utc_now())
-    if tap.specs[stream].ordered:
+    spec, now = tap.specs[stream], utc_now()
+    plan = plan_files(stream, files, state, settings, now=now, incremental=not spec.full_table)
+    if spec.ordered:
         plan = in_order(plan, (), settings)
     pending = {file.id for file in plan.files}
     kept = None if settings.delivered else tap.vendor.retention

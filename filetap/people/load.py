@@ -146,9 +146,11 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
                 logger.warning("%s: the database has a state, so --state-from is not used", stream)
             elif given.get(stream):
                 state, is_stored = given[stream], False
-            loading = LoadStream(run, store, tap.vendor.streams[stream], logger.getChild(stream))
+            spec = tap.vendor.streams[stream]
+            loading = LoadStream(run, store, spec, logger.getChild(stream))
             tallies.append(loading.tally)
-            loading.load(state, is_stored=is_stored, again=options.full_refresh)
+            again = options.full_refresh or spec.full_table
+            loading.load(state, is_stored=is_stored, again=again)
     if options.output == "json":
         click.echo(json.dumps(_as_json(tallies, time.monotonic() - started)))
 

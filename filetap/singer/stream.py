@@ -76,7 +76,10 @@ class ExportStream(ExtractorStream):
             logger=self.logger,
         )
         self.primary_keys = known.key
-        self.replication_key = GENERATED_AT
+        if spec.full_table:
+            self.forced_replication_method = "FULL_TABLE"
+        else:
+            self.replication_key = GENERATED_AT
         # The SDK logs each error too, before the line that says what to do.
         plain_logger(self.logger).addFilter(lambda line: "unhandled error" not in str(line.msg))
 
@@ -115,7 +118,8 @@ class ExportStream(ExtractorStream):
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
         super().apply_catalog(catalog)
-        self.replication_key = self.replication_key or GENERATED_AT
+        spec = self._table.known.spec
+        self.replication_key = None if spec.full_table else self.replication_key or GENERATED_AT
         key = tuple(dict.fromkeys(self.primary_keys or ()))
         known = self._table.known = self._table.known.with_catalog(self.input_schema, key)
         assume = known.spec.documented.assume

@@ -67,11 +67,17 @@ class StreamTable(KnownTable):
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of all columns, selected or not."""
-        added = added_columns(self.columns.key, has_accounts=self.has_accounts)
+        added = self._all_added
         schema = record_schema(self.columns.types, added, self._vendor)
         for name in self.columns.assumed.intersection(self.columns.types):
             schema["properties"][name]["description"] = ASSUMED
         return schema
+
+    @property
+    def _all_added(self) -> tuple[str, ...]:
+        """The added columns of the stream, selected or not."""
+        others = self.known.spec.added
+        return added_columns(self.columns.key, has_accounts=self.has_accounts, others=others)
 
     def _selects(self, name: str) -> bool:
         """True if a column is emitted: keys always, misfit columns only with their base column."""
@@ -83,7 +89,7 @@ class StreamTable(KnownTable):
 
     def _adds(self, added: str) -> bool:
         """True if an added column is emitted: a catalog may deselect it unless it is needed."""
-        if added not in added_columns(self.columns.key, has_accounts=self.has_accounts):
+        if added not in self._all_added:
             return False
         needed = {*self.columns.key, self._stream.replication_key}
         return added in needed or self._stream.mask["properties", added]

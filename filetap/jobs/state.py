@@ -1,0 +1,105 @@
+"""A job stream's part of the state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from filetap.errors import STATE_HINT, StateError
+from filetap.jobs.windows import Window
+from filetap.times import format_time, parse_generation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job whose rows have not all been emitted.
+
+    Attributes:
+        id: The vendor's id.
+        window: Its window.
+        fingerprint: How it was requested.
+        files_done: Keys of its files whose rows were emitted.
+    """
+
+    id: str
+    window: Window
+    fingerprint: str
+    files_done: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """How far a stream has been read.
+
+    Attributes:
+        bookmark: End of the windows that were finished; None before the first.
+        job: The open job; None if there is none.
+        file: Key of the file that was being read; empty for none.
+        rows: Rows of that file that were read.
+        closed: Id of the job that was finished last. Meltano merges the states of runs that
+            died and never removes a member, so that a finished job may come back.
+    """
+
+    bookmark: datetime | None = None
+    job: OpenJob | None = None
+    file: str = ""
+    rows: int = 0
+    closed: str = ""
+
+
+def read_job_state(state: Mapping[str, Any], stream: str) -> JobState:
+    """How far a stream was read, from its part of the state; empty for none.
+
+    Raises:
+        StateError: The state cannot be read.
+    """
+    try:
+        value = state.get("replication_key_value")
+        last = state.get("in_progress") or {"file": "", "rows": 0}
+        closed = str(state.get("closed_job") or "")
+        job = _open_job(state["job"]) if state.get("job") else None
+        rows = last["rows"]
+        if isinstance(rows, bool) or not isinstance(rows, int) or rows < 0:
+            raise ValueError  # noqa: TRY301 - as other values that cannot be read
+        return JobState(
+            parse_generation(value) if value else None,
+            None if job and job.id == closed else job,
+            str(last["file"]),
+            rows,
+            closed,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        msg = f"{stream}: the state's job or bookmark cannot be read"
+        raise StateError(msg, STATE_HINT) from None
+
+
+def _open_job(job: Mapping[str, Any]) -> OpenJob:
+    """The job in a state; raises as `read_job_state` does before it is caught."""
+    return OpenJob(
+        str(job["id"]),
+        Window(parse_generation(job["from"]), parse_generation(job["to"])),
+        str(job.get("fingerprint") or ""),
+        tuple(map(str, job.get("files_done") or ())),
+    )
+
+
+def store_job_state(state: MutableMapping[str, Any], reached: JobState) -> None:
+    """Put how far a stream has been read into its part of the state."""
+    if reached.bookmark:
+        state["replication_key_value"] = format_time(reached.bookmark)
+    state.pop("job", None)
+    if job := reached.job:
+        state["job"] = {
+            "id": job.id,
+            "from": format_time(job.window.start),
+            "to": format_time(job.window.end),
+            "fingerprint": job.fingerprint,
+            "files_done": list(job.files_done),
+        }
+    # Empty, not absent: Meltano never removes a member.
+    state["in_progress"] = {"file": reached.file, "rows": reached.rows}
+    state["closed_job"] = reached.closed
