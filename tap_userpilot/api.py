@@ -15,7 +15,7 @@ from requests.auth import AuthBase
 
 from filetap.errors import AuthenticationError, TransportError
 from filetap.transports.connection import bare_session
-from filetap.transports.http import json_object, send, target_of
+from filetap.transports.http import http_date, json_object, send, target_of
 from filetap.transports.retry import with_retries
 from tap_userpilot.responses import (
     URL_HINT,
@@ -33,6 +33,7 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     import requests
 
@@ -150,14 +151,17 @@ class UserpilotAPI:
             self._slash = "" if self._slash else "/"
         return response
 
-    def jobs(self) -> list[Job]:
-        """The jobs of the last days, other people's among them; without their files.
+    def jobs(self) -> tuple[list[Job], datetime | None]:
+        """The jobs of the last days, other people's among them, and the API's clock.
+
+        The jobs come without their files; the time is None if none is stated.
 
         Raises:
             TransportError: They cannot be listed.
         """
         what = "the list of export jobs"
-        return jobs_of(self._get(f"{_EXPORTS}/jobs/", what), what)
+        response = self._get(f"{_EXPORTS}/jobs/", what)
+        return jobs_of(response, what), http_date(response.headers.get("Date", ""))
 
     def job(self, job: str) -> Job:
         """A job as it is now.

@@ -36,6 +36,7 @@ _EVENT_COLUMNS: Final = {
         ("app_token", "event_type", "event_name", "user_id", "company_id", "source"), "string"
     ),
     INSERTED_AT: "date-time",
+    EVENT_ID: "string",
     **dict.fromkeys(
         (
             "hostname",
@@ -151,7 +152,7 @@ STREAMS: Final[Mapping[str, StreamSpec]] = {
         EVENT_KEY,
         Documented(
             _EVENT_COLUMNS,
-            _EVENT_TEXT | {EVENT_ID},
+            _EVENT_TEXT,
             fixed=True,
             nested=True,
             identity=IDENTITY,

@@ -11,11 +11,11 @@ import logging
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from filetap.errors import FileGoneError, JobError, TransportError
+from filetap.errors import ExpiredURLError, FileGoneError, JobError, TransportError
 from filetap.files import Body, ExportFile
 from filetap.jobs.source import Job, Lost, MadeFile, Ready, Running
 from filetap.jobs.windows import Schedule
@@ -83,6 +83,7 @@ class UserpilotExports:
         self._types = self._source.event_types or EVENT_TYPES
         self._format = "json"
         self._incomplete: Counter[str] = Counter()
+        self._expired: set[str] = set()
 
     def jobs(self) -> list[Described]:
         """The export jobs of the last days, other people's among them.
@@ -90,13 +91,13 @@ class UserpilotExports:
         Raises:
             TransportError: They cannot be listed.
         """
-        return self._api.jobs()
+        return self._api.jobs()[0]
 
     # Windows and jobs
 
     def schedule(self, stream: str) -> Schedule:  # noqa: ARG002 - only events have jobs
-        """Whole days, once they have settled."""
-        self._now = utc_now()
+        """Whole days, once they have settled by the clock of the API."""
+        self._now = self._api.jobs()[1] or utc_now()
         settled = self._now - timedelta(hours=self._source.settle_hours)
         return Schedule(
             length=self._source.window_days * _DAY,
@@ -163,7 +164,7 @@ class UserpilotExports:
             try:
                 return self._api.create(body, what)
             except ConflictError:
-                running = next((job for job in self._api.jobs() if job.is_running), None)
+                running = next((job for job in self.jobs() if job.is_running), None)
             other = f"job {running.id} (started {running.started})" if running else "a job"
             left = deadline - time.monotonic()
             if left <= 0:
@@ -176,7 +177,7 @@ class UserpilotExports:
             if not told:
                 logger.info("%s: waiting until %s of the same application ends", what, other)
                 told = True
-            time.sleep(min(pause, left))
+            self._settings.retries.pause(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def poll(self, job: Job) -> Outcome:
@@ -203,7 +204,7 @@ class UserpilotExports:
         if stream != EVENTS:
             yield self._lookup(stream)
             return
-        for listed in self._api.jobs():
+        for listed in self.jobs():
             if listed.status != DONE:
                 continue
             try:
@@ -239,6 +240,19 @@ class UserpilotExports:
             data = read_lookup(file.stream, lambda after: self._api.page(file.stream, after))
             yield Body(iter([data] if data else []), 0, len(data), None, promises=False)
             return
+        try:
+            with self._opened(file, offset, version) as body:
+                yield body
+        except ExpiredURLError as error:
+            # Whether a job gets new URLs is not documented: a second refusal settles it.
+            if file.id in self._expired:
+                raise FileGoneError(error.message, "Userpilot keeps files for two days") from None
+            self._expired.add(file.id)
+            raise
+
+    @contextmanager
+    def _opened(self, file: ExportFile, offset: int, version: str) -> Iterator[Body]:
+        """Open a file at a new URL, as `fetch` does."""
         with open_range(
             self._storage,
             self._url(file),
@@ -249,7 +263,7 @@ class UserpilotExports:
             checksum=None,
             timeout=self._settings.timeout,
         ) as body:
-            yield Body(body.chunks, body.offset, body.size, None, body.version, promises=False)
+            yield replace(body, promises=False)
 
     def _url(self, file: ExportFile) -> str:
         """A presigned URL of a file.

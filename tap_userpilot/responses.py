@@ -84,14 +84,12 @@ class Page:
 def said(response: requests.Response) -> str:
     """What an error says, bounded and without secrets: its details, else its message."""
     try:
-        found = response.json()
-        errors = found.get("errors") if isinstance(found, dict) else None
-        first = errors[0] if isinstance(errors, list) and errors else None
-        words = [first.get(name) for name in ("details", "message")] if first else []
-        text = next((word for word in words if isinstance(word, str) and word), "")
-    except (ValueError, RecursionError, AttributeError):
+        first = response.json()["errors"][0]
+        text = _text(first.get("details")) or _text(first.get("message"))
+    except (ValueError, RecursionError, AttributeError, LookupError, TypeError):
         text = ""
-    return printable(SECRECY.scrub(text or response.text))[:_LONGEST] or "nothing"
+    words = printable(SECRECY.scrub(text or response.text))[:_LONGEST]
+    return words if words else "nothing"
 
 
 def created_job(response: requests.Response, what: str) -> str:

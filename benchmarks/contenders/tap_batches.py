@@ -13,6 +13,7 @@ from singer_sdk.contrib.msgspec import MsgSpecWriter
 
 from filetap.allocation import keep_freed_memory
 from filetap.columns.types import to_values
+from filetap.singer.rows import BatchOptions
 from filetap.singer.stream import ExportStream
 from tap_firstup_dde.tap import TapFirstupDDE
 
@@ -36,7 +37,7 @@ for number in range(1 + int(sys.argv[2])):  # the first does not count
     stream._plan()  # noqa: SLF001 - all before the batches
     stream._files.close()  # noqa: SLF001 - downloaded in the time that is taken
     begun, rows = time.perf_counter(), 0
-    for frame in stream._frames(tap.tuning.slice, fill=True):  # noqa: SLF001 - the batches
+    for frame in stream.typed_frames(BatchOptions(tap.tuning.slice, fill=True)):
         rows += to_values(frame, stream._types).height  # noqa: SLF001
     if number:
         seconds = time.perf_counter() - begun

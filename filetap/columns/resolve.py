@@ -221,7 +221,9 @@ class Known:
                 "and loaders may refuse the change"
             )
         elif pinned and not own:
-            if catalog and set(catalog) != set(pinned):
+            # A catalog that was discovered before any file does not know which key files have.
+            assumed = self.spec.choices and catalog in (usual, *self.spec.choices)
+            if catalog and set(catalog) != set(pinned) and not assumed:
                 warnings.append(
                     f"the catalog's key is {', '.join(catalog)}; the key stays "
                     f"{', '.join(pinned)}, with which records were emitted"

@@ -72,7 +72,10 @@ def plan_windows(
     begin = _begin(schedule, bookmark)
     if begin is None:
         return []
-    first = [opened] if opened and begin <= opened.start < opened.end <= schedule.end else []
+    # Everything before the end of a finished window is finished, too: no gap may be left.
+    front = max(bookmark or begin, begin)
+    due = opened and begin <= opened.start <= front and opened.start < opened.end <= schedule.end
+    first = [opened] if opened and due else []
     if bookmark and bookmark >= schedule.end and not schedule.repeats:
         return first
     if not first:

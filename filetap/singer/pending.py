@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from filetap.bookmark_checks import is_unchanged_copy, rows_read
 from filetap.columns.sample import Sample, Sampled, sample_files
 from filetap.errors import ExportError
-from filetap.scan import ScanOptions, scan
-from filetap.stats import FileStats
+from filetap.singer.rows import RowReader
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     import polars as pl
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from filetap.run import Run
     from filetap.singer.checkpoint import Checkpoint
     from filetap.singer.malformed import MalformedStream
+    from filetap.singer.rows import BatchOptions
     from filetap.singer.table import StreamTable
 
 
@@ -57,7 +57,7 @@ class PendingFiles:
         self._table = table
         self._checkpoint = checkpoint
         self._tally = tally
-        self._malformed = malformed
+        self._rows = RowReader(table, tally, malformed, run.settings.tuning, logger)
         self._log = logger
         self._incremental = True
         self._sampled = Sampled()
@@ -78,16 +78,14 @@ class PendingFiles:
         return self._sampled.found
 
     def frames(
-        self, most: int, *, fill: bool, values: bool, incremental: bool
-    ) -> Iterator[pl.DataFrame]:
+        self, batches: BatchOptions, *, incremental: bool
+    ) -> Generator[pl.DataFrame, None, None]:
         """Typed batches of the pending files; STATE is written between them.
 
         A batch counts as emitted when the next one is requested; only then does the bookmark move.
 
         Args:
-            most: Rows of a batch.
-            fill: True to fill every batch of a file but the last.
-            values: True to have integers as such.
+            batches: What batches look like.
             incremental: False to read everything, whatever the bookmark says.
         """
         self._incremental = incremental
@@ -98,7 +96,7 @@ class PendingFiles:
                 self._tally.open_file(spooled.size)
                 with closing(spooled):
                     if not self._is_unchanged_copy(spooled):
-                        yield from self._file_frames(spooled, most, fill=fill, values=values)
+                        yield from self._file_frames(spooled, batches)
                 following = next(iter(self.files[position : position + 1]), None)
                 self._checkpoint.finish(spooled, following)
                 self._tally.close_file()
@@ -122,37 +120,10 @@ class PendingFiles:
         return rows_read(self._checkpoint.bookmark, spooled, self._log)
 
     def _file_frames(
-        self, spooled: Spooled, most: int, *, fill: bool, values: bool
-    ) -> Iterator[pl.DataFrame]:
+        self, spooled: Spooled, batches: BatchOptions
+    ) -> Generator[pl.DataFrame, None, None]:
         """One file's typed batches, from where an earlier run stopped."""
-        file, table, tuning = spooled.file, self._table, self._run.settings.tuning
-        stats = FileStats(file, table.key)
-        options = ScanOptions(
-            # Larger blocks are a tenth faster; RECORD lines would take too much memory.
-            block=2 * tuning.block if fill else tuning.block,
-            most=most,
-            fill=fill,
-            divert=self._malformed is not None,
-            skip=self._rows_read(spooled),
-            values=values,
-        )
-        before = since_state = 0
-        last = options.skip
-        for rows in scan(spooled, table, options, stats):
-            if rows.malformed and self._malformed:
-                self._malformed.write(file, rows.malformed)
-            self._tally.diverted += len(rows.malformed)
-            self._tally.misfits += stats.misfits.total() - before
-            before = stats.misfits.total()
-            since_state, last = since_state + rows.last - last, rows.last
-            frame = rows.frame
-            del rows
-            if frame.height:
-                yield frame
-            self._tally.rows += frame.height
-            self._tally.unread = spooled.unread
-            if self._incremental and since_state >= tuning.slice:
-                self._checkpoint.reach(spooled, last)
-                since_state = 0
+        reach = partial(self._checkpoint.reach, spooled) if self._incremental else None
+        skip = self._rows_read(spooled)
+        since_state = yield from self._rows.frames(spooled, batches, skip=skip, reach=reach)
         self._checkpoint.count(since_state)
-        stats.log(self._log, table.columns.types, table.types)

@@ -24,9 +24,11 @@ from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
 from filetap.singer.command import tap_command
 from filetap.singer.inputs import read_json, settings_file, usable_catalog, usable_state
+from filetap.singer.job_stream import JobStream
 from filetap.singer.maps import Mapper, unknown_streams
 from filetap.singer.private import ConfiguredTap, plain_logger
 from filetap.singer.stream import ExportStream
+from filetap.singer.typed import TypedStream
 from filetap.singer.writer import LinesWriter
 
 if sys.version_info >= (3, 12):
@@ -133,15 +135,18 @@ class FileTap(ConfiguredTap):
         self.mapper = Mapper(plugin_config=dict(self.config), logger=self.logger)
 
     @override
-    def discover_streams(self) -> Sequence[ExportStream]:
+    def discover_streams(self) -> Sequence[TypedStream]:
         run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
-        return [ExportStream(self, spec, run) for spec in self.specs.values()]
+        return [
+            JobStream(self, spec, run) if spec.times else ExportStream(self, spec, run)
+            for spec in self.specs.values()
+        ]
 
     @override
     def run_discovery(self) -> str:
         self._looks_back = True
         for stream in self.streams.values():
-            if isinstance(stream, ExportStream):
+            if isinstance(stream, TypedStream):
                 # Warnings about keys and columns belong to the run that follows.
                 with silenced(stream.logger):
                     stream.discover()

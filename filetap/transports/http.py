@@ -66,6 +66,7 @@ def send(  # noqa: PLR0913 - what is sent, and what errors say
     *,
     follow: Callable[[str], bool] = lambda _: False,
     hint: str = URL_HINT,
+    refusals: bool = False,
     **options: object,
 ) -> requests.Response:
     """Send a request; errors never show the URL's query.
@@ -78,6 +79,7 @@ def send(  # noqa: PLR0913 - what is sent, and what errors say
         follow: Returns True if a redirect to that URL may be followed, with all that the request
             carries.
         hint: What to check if the host cannot be reached, or seems to be another one.
+        refusals: True to return 429 and 5xx, too, for a caller that reads what their bodies say.
         options: Those of `requests.Session.request`.
 
     Returns:
@@ -91,7 +93,7 @@ def send(  # noqa: PLR0913 - what is sent, and what errors say
             large.
     """
     for _ in range(_REDIRECTS):
-        response = _send_once(session, method, url, what, hint, **options)
+        response = _send_once(session, method, url, what, hint, refusals, **options)
         if not response.is_redirect:
             return response
         response.close()
@@ -113,8 +115,14 @@ def target_of(url: str, location: str) -> str:
     return "" if schemes[0] == "https" != schemes[1] else target
 
 
-def _send_once(
-    session: requests.Session, method: str, url: str, what: str, hint: str, **options: object
+def _send_once(  # noqa: PLR0913, PLR0917 - those of `send`
+    session: requests.Session,
+    method: str,
+    url: str,
+    what: str,
+    hint: str,
+    refusals: bool,  # noqa: FBT001 - as above
+    **options: object,
 ) -> requests.Response:
     """Send a request without following a redirect; raises as `send` does."""
     host = urlsplit(url).hostname
@@ -138,11 +146,11 @@ def _send_once(
     except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:  # as RequestException is
         msg = f"{what}: {type(error).__name__} ({host})"
         raise TransportError(msg, hint) from None
-    if response.status_code == 429 or response.status_code >= 500:
+    if not refusals and (response.status_code == 429 or response.status_code >= 500):
         response.close()
         msg = f"{what}: {host} answered {response.status_code}"
         raise RetriableTransportError(
-            msg, "run again later: the state is kept", retry_after=_retry_after(response)
+            msg, "run again later: the state is kept", retry_after=retry_after(response)
         )
     if not options.get("stream") and not response.is_redirect:
         try:
@@ -266,7 +274,7 @@ def _start_of(content_range: str) -> int:
     return int(first) if unit == "bytes" and first.isdecimal() else -1
 
 
-def _retry_after(response: requests.Response) -> float | None:
+def retry_after(response: requests.Response) -> float | None:
     """Seconds of a ``Retry-After``, stated as seconds or as a date; None if there is none.
 
     A date is compared with the response's own ``Date``: either clock may be wrong.

@@ -237,11 +237,11 @@ THERE = "Wed, 21 Oct 2015 07:28:00 GMT"  # the server's clock
         ("Wed, 21 Oct 2015 07:28:30 +99999999999", THERE, None),
     ],
 )
-def test_retry_after(value: str, date: str, seconds: float | None) -> None:
+def testretry_after(value: str, date: str, seconds: float | None) -> None:
     """Retry-After is seconds, or a date by the server's own clock; anything else is ignored."""
     answer = requests.Response()
     answer.headers.update({"Retry-After": value, "Date": date})
-    assert http._retry_after(answer) == seconds
+    assert http.retry_after(answer) == seconds
 
 
 @pytest.mark.parametrize("zone", ["GMT", "+0000"])
@@ -250,7 +250,7 @@ def test_retry_after_without_a_clock(zone: str) -> None:
     answer = requests.Response()
     then = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=zone == "GMT")
     answer.headers["Retry-After"] = then
-    seconds = http._retry_after(answer)
+    seconds = http.retry_after(answer)
     assert seconds
     assert 7000 <= seconds <= 7200
 

@@ -1,0 +1,73 @@
+"""Whether a job's file is what was promised: its length and its number of rows."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from filetap.columns.added import ADDED
+from filetap.download.gunzip import decompress
+from filetap.read.batch import ReadOptions
+from filetap.read.detect import open_file
+from filetap.wording import counted
+
+if TYPE_CHECKING:
+    from filetap.columns.sample import Expected
+    from filetap.download.spool import Spooled
+    from filetap.jobs.source import MadeFile
+
+logger = logging.getLogger(__name__)
+
+
+class Proof:
+    """Checks files against promises that can be read in two ways.
+
+    A size counts the bytes as stored or decompressed; each file may fit either. A number of rows
+    may include the header row, but then of every file of a run.
+    """
+
+    def __init__(self) -> None:
+        self._counts_header: bool | None = None  # None until a file with rows has shown it
+
+    def fault(self, made: MadeFile, spooled: Spooled, expected: Expected) -> str:
+        """What is wrong with a file, in words that follow its name; empty if nothing is.
+
+        Args:
+            made: What was promised.
+            spooled: The file, complete.
+            expected: What files of the stream hold.
+
+        Raises:
+            FormatError: The rows cannot be counted.
+        """
+        if made.size is not None and made.size != spooled.size:
+            spooled.stored.seek(0)
+            size = sum(len(piece) for piece in decompress(spooled.stored, str(spooled.file)))
+            if made.size != size:
+                return f"{counted(spooled.size, 'byte')} instead of {made.size}"
+        if made.rows is None:
+            return ""
+        rows = _rows_of(spooled, expected)
+        surplus = made.rows - rows
+        if surplus == 1 and self._counts_header is None and rows:
+            logger.warning(
+                "%s: the stated number of rows is one more than it has, as if it counted the "
+                "header row; this is accepted where it is so in every file",
+                spooled.file,
+            )
+        # Whether the header of a file without rows counts shows nothing of the others.
+        allowed = {0, 1} if self._counts_header is None or not rows else {int(self._counts_header)}
+        if surplus not in allowed:
+            return f"{counted(rows, 'row')} instead of {made.rows}"
+        if rows:
+            self._counts_header = bool(surplus)
+        return ""
+
+
+def _rows_of(spooled: Spooled, expected: Expected) -> int:
+    """Rows of a file, the malformed ones included."""
+    options = ReadOptions(reserved=ADDED, known=expected.names, divert=True, nulls=expected.nulls)
+    last = 0
+    for batch in open_file(spooled, options):
+        last = max(last, batch.last)
+    return last
