@@ -89,7 +89,7 @@ def said(response: requests.Response) -> str:
     except (ValueError, RecursionError, AttributeError, LookupError, TypeError):
         text = ""
     words = printable(SECRECY.scrub(text or response.text))[:_LONGEST]
-    return words if words else "nothing"
+    return words or "nothing"
 
 
 def created_job(response: requests.Response, what: str) -> str:

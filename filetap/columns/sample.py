@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from filetap.vendor import Documented
 
 _TOGETHER = 2 << 20  # bytes of rows, as text in memory, that are examined together
+_FEW = 1 << 15  # bytes of a file that are sampled where the types are known
 _ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook, whose contents are listed at its end
 
 logger = logging.getLogger(__name__)
@@ -293,9 +294,11 @@ class Sampler:
             FormatError: It cannot be read, or is not an export of the stream.
         """
         tuning = self._tuning
-        large = spooled.size > tuning.whole
+        fixed = self._expected.documented.fixed  # then few rows show what else there is
+        whole, head = (_FEW, _FEW) if fixed else (tuning.whole, tuning.head)
+        large = spooled.size > whole
         archive = large and _is_archive(spooled)
-        most = min(tuning.head, tuning.whole) if large and not archive else None
+        most = min(head, whole) if large and not archive else None
         # Malformed rows do not affect types; they are reported when the file is read.
         options = ReadOptions(
             reserved=ADDED,

@@ -64,7 +64,7 @@ _CLOCK = r"[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
 _OFFSET = r"[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?"
 _UTC = r"(?:Z|[+-]00(?::?00)?)"
 _DATE_TIME = rf"{_DATE}{_CLOCK}{_UTC}?|{_INNER_DATE}{_CLOCK}{_OFFSET}"
-_PLAIN_TIME = rf"{_DATE}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,6}})?"
+_PLAIN_TIME = rf"{_DATE}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,6}})?Z?"
 
 _PATTERNS = {
     "integer": _INTEGER,
@@ -104,15 +104,16 @@ def canonical(kind: str, text: pl.Expr, *, plain: bool = False) -> pl.Expr:
     Args:
         kind: One of `TYPES`.
         text: Text expression; its values fit, none is empty.
-        plain: True if every time has seconds and no offset.
+        plain: True if every time has seconds, and no offset but perhaps a Z.
     """
     if kind == "boolean":
         words = pl.when(text.str.contains(_TRUE)).then(pl.lit("true")).otherwise(pl.lit("false"))
         return pl.when(text.is_not_null()).then(words)
     if kind != "date-time":
         return text
-    bare = text
-    if not plain:
+    if plain:
+        bare = text.str.strip_suffix("Z")
+    else:
         bare = text.str.replace(f"{_UTC}$", "")
         bare = pl.when(bare.str.slice(16).str.contains(r"[+-]")).then(_in_utc(bare)).otherwise(bare)
         seconds = pl.when(bare.str.len_bytes() == 16).then(pl.lit(":00")).otherwise(pl.lit(""))
