@@ -6,6 +6,7 @@ import base64
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from filetap.testing.server import LocalServer, Response, Route, json_response
@@ -140,7 +141,9 @@ class Emulator(LocalServer):
         """Answer a request."""
         if call.headers.get("authorization") != f"Token {self.key}":
             return error(401, None, "You are not authorized to perform the requested action.")
-        return self._answer(call) if self.plan else error(self.plan_status, _PLAN)
+        response = self._answer(call) if self.plan else error(self.plan_status, _PLAN)
+        response.headers["Date"] = format_datetime(self.now(), usegmt=True)
+        return response
 
     def _answer(self, call: Call) -> Response:
         """Answer a request that is allowed."""

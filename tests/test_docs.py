@@ -209,7 +209,12 @@ def test_about(output: str) -> None:
             assert row.endswith(f"| {setting['description']} |")
 
 
-PACKAGES = [ROOT / "filetap", ROOT / "tap_firstup_dde", ROOT / "tap_simpplr"]
+PACKAGES = [
+    ROOT / "filetap",
+    ROOT / "tap_firstup_dde",
+    ROOT / "tap_simpplr",
+    ROOT / "tap_hookbridge",
+]
 DOCS = [
     ROOT / "README.md",
     ROOT / "SECURITY.md",

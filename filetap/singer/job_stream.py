@@ -93,7 +93,8 @@ class JobStream(TypedStream):
             if found.columns:
                 self._first = delivery
                 break
-            self._finish(delivery)
+            with closing(delivery):
+                self._finish(delivery)
         try:
             self._use(found, planned=True)
             table.announce(pin_key=bool(found.columns))

@@ -300,7 +300,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.drop_after is None:
             stall(fault.stall)
         if fault.drop_after is None or fault.drop_after >= 0:
-            self.send_response(response.status)
+            self.send_response_only(response.status)
+            self.send_header("Date", response.headers.pop("Date", self.date_time_string()))
             for name, value in response.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(response.body)))

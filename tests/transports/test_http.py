@@ -237,7 +237,7 @@ THERE = "Wed, 21 Oct 2015 07:28:00 GMT"  # the server's clock
         ("Wed, 21 Oct 2015 07:28:30 +99999999999", THERE, None),
     ],
 )
-def testretry_after(value: str, date: str, seconds: float | None) -> None:
+def test_retry_after(value: str, date: str, seconds: float | None) -> None:
     """Retry-After is seconds, or a date by the server's own clock; anything else is ignored."""
     answer = requests.Response()
     answer.headers.update({"Retry-After": value, "Date": date})
