@@ -6,6 +6,7 @@ neither days nor filters, so a job of somebody else is never used: it is waited 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -108,8 +109,9 @@ class UserpilotExports:
         )
 
     def fingerprint(self, stream: str) -> str:  # noqa: ARG002 - only events have jobs
-        """The filters, as JSON."""
-        return json.dumps(self._body(), sort_keys=True, ensure_ascii=False)
+        """A hash of the filters."""
+        body = {**self._source.filters, "event_type": sorted(self._source.event_types)}
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     def find(self, stream: str, window: Window) -> None:
         """No job can be recognised."""

@@ -9,7 +9,6 @@ import msgspec
 
 from filetap.columns.added import HASH_KEY
 from filetap.errors import FormatError
-from filetap.wording import counted
 from tap_userpilot.documented import lookup_keys
 
 if TYPE_CHECKING:
@@ -44,9 +43,9 @@ def read_lookup(lookup: str, page: Callable[[str], Page]) -> bytes:
         if total is None or len(rows) >= total:
             return b"".join(rows.values())
         if attempt < _ATTEMPTS:
-            message = "%s: %s of %d were read; reading the list again"
-            logger.warning(message, lookup, counted(len(rows), "row"), total)
-    msg = f"{lookup}: {counted(len(rows), 'row')} were read, but the list states {total}"
+            message = "%s: %d of %d rows were read; reading the list again"
+            logger.warning(message, lookup, len(rows), total)
+    msg = f"{lookup}: only {len(rows)} of the {total} rows that the list states were read"
     raise FormatError(msg, "run again; if it happens again, report it to Userpilot")
 
 
