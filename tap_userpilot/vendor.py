@@ -26,8 +26,7 @@ _SETTINGS: Mapping[str, Any] = {
     "api_key": setting(
         "string",
         "API key",
-        "Key of the environment, from Userpilot's Environment page; a `Token ` before it is taken "
-        "off.",
+        "Key of the environment, from Userpilot's Environment page; a leading `Token ` is removed.",
         **SECRET,
     ),
     "api_url": setting(
@@ -36,7 +35,7 @@ _SETTINGS: Mapping[str, Any] = {
     "start_date": setting(
         "string",
         "Start date",
-        "Events before it are never asked for; the first run of events needs it.",
+        "Events before it are never requested; the first run of events needs it.",
         format="date-time",
     ),
     "window_days": setting(
@@ -50,7 +49,7 @@ _SETTINGS: Mapping[str, Any] = {
     "lookback_days": setting(
         "integer",
         "Lookback",
-        "Days before the bookmark that are asked for again, for events that arrive late.",
+        "Days before the bookmark that are requested again, for events that arrive late.",
         default=3,
         minimum=0,
         maximum=36500,

@@ -214,6 +214,7 @@ PACKAGES = [
     ROOT / "tap_firstup_dde",
     ROOT / "tap_simpplr",
     ROOT / "tap_hookbridge",
+    ROOT / "tap_userpilot",
 ]
 DOCS = [
     ROOT / "README.md",
