@@ -156,6 +156,8 @@ class HookBridgeTransport:
             export, note = self._show(job.id, str(job))
         except FileGoneError as error:
             return Lost("no longer exists", error.hint)
+        if export.direction != DIRECTIONS[job.stream] or not export.touches(job.window):
+            return Lost("is another one than was requested", note)
         if export.status == "completed":
             return Ready((MadeFile(export.file(job.stream), export.size, export.rows),))
         if export.status == "failed":

@@ -128,12 +128,12 @@ class Emulator(JobQueue, LocalServer):
         super().stop()
         self.store.stop()
 
-    def add(self, stream: str, created_at: datetime, **columns: Any) -> dict[str, Any]:
+    def add(self, stream: str, moment: datetime, /, **columns: Any) -> dict[str, Any]:
         """Add a message.
 
         Args:
             stream: ``outbound`` or ``inbound``.
-            created_at: Its time.
+            moment: Its time.
             columns: Its other columns, or others than a sample message has.
 
         Returns:
@@ -141,7 +141,7 @@ class Emulator(JobQueue, LocalServer):
         """
         with self.lock:
             number = sum(map(len, self.messages.values()))
-            row = sample_data.message(self.seed, number, stream, created_at) | columns
+            row = sample_data.message(self.seed, number, stream, moment) | columns
             self.messages[stream].append(row)
         return row
 

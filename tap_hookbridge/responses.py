@@ -82,6 +82,12 @@ class Export:
             asked.end,
         ) and not self.filtered
 
+    def touches(self, window: Window) -> bool:
+        """False if it is about another time altogether."""
+        if self.start is None or self.end is None:
+            return True
+        return self.start < window.end and window.start < self.end
+
     def file(self, stream: str) -> ExportFile:
         """Its file; an export has one."""
         span = "-".join(f"{moment:%Y%m%dT%H%M%SZ}" for moment in (self.start, self.end) if moment)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from filetap.settings import Settings
 
 MOST_AGAIN = 3  # times that a lost job is requested again
-_LONGEST_POLL = 60.0  # seconds
+LONGEST_POLL = 60.0  # seconds
 _GROWTH = 1.5
 
 
@@ -214,7 +214,7 @@ class JobReader:
                 raise JobError(msg, f"{hint}; {outcome.note}" if outcome.note else hint)
             self._log.debug("%s: %s", job, outcome.status)
             settings.retries.pause(min(pause, left))
-            pause = max(pause, min(pause * _GROWTH, _LONGEST_POLL))
+            pause = max(pause, min(pause * _GROWTH, LONGEST_POLL))
 
     def _download(self, job: Job, files: Sequence[MadeFile], expected: Expected) -> Delivery:
         """All files of a job that were not read before, downloaded and proven.

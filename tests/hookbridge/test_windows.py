@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.hookbridge.vendor import OUT, asked, at, emulated, ids, run
+from datetime import timedelta
+
+import pytest
+
+from filetap.errors import SettingsError
+from filetap.jobs.windows import Schedule, Window, plan_windows
+from tap_hookbridge.emulated_jobs import Span
+from tests.hookbridge.vendor import IN, OUT, asked, at, emulated, ids, run
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 def test_windows() -> None:
@@ -20,7 +30,134 @@ def test_windows() -> None:
         state = done.state["bookmarks"][OUT]
         assert state["replication_key_value"] == "2026-05-13T12:00:00Z"
         assert "job" not in state
+
+
+def test_nothing_new() -> None:
+    """A run with nothing to request makes no job; one with a lookback only reads its windows."""
+    with emulated(2.5) as hookbridge:
+        hookbridge.add("outbound", at(1), message_id="a")
+        done = run(hookbridge, status_lookback_days=0)
         hookbridge.forget()
         again = run(hookbridge, done.state, status_lookback_days=0)
         assert ids(again) == []
-        assert hookbridge.count("create") == 0
+        assert [request.route for request in hookbridge.requests] == ["list", "list"]
+        hookbridge.exports.clear()
+        again = run(hookbridge, done.state, status_lookback_days=1)
+        assert ids(again) == ["a"]
+        assert [job for job in asked(hookbridge) if job[0] == "inbound"] == [
+            ("inbound", "11 23:59:59", "13 00:00:01"),
+            ("inbound", "12 23:59:59", "13 12:00:01"),
+        ]
+
+
+def test_changed_status() -> None:
+    """Windows within the lookback are read again, each row once, with its newest values."""
+    with emulated(3) as hookbridge:
+        rows = [hookbridge.add("outbound", at(day), status="queued") for day in (0, 1, 2)]
+        first = run(hookbridge)
+        for row in rows:
+            row["status"] = "succeeded"
+        hookbridge.now.move(hours=1)  # type: ignore[attr-defined]
+        second = run(hookbridge, first.state, status_lookback_days=2)
+        kept = [(r["status"], r["_sdc_export_created_at"]) for r in second.records(OUT)]
+        assert kept == [("succeeded", "2026-05-14T01:05:00Z")] * 2
+        third = run(hookbridge, second.state)
+        assert len(ids(third)) == 3
+
+
+@pytest.mark.parametrize("border", ["half-open", "inclusive", "exclusive"])
+@pytest.mark.parametrize("printed", ["", ".999999", ".123456789"])
+def test_borders(border: str, printed: str) -> None:
+    """Rows around midnight are emitted exactly once, however the API counts and prints times."""
+    with emulated(3, border=border) as hookbridge:
+        for number in range(-3, 4):
+            moment = at(1, seconds=number)
+            text = f"{moment:%Y-%m-%dT%H:%M:%S}{printed}Z"
+            hookbridge.add("outbound", moment, message_id=str(number), created_at=text)
+        done = run(hookbridge)
+        assert sorted(ids(done), key=int) == [str(number) for number in range(-3, 4)]
+
+
+def test_other_column_of_time() -> None:
+    """A file without created_at is cut by received_at; id is the key where it is the column."""
+    with emulated(2) as hookbridge:
+        hookbridge.snapshot.columns = ("id", "received_at", "note")
+        for number, day in enumerate((0.5, 1, 1.5)):
+            moment = f"{at(day):%Y-%m-%d %H:%M:%S}"
+            hookbridge.add("inbound", at(day), id=f"{number}", received_at=moment, note="7")
+        done = run(hookbridge)
+        assert [record["id"] for record in done.records(IN)] == ["0", "1", "2"]
+        schema = done.schema(IN)
+        assert schema["key_properties"] == ["id"]
+        assert schema["schema"]["properties"]["id"]["type"] == ["string", "null"]
+        assert done.state["bookmarks"][IN]["replication_key"] == "received_at"
+
+
+def test_no_column_of_time(caplog: pytest.LogCaptureFixture) -> None:
+    """A file without either is emitted whole, with a warning."""
+    with emulated(1) as hookbridge:
+        hookbridge.snapshot.columns = ("message_id", "status")
+        hookbridge.add("outbound", at(0.5), message_id="a")
+        assert ids(run(hookbridge)) == ["a"]
+        assert "no time in created_at or received_at" in caplog.text
+
+
+def test_start_date() -> None:
+    """Nothing before start_date is emitted; without it, a first run cannot begin."""
+    with emulated(2) as hookbridge:
+        for number in range(3):
+            hookbridge.add("outbound", at(0.5, seconds=number), message_id=str(number))
+        done = run(hookbridge, start_date="2026-05-11T12:00:01Z")
+        assert ids(done) == ["1", "2"]
+        assert run(hookbridge, done.state, start_date=None).state
+        with pytest.raises(SettingsError, match="start_date"):
+            run(hookbridge, start_date=None)
+
+
+def test_foreign_jobs_are_left_alone() -> None:
+    """An export of the same span, but of other messages or of old values, is not used."""
+    with emulated(1) as hookbridge:
+        hookbridge.add("outbound", at(0.5), message_id="a")
+        span, now = Span(at(0, seconds=-1), at(1, seconds=1)), hookbridge.now()
+        hookbridge.add_export(span, "outbound", now, filters={"filter_status": "failed_permanent"})
+        hookbridge.add_export(span, "inbound", now, filters={"filter_inbound_endpoint_id": "1"})
+        hookbridge.add_export(span, "outbound", now, status="completed")
+        hookbridge.page_size = 2
+        assert ids(run(hookbridge)) == ["a"]
+        assert len(hookbridge.exports) == 5
+
+
+def test_own_job_is_found() -> None:
+    """A job that was requested and never noted is used, if it had not ended."""
+    with emulated(1, step=0.1, processing=1) as hookbridge:
+        hookbridge.add("outbound", at(0.5), message_id="a")
+        cut = run(hookbridge, most=1)
+        assert cut.messages[0]["type"] == "STATE"
+        assert ids(run(hookbridge)) == ["a"]
+        assert asked(hookbridge).count(("inbound", "10 23:59:59", "12 00:00:01")) == 1
+
+
+@pytest.mark.parametrize(
+    ("bookmark", "opened", "expected"),
+    [
+        (None, None, [(0, 24), (24, 48), (48, 60)]),
+        (30, None, [(24, 48), (48, 60)]),
+        (30, (30, 48), [(30, 48), (24, 30), (48, 60)]),
+        (30, (48, 60), [(24, 48), (48, 60)]),  # a gap would be left before it
+        (30, (0, 24), [(24, 48), (48, 60)]),  # not due any more
+        (50, (24, 48), [(24, 48), (48, 60)]),
+        (60, (24, 48), [(48, 60)]),
+        (70, None, [(60 - 24 - 12, 48), (48, 60)]),
+    ],
+)
+def test_plan(
+    bookmark: int | None, opened: tuple[int, int] | None, expected: list[tuple[int, int]]
+) -> None:
+    """The open window comes first unless that would leave a gap; no moment is in two windows."""
+    schedule = Schedule(DAY, at(2.5), lookback=6 * HOUR, start=at(0), repeats=True)
+    if bookmark == 70:
+        schedule = Schedule(DAY, at(2.5), lookback=40 * HOUR, start=at(0), repeats=True)
+    window = Window(*(at(0) + hours * HOUR for hours in opened)) if opened else None
+    reached = None if bookmark is None else at(0) + bookmark * HOUR
+    windows = plan_windows(schedule, reached, window)
+    assert [((w.start - at(0)) / HOUR, (w.end - at(0)) / HOUR) for w in windows] == expected

@@ -20,13 +20,15 @@ TUNING = Tuning(first_pause=0.001)
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that a test moves, and that moves on by *step* seconds whenever it is read."""
 
-    def __init__(self, moment: datetime) -> None:
+    def __init__(self, moment: datetime, step: float = 0.0) -> None:
         self.moment = moment
+        self.step = step
 
     def __call__(self) -> datetime:
         """The time."""
+        self.moment += timedelta(seconds=self.step)
         return self.moment
 
     def move(self, **span: float) -> None:
@@ -39,9 +41,9 @@ def at(days: float = 0, **span: float) -> datetime:
     return FIRST + timedelta(days, **span)
 
 
-def emulated(days: float = 3, **options: Any) -> Emulator:
-    """A HookBridge whose clock stands so long after the first moment."""
-    return Emulator(now=Clock(at(days, minutes=5)), **options)
+def emulated(days: float = 3, step: float = 0.0, **options: Any) -> Emulator:
+    """A HookBridge whose clock stands so long after the first moment, or moves when it is read."""
+    return Emulator(now=Clock(at(days, minutes=5), step), **options)
 
 
 def settings(hookbridge: Emulator, **more: Any) -> dict[str, Any]:
@@ -56,16 +58,18 @@ def run(
     most: int | None = None,
     *,
     tuning: Tuning = TUNING,
+    only: str = "",
     **more: Any,
 ) -> Run:
-    """Run the tap, until it has written *most* messages."""
+    """Run the tap until it has written *most* messages, perhaps of *only* one stream."""
 
     class Tap(TapHookBridge):
         """With other sizes."""
 
     Tap.tuning = replace(tuning, first_pause=0.001)
     config = settings(hookbridge, **more)
-    return run_tap(Tap, config, state, collector=Collector(most))
+    catalog = {"streams": [{"tap_stream_id": only, "stream": only}]} if only else None
+    return run_tap(Tap, config, state, catalog, collector=Collector(most))
 
 
 def ids(done: Run, stream: str = OUT) -> list[str]:
