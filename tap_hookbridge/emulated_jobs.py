@@ -52,7 +52,7 @@ class Snapshot:
     """What files look like, and what is stated of them. Mutable: the next job sees a change.
 
     Attributes:
-        columns: Columns of a file; None for those of its first message.
+        columns: Columns of a file; None for those of its messages.
         compressed: True to compress it, under the same name.
         line_end: Between rows.
         empty: What a job without rows makes: ``header``, ``nothing`` (zero bytes) or ``missing``.
@@ -212,7 +212,8 @@ def snapshot(
     before, after = _BORDERS[border]
     inside = [row for row in rows if span.start + before <= time_of(row) < span.end + after]
     inside.sort(key=time_of, reverse=options.newest_first)
-    columns = options.columns or tuple(rows[0] if rows else ("message_id", "created_at"))
+    known = dict.fromkeys(name for row in inside or rows[:1] for name in row)
+    columns = options.columns or tuple(known) or ("message_id", "created_at")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator=options.line_end)
     if inside or options.empty == "header":
@@ -221,7 +222,7 @@ def snapshot(
     plain = text.getvalue().encode()
     body = gzip.compress(plain, mtime=0) if options.compressed and plain else plain
     stated = (len(plain) if options.counts == "decompressed" else len(body)) + options.surplus_bytes
-    count = len(inside) + options.counts_header + options.surplus
+    count = len(inside) + (options.counts_header and bool(plain)) + options.surplus
     missing = not inside and options.empty == "missing"
     return Taken(None if missing else body, count if options.states else -1, stated)
 

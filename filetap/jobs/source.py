@@ -36,8 +36,8 @@ class MadeFile:
     """A file that a job has made, and what is promised of it.
 
     Attributes:
-        file: The file. Its id names the job, so that another job's file has another key; its
-            generation is when the job was requested.
+        file: The file. Its id is the job's, or begins with it and a slash, so that another job's
+            file has another key; its generation is when the job was requested.
         size: Bytes, as stored or decompressed; None if not stated.
         rows: Data rows, or one more if the header row counts; None if not stated. A file of no
             rows may not exist.

@@ -10,6 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from filetap.errors import FileGoneError
+from filetap.jobs.state import read_job_state
 from filetap.plan import in_order, plan_files
 from filetap.times import format_time, utc_now
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from filetap.files import ExportFile, Transport
+    from filetap.jobs.state import JobState
     from filetap.singer.tap import FileTap
 
 _ASKED_AT_ONCE = 8  # requests for sizes
@@ -34,8 +36,9 @@ class Available:
 
     Attributes:
         file: The file.
-        status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None if no state was given; `GONE` if
-            it had expired when its size was requested.
+        status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None if no state was given, or if the
+            state does not say: of files made on request it names those of the open job only;
+            `GONE` if it had expired when its size was requested.
         rows_read: Rows emitted of a partly read file; else 0.
         size: Bytes as stored; None if not stated, or not requested.
         expires_at: When it expires, as documented; None for a delivered file, which stays.
@@ -147,8 +150,11 @@ def _judged(
 ) -> list[Available]:
     """The files of one stream in order, compared with its part of a state."""
     settings = tap.settings
-    spec, now = tap.specs[stream], utc_now()
-    plan = plan_files(stream, files, state, settings, now=now, incremental=not spec.full_table)
+    spec = tap.specs[stream]
+    if spec.times:
+        return _judged_by_job(files, read_job_state(state, stream), tap)
+    again, now = spec.full_table, utc_now()
+    plan = plan_files(stream, files, state, settings, now=now, incremental=not again)
     if spec.ordered:
         plan = in_order(plan, (), settings)
     pending = {file.id for file in plan.files}
@@ -161,6 +167,18 @@ def _judged(
             status = READ
         expires = None if kept is None else _expiry(file.generated_at, kept)
         found.append(Available(file, PARTLY if rows else status, rows, None, expires))
+    return found
+
+
+def _judged_by_job(files: list[ExportFile], reached: JobState, tap: FileTap) -> list[Available]:
+    """The files that jobs have made; the next run goes on with those of the open job only."""
+    found, kept = [], tap.vendor.retention
+    for file in sorted(files, key=lambda file: (file.generated_at, file.id)):
+        is_open = reached.job is not None and file.id.partition("/")[0] == reached.job.id
+        rows = reached.rows if file.key == reached.file else 0
+        status = PARTLY if rows else PENDING if is_open else None
+        expires = None if kept is None else _expiry(file.generated_at, kept)
+        found.append(Available(file, status, rows, None, expires))
     return found
 
 

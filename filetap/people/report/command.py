@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,11 @@ def _report(tap: FileTap, options: ReportOptions, extra: Extra | None) -> Report
         heading=f"Export files of {tap.vendor.account} {account}" if account else "Export files",
         source=tap.transport.describe(),
         now=utc_now(),
-        generations=generations(stock, rows),
+        generations=[
+            # What is made on request has no cadence.
+            replace(each, historical=each.historical or bool(tap.specs[each.stream].times))
+            for each in generations(stock, rows)
+        ],
         types=_types(bookmarks, tap.specs),
         more=more,
     )
