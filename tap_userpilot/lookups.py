@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_lookup(lookup: str, page: Callable[[str], Page]) -> bytes:
-    """All rows of a lookup, as JSON lines; each row once.
+    """All rows of a lookup, as a JSON array; each row once.
 
     Pages are cut by a time that changes, so a row may move from one page to another meanwhile:
     repeats are dropped, and a list that is shorter than stated is read again.
@@ -41,7 +41,7 @@ def read_lookup(lookup: str, page: Callable[[str], Page]) -> bytes:
     for attempt in range(1, _ATTEMPTS + 1):
         total = _read(lookup, page, rows)
         if total is None or len(rows) >= total:
-            return b"".join(rows.values())
+            return b"[%b]" % b",\n".join(rows.values())
         if attempt < _ATTEMPTS:
             message = "%s: %d of %d rows were read; reading the list again"
             logger.warning(message, lookup, len(rows), total)
@@ -72,7 +72,7 @@ def _read(
 
 
 def _identified(lookup: str, row: bytes) -> tuple[tuple[bytes, ...], bytes]:
-    """What identifies a row, and the row as a line."""
+    """What identifies a row, and the row on one line."""
     line = row.replace(b"\r", b" ").replace(b"\n", b" ")  # neither can be in a string
     members = msgspec.json.decode(line, type=_Members)
     keys = [key for key in lookup_keys(lookup) if key != HASH_KEY]
@@ -84,8 +84,8 @@ def _identified(lookup: str, row: bytes) -> tuple[tuple[bytes, ...], bytes]:
         line = b'%b%b"event_id":%b}' % (rest, comma, owner)
     for key in sorted(keys, key=len, reverse=True):
         if values := _values(members, key):
-            return (*map(str.encode, key), *values), line + b"\n"
-    return (line,), line + b"\n"
+            return (*map(str.encode, key), *values), line
+    return (line,), line
 
 
 def _values(members: _Members, key: Iterable[str]) -> tuple[bytes, ...]:

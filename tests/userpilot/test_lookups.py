@@ -110,6 +110,20 @@ def test_wrong_answers(body: str, words: str) -> None:
             run(userpilot, streams=["flows"])
 
 
+def test_one_row_with_an_array() -> None:
+    """The only row of a lookup is a row, whatever array it holds."""
+    with emulated(0) as userpilot:
+        rows = [{"name": "n", "steps": [{"a": 1}, {"a": 2}]}]
+        userpilot.lookups["checklists"] = rows
+        done = run(userpilot, streams=["checklists"])
+        (record,) = done.records("checklists")
+        assert {name: record[name] for name in rows[0]} == rows[0]
+        assert done.schema("checklists")["key_properties"] == [
+            "_sdc_row_hash",
+            "_sdc_row_occurrence",
+        ]
+
+
 def test_missing_lookup() -> None:
     """A lookup that the API does not have is one error that names it."""
     with emulated(0) as userpilot:
