@@ -6,8 +6,9 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from filetap.columns.added import ADDED, ROW_HASH, ROW_OCCURRENCE, with_added
+from filetap.columns.added import ADDED, EVENT_ID, ROW_HASH, ROW_OCCURRENCE, with_added
 from filetap.columns.fit import fit
+from filetap.columns.identities import Identities
 from filetap.columns.keys import with_row_hashes
 from filetap.columns.sample import check_columns
 from filetap.lazy import pl
@@ -89,6 +90,7 @@ class ScanOptions:
         skip: Rows at the beginning that an earlier run emitted.
         values: True to have integers as such, where that loses nothing of their text.
         keeps: Takes a batch of rows as text; returns True for each that is wanted. None for all.
+        identities: Ids of the rows of several files; None for those of each file alone.
     """
 
     block: int
@@ -98,6 +100,7 @@ class ScanOptions:
     skip: int = 0
     values: bool = False
     keeps: Callable[[pl.DataFrame], pl.Series] | None = None
+    identities: Identities | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,8 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
     stats.has_text = not table.expected.protection
     reader = iter(_open(spooled, table, options))
     read = ahead(reader) if spooled.size > SMALL else reader
+    if EVENT_ID in table.added:
+        read = (options.identities or identify([spooled], table, options)).add(spooled, read)
     batches = rebatch(
         with_row_hashes(read) if ROW_HASH in table.added else read,
         str(spooled.file),
@@ -154,10 +159,21 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
         numbers = batch.numbers if options.values else batch.numbers.cast(pl.String)
         if ROW_HASH in table.added:
             fitted = fitted.with_columns(_row_key(batch.frame, values=options.values))
+        if EVENT_ID in table.added:
+            fitted = fitted.with_columns(batch.frame[EVENT_ID])
         frame = with_added(fitted, spooled.file, numbers, table.added)
         malformed = batch.malformed
         del batch, fitted  # not in memory while the batch is written
         yield Rows(frame, malformed, last)
+
+
+def identify(files: Sequence[Spooled], table: Table, options: ScanOptions) -> Identities:
+    """Ids of the rows of files that are read together.
+
+    Raises:
+        FormatError: A file cannot be read.
+    """
+    return Identities(table.documented, files, lambda spooled: _reader(spooled, table, options))
 
 
 def _row_key(frame: pl.DataFrame, *, values: bool) -> pl.DataFrame:
@@ -194,7 +210,7 @@ def _reader(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
             block=options.block,
             divert=options.divert,
             # An occurrence counts all equal rows before it.
-            skip=0 if ROW_HASH in table.added else options.skip,
+            skip=0 if {ROW_HASH, EVENT_ID}.intersection(table.added) else options.skip,
             integers=_integers(table.types) if options.values else (),
         ),
     )

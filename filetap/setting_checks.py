@@ -51,10 +51,7 @@ def parse(config: Mapping[str, Any], vendor: Vendor, tuning: Tuning | None = Non
             stream: tuple(dict.fromkeys(map(_column, labels)))
             for stream, labels in (config.get("primary_keys") or {}).items()
         },
-        types={
-            stream: {column_names([label])[0]: kind for label, kind in types.items()}
-            for stream, types in (config.get("column_types") or {}).items()
-        },
+        types=_types(config, vendor),
         diverts=config["malformed_rows"] == "divert",
         timeout=float(config["request_timeout"]),
         retries=Retries(config["max_retries"], tuning.first_pause),
@@ -112,6 +109,14 @@ def check_protected_streams(settings: Settings, streams: Collection[str]) -> Non
             near = get_close_matches(name, streams, n=1)
             msg = f"settings: {' or '.join(PROTECTING)} names the stream {name}, which is unknown"
             raise SettingsError(msg, f"did you mean {near[0]}?" if near else "check the name")
+
+
+def _types(config: Mapping[str, Any], vendor: Vendor) -> dict[str, dict[str, str]]:
+    """Stream → column → type, of the columns whose type a setting decides."""
+    types = {stream: dict(own) for stream, own in vendor.types(config).items()}
+    for stream, own in (config.get("column_types") or {}).items():
+        types[stream] = types.get(stream, {}) | {column_names([c])[0]: k for c, k in own.items()}
+    return types
 
 
 def _column(label: str) -> str:

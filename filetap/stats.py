@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from filetap.columns.added import ADDED, MALFORMED_SUFFIX, ROW_OCCURRENCE, SOURCE_LINE
+from filetap.columns.added import ADDED, EVENT_ID, MALFORMED_SUFFIX, ROW_OCCURRENCE, SOURCE_LINE
 from filetap.columns.fit import key_hashes
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.lazy import pl
@@ -39,8 +39,8 @@ class FileStats:
         self._key = key
         # Generation and file are the same in all rows of a file.
         self._own_key = [name for name in key if name not in ADDED]
-        # Row numbers and occurrences are never the same.
-        self._is_compared = bool(key) and not {SOURCE_LINE, ROW_OCCURRENCE} & {*key}
+        # Row numbers and what counts equal rows are never the same.
+        self._is_compared = bool(key) and not {SOURCE_LINE, ROW_OCCURRENCE, EVENT_ID} & {*key}
         self._hashes: list[pl.Series] = []
         self.rows = 0
         self.malformed = 0

@@ -34,6 +34,11 @@ class Documented:
         yes_no: Columns that are boolean also when spelled t/f, yes/no or 1/0.
         likely: Columns that are not documented, but by which such a file is recognised, too.
         assume: Any column's type while it has no values, by its name.
+        fixed: True if every documented column exists with its type, whatever files have.
+        nested: True if columns may be objects or arrays; otherwise such values are text.
+        open: True if rows may have any columns; otherwise a file without a known one is refused.
+        identity: Columns that `EVENT_KEY` is a hash of.
+        order: Column whose text orders rows of one identity.
     """
 
     columns: Mapping[str, str]
@@ -42,6 +47,11 @@ class Documented:
     assume: Callable[[str], str] = _string
     named_text: Callable[[str], bool] = _never
     likely: frozenset[str] = frozenset()
+    fixed: bool = False
+    nested: bool = False
+    open: bool = False
+    identity: tuple[str, ...] = ()
+    order: str = ""
 
     def is_text(self, column: str) -> bool:
         """True if a column holds codes or free text."""
@@ -54,24 +64,28 @@ class StreamSpec:
 
     Attributes:
         name: Name of the stream.
-        key: Columns of its key; `ROW_KEY` or `HASH_KEY` if rows have no id.
+        key: Columns of its key; `ROW_KEY`, `HASH_KEY` or `EVENT_KEY` if rows have no id.
         documented: What the vendor documents about its columns.
         choices: Keys to choose from: the first that every row of the first file has, no two rows
             the same, takes the place of *key*.
+        repeats: True if rows may share a key of *choices* that is chosen.
         ordered: True if a later file may state a row again with other values. After a file that
             came late or was replaced, all later ones are then read again.
         times: Columns of which the first that a file has is a row's own time. The stream's files
             are then made on request, and the vendor's transport is a `JobSource`.
         added: Optional added columns that its records have.
+        full_table: True if it has one file that is made when it is read, and no bookmark.
     """
 
     name: str
     key: tuple[str, ...]
     documented: Documented
     choices: tuple[tuple[str, ...], ...] = ()
+    repeats: bool = False
     ordered: bool = False
     times: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    full_table: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,11 @@ class Hints:
     old: str = "check that exports still run"
     lost: str = ""
     accounts: str = ""
+
+
+def _no_types(_config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """No types at all."""
+    return {}
 
 
 def _none(_config: Mapping[str, Any]) -> dict[str, str]:
@@ -125,6 +144,8 @@ class Vendor:
         faults: Validated settings → what is wrong with the vendor's own, with what to do.
         shadowed: Validated settings → those that have no effect, and which one takes their place.
         connect: Takes `Settings` and returns a `Transport`.
+        types: Validated settings → stream → column → type, of columns whose type one of the
+            vendor's own settings decides.
         hints: The vendor's part of messages.
         account: The vendor's word for a tenant.
         retention: How long a listed file can be downloaded; None if files do not expire.
@@ -148,6 +169,7 @@ class Vendor:
     connect: Callable[[Settings], Transport]
     faults: Callable[[Mapping[str, Any]], Iterable[str]] = _none
     shadowed: Callable[[Mapping[str, Any]], Mapping[str, str]] = _none
+    types: Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, str]]] = _no_types
     hints: Hints = field(default_factory=Hints)
     account: str = "account"
     retention: timedelta | None = None

@@ -224,6 +224,7 @@ PACKAGES = [
     ROOT / "tap_firstup_dde",
     ROOT / "tap_simpplr",
     ROOT / "tap_hookbridge",
+    ROOT / "tap_userpilot",
 ]
 DOCS = [
     ROOT / "README.md",

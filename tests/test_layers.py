@@ -11,7 +11,7 @@ import pytest
 
 from tests import ROOT
 
-PACKAGES = ("filetap", "tap_firstup_dde", "tap_simpplr", "tap_hookbridge")
+PACKAGES = ("filetap", "tap_firstup_dde", "tap_simpplr", "tap_hookbridge", "tap_userpilot")
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for package in PACKAGES

@@ -21,10 +21,13 @@ ACCOUNT = "_sdc_program_id"  # only where files of several accounts are read, or
 EXPORTED_AT = "_sdc_export_created_at"  # only where a vendor's exports are made on request
 ROW_HASH = "_sdc_row_hash"  # these two only where they are the key
 ROW_OCCURRENCE = "_sdc_row_occurrence"
+EVENT_ID = "_sdc_event_id"  # only where it is the key
 ALWAYS_ADDED = (GENERATED_AT, SOURCE_FILE, SOURCE_LINE)
 ROW_KEY = (SOURCE_FILE, SOURCE_LINE)
 HASH_KEY = (ROW_HASH, ROW_OCCURRENCE)
-ADDED = (*ALWAYS_ADDED, ACCOUNT, EXPORTED_AT, *HASH_KEY)
+EVENT_KEY = (EVENT_ID,)
+_OF_KEYS = (*HASH_KEY, *EVENT_KEY)
+ADDED = (*ALWAYS_ADDED, ACCOUNT, EXPORTED_AT, *_OF_KEYS)
 MALFORMED = {"raw": "string", "reason": "string"}  # columns of a malformed row
 MALFORMED_SUFFIX = "_malformed"
 ADDED_TYPES = {
@@ -35,6 +38,7 @@ ADDED_TYPES = {
     EXPORTED_AT: "date-time",
     ROW_HASH: "string",
     ROW_OCCURRENCE: "integer",
+    EVENT_ID: "string",
 }
 _DESCRIPTIONS = {
     GENERATED_AT: "When {vendor} generated the file (UTC)",
@@ -44,6 +48,7 @@ _DESCRIPTIONS = {
     EXPORTED_AT: "When the export was requested (UTC): of two records of a key, the later is newer",
     ROW_HASH: "First half of the SHA-256 of the row's cells that are not null, by column",
     ROW_OCCURRENCE: "Which of the equal rows of its file it is, from 1",
+    EVENT_ID: "SHA-256 of what identifies the event, and which of the equal ones it is, from 1",
 }
 
 
@@ -58,7 +63,7 @@ def added_columns(
         others: Optional added columns that the stream has.
     """
     account = (ACCOUNT,) if has_accounts else ()
-    return (*ALWAYS_ADDED, *account, *others, *(name for name in HASH_KEY if name in key))
+    return (*ALWAYS_ADDED, *account, *others, *(name for name in _OF_KEYS if name in key))
 
 
 def record_schema(

@@ -6,8 +6,16 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING
 
+from filetap.columns.nested import are_nested, on_one_line
 from filetap.columns.patterns import any_match
-from filetap.columns.types import MISFIT_SUFFIX, canonical, fits, fits_plainly, pattern_of
+from filetap.columns.types import (
+    MISFIT_SUFFIX,
+    NESTED,
+    canonical,
+    fits,
+    fits_plainly,
+    pattern_of,
+)
 from filetap.lazy import pl
 
 if TYPE_CHECKING:
@@ -44,10 +52,13 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
     # Integers that were parsed as such fit.
     typed = {c: t for c, t in wanted.items() if t != "string" and there[c] == pl.String}
     # Most columns have nothing but plain values: for these, one pattern is all that is matched.
-    odd = _unmatched(frame, {c: fits_plainly(t) for c, t in typed.items()})
+    nested = {c: t for c, t in typed.items() if t in NESTED}
+    odd = _unmatched(frame, {c: fits_plainly(t) for c, t in typed.items() if c not in nested})
     checks = frame.select(
-        fits(typed[c], pl.col(c), yes_no=c in documented.yes_no).alias(c) for c in sorted(odd)
+        *(fits(typed[c], pl.col(c), yes_no=c in documented.yes_no).alias(c) for c in sorted(odd)),
+        *(are_nested(frame[c], t).alias(c) for c, t in nested.items()),
     )
+    odd |= nested.keys()
     counts = checks.select((~pl.all()).sum()).row(0, named=True) if odd else {}
     misfits = {c: counts[c] for c in typed if counts.get(c)}
     empty = _which(frame, {c: pl.col(c) == "" for c in odd})
@@ -60,7 +71,10 @@ def fit(frame: pl.DataFrame, types: Mapping[str, str], documented: Documented) -
                 good = pl.when(checks[name]).then(good)
             if name in empty:
                 good = pl.when(good != "").then(good)
-            good = canonical(typed[name], good, plain=name not in odd)
+            if name in nested:
+                good = on_one_line(good)
+            else:
+                good = canonical(typed[name], good, plain=name not in odd)
             columns.append(good.alias(name))
         elif name in wanted:
             columns.append(pl.col(name))
@@ -76,14 +90,12 @@ def misfitting(
     frame: pl.DataFrame, types: Mapping[str, str], documented: Documented
 ) -> frozenset[str]:
     """The columns of *frame* with a value that does not fit its type among *types*."""
-    return _unmatched(
-        frame,
-        {
-            name: pattern_of(types[name], name in documented.yes_no)
-            for name in frame.columns
-            if types.get(name, "string") != "string"
-        },
-    )
+    typed = {c: kind for c in frame.columns if (kind := types.get(c, "string")) != "string"}
+    nested = {c for c, t in typed.items() if t in NESTED and not are_nested(frame[c], t).all()}
+    patterns = {
+        c: pattern_of(t, c in documented.yes_no) for c, t in typed.items() if t not in NESTED
+    }
+    return _unmatched(frame, patterns) | nested
 
 
 def _unmatched(frame: pl.DataFrame, patterns: Mapping[str, str]) -> frozenset[str]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING
 
+from filetap.columns.nested import all_nested
 from filetap.columns.patterns import any_match
-from filetap.columns.types import TYPES, pattern_of
+from filetap.columns.types import NESTED, TYPES, pattern_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -38,7 +39,7 @@ class Evidence:
         )
 
 
-_ALL = frozenset(TYPES)
+_ALL = frozenset((*TYPES, *NESTED))
 _NARROW = tuple(kind for kind in TYPES if kind != "string")
 _FIRST_ROWS = 256  # enough to rule most types out before every value is checked
 NO_EVIDENCE = Evidence({}, frozenset())
@@ -80,9 +81,13 @@ def _narrow(
             for name, has_odd in zip(names, odd, strict=True):
                 if not has_odd:
                     fitting[name].add(kind)
+    if documented.nested:
+        for name in columns:
+            possible = before.candidates.get(name, _ALL).intersection(NESTED)
+            fitting[name].update(kind for kind in possible if all_nested(found[name], kind))
     valued = any_match([found[name] for name in columns], "(?s).")
     return before | Evidence(
-        {name: frozenset(kind for kind in TYPES if kind in fitting[name]) for name in columns},
+        {name: frozenset(fitting[name]) for name in columns},
         frozenset(compress(columns, valued)),
     )
 
@@ -99,5 +104,5 @@ def infer(column: str, evidence: Evidence, documented: Documented) -> str:
     candidates = evidence.candidates[column]
     if column in documented.yes_no and "boolean" in candidates:
         return "boolean"
-    order = ("integer", "number", "boolean", "date", "date-time", "string")
+    order = ("integer", "number", "boolean", "date", "date-time", *NESTED, "string")
     return next(kind for kind in order if kind in candidates)

@@ -25,7 +25,11 @@ _CELL_END = "\x1e"
 
 
 def choose_key(
-    reader: Reader, choices: Iterable[tuple[str, ...]], nulls: Sequence[str] = ()
+    reader: Reader,
+    choices: Iterable[tuple[str, ...]],
+    nulls: Sequence[str] = (),
+    *,
+    repeats: bool = False,
 ) -> tuple[str, ...]:
     """The first key that every row of a file has, and no two rows share; empty if there is none.
 
@@ -33,6 +37,7 @@ def choose_key(
         reader: Reads the file from its beginning.
         choices: The keys.
         nulls: Texts that stand for null, unless the reader knows them.
+        repeats: True if rows may share a key.
     """
     hashes = {key: list[pl.Series]() for key in choices if set(key) <= {*reader.columns}}
     if not hashes:
@@ -45,7 +50,7 @@ def choose_key(
             if found[-1].null_count():
                 del hashes[key]
     whole = {key: pl.concat(found) for key, found in hashes.items() if found}
-    return next((key for key, each in whole.items() if each.n_unique() == len(each)), ())
+    return next((key for key, each in whole.items() if repeats or each.n_unique() == len(each)), ())
 
 
 def with_row_hashes(batches: Iterable[Batch]) -> Iterator[Batch]:

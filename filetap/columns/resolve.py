@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.added import ADDED, HASH_KEY, ROW_KEY
 from filetap.columns.infer import infer
+from filetap.columns.mapped import is_mapped_away, mapped_misfits
 from filetap.columns.sample import Expected, Sample
-from filetap.columns.types import MISFIT_SUFFIX, TYPES, type_of
+from filetap.columns.types import MISFIT_SUFFIX, NESTED, TYPES, type_of
 from filetap.errors import STATE_HINT, SettingsError, StateError
 from filetap.settings import NOTHING_PROTECTED
 
@@ -114,7 +113,7 @@ class Known:
         return replace(
             self,
             key=self.own_key or tuple(key) or self.spec.key,
-            catalog=catalog_types(schema),
+            catalog=catalog_types(schema, nested=self.spec.documented.nested),
             catalog_key=tuple(key),
             assumed=assumed_columns(schema),
         )
@@ -139,14 +138,28 @@ class Known:
             for name in (*self.before, *self.own_types)
             if self.protection.hashes(name) and self.pinned.get(name, "string") == "string"
         }
-        return {**typed, **self.own_types, **text}
+        return {**self._documented, **typed, **self.own_types, **text}
+
+    @property
+    def _documented(self) -> Mapping[str, str]:
+        """Column → type of the documented columns that exist whatever the files have."""
+        documented = self.spec.documented
+        return documented.columns if documented.fixed else {}
 
     @property
     def expected(self) -> Expected:
         """What files are expected to hold."""
         choices = self.spec.choices if self._is_key_open else ()
-        documented, protection = self.spec.documented, self.protection
-        return Expected(self.fixed, documented, self.before, self.nulls, choices, protection)
+        spec = self.spec
+        return Expected(
+            self.fixed,
+            spec.documented,
+            self.before,
+            self.nulls,
+            choices,
+            self.protection,
+            repeats=spec.repeats,
+        )
 
     @property
     def _is_key_open(self) -> bool:
@@ -202,7 +215,8 @@ class Known:
     def certain(self, columns: Columns) -> Columns:
         """Only columns whose type no file can change; used when there is none to infer from."""
         is_text, key = self.spec.documented.is_text, columns.key
-        types = {n: kind for n, kind in columns.types.items() if is_text(n) or n in key}
+        sure = {*self._documented, *key}
+        types = {n: kind for n, kind in columns.types.items() if is_text(n) or n in sure}
         return replace(columns, types=types)
 
     def _types(self, sample: Sample) -> tuple[dict[str, str], list[str]]:
@@ -217,7 +231,7 @@ class Known:
                 f"the catalog has a schema without a type for {', '.join(untyped)}; the type that "
                 "was emitted before is kept, else it is inferred"
             )
-        for name in dict.fromkeys([*base, *sample.columns]):
+        for name in dict.fromkeys([*self._documented, *base, *sample.columns]):
             is_hashed = self.protection.hashes(name)
             kind = fixed.get(name) or (
                 "string" if is_hashed else infer(name, sample.evidence, documented)
@@ -264,7 +278,9 @@ class Known:
                 "and loaders may refuse the change"
             )
         elif pinned and not own:
-            if catalog and set(catalog) != set(pinned):
+            # A catalog that was discovered before any file does not know which key files have.
+            assumed = self.spec.choices and catalog in (usual, *self.spec.choices)
+            if catalog and set(catalog) != set(pinned) and not assumed:
                 warnings.append(
                     f"the catalog's key is {', '.join(catalog)}; the key stays "
                     f"{', '.join(pinned)}, with which records were emitted"
@@ -307,7 +323,7 @@ def pinned_types(state: Mapping[str, Any], stream: str) -> dict[str, str]:
         StateError: The state holds types that do not exist.
     """
     types = state.get("types") or {}
-    if not isinstance(types, dict) or not all(kind in TYPES for kind in types.values()):
+    if not isinstance(types, dict) or not all(kind in (*TYPES, *NESTED) for kind in types.values()):
         msg = f"{stream}: the state's types cannot be read"
         raise StateError(msg, STATE_HINT)
     return {name: _own_type(name, kind) for name, kind in types.items() if name not in ADDED}
@@ -345,11 +361,16 @@ def _own_type(name: str, kind: str) -> str:
     return "string" if name.endswith(MISFIT_SUFFIX) else kind
 
 
-def catalog_types(schema: Mapping[str, Any] | None) -> dict[str, str]:
-    """Column → type of the columns of an input catalog's schema; empty where it has no type."""
+def catalog_types(schema: Mapping[str, Any] | None, *, nested: bool = False) -> dict[str, str]:
+    """Column → type of the columns of an input catalog's schema; empty where it has no type.
+
+    Args:
+        schema: The schema; None for none.
+        nested: True if columns may be objects or arrays.
+    """
     properties = (schema or {}).get("properties") or {}
     return {
-        name: _own_type(name, type_of(column))
+        name: _own_type(name, type_of(column, nested=nested))
         for name, column in properties.items()
         if name not in ADDED and column.get("description") != ASSUMED
     }
@@ -359,39 +380,3 @@ def assumed_columns(schema: Mapping[str, Any] | None) -> list[str]:
     """The columns of an input catalog whose types discovery assumed, having seen no value."""
     properties = (schema or {}).get("properties") or {}
     return [name for name, column in properties.items() if column.get("description") == ASSUMED]
-
-
-def is_mapped_away(name: str, stream: str, maps: Mapping[str, Any]) -> bool:
-    """True if a stream map changes or drops the base column: its misfits must not leak.
-
-    Maps that make another stream of this one (``__source__``) do not count: this one would
-    lose the values.
-    """
-    origin = name.removesuffix(MISFIT_SUFFIX)
-    return name != origin and any(
-        members.get(origin, origin) != origin and name not in _names_in(members)
-        for members in _maps_of(stream, maps)
-        if "__source__" not in members
-    )
-
-
-def mapped_misfits(types: Collection[str], stream: str, maps: Mapping[str, Any]) -> list[str]:
-    """The misfit columns that a stream map names, of columns among *types*."""
-    named = {name for members in _maps_of(stream, maps) for name in _names_in(members)}
-    return [name + MISFIT_SUFFIX for name in types if name + MISFIT_SUFFIX in named]
-
-
-def _maps_of(stream: str, maps: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The stream maps of one stream, including those that make another stream of it."""
-    return [
-        members
-        for pattern, members in maps.items()
-        if isinstance(members, dict) and fnmatch(members.get("__source__") or stream, stream)
-        if "__source__" in members or fnmatch(stream, pattern)
-    ]
-
-
-def _names_in(members: Mapping[str, Any]) -> set[str]:
-    """The words of a stream map that may be columns: its members, and what expressions name."""
-    expressions = " ".join(text for text in members.values() if isinstance(text, str))
-    return {*members, *re.findall(r"\w+", expressions)}

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from filetap.vendor import Documented
 
 _TOGETHER = 2 << 20  # bytes of rows, as text in memory, that are examined together
+_FEW = 1 << 15  # bytes of a file that are sampled where the types are known
 _ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook, whose contents are listed at its end
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Expected:
         nulls: Texts that stand for null.
         choices: Keys to choose from; empty if the key is known.
         protection: Columns that are left out, or whose values become hashes.
+        repeats: True if rows may share the key that is chosen.
     """
 
     fixed: Mapping[str, str]
@@ -100,6 +102,7 @@ class Expected:
     nulls: tuple[str, ...] = ()
     choices: tuple[tuple[str, ...], ...] = ()
     protection: Protection = NOTHING_PROTECTED
+    repeats: bool = False
 
     @property
     def names(self) -> frozenset[str]:
@@ -308,9 +311,11 @@ class Sampler:
             FormatError: It cannot be read, or is not an export of the stream.
         """
         tuning = self._tuning
-        large = spooled.size > tuning.whole
+        fixed = self._expected.documented.fixed  # then few rows show what else there is
+        whole, head = (_FEW, _FEW) if fixed else (tuning.whole, tuning.head)
+        large = spooled.size > whole
         archive = large and _is_archive(spooled)
-        most = min(tuning.head, tuning.whole) if large and not archive else None
+        most = min(head, whole) if large and not archive else None
         # Malformed rows do not affect types; they are reported when the file is read.
         options = replace(self._expected.options, divert=True, most=most)
         reader = open_file(spooled, options)
@@ -353,8 +358,8 @@ class Sampler:
             return None
         # All columns of a large file are not searched for the sake of a few.
         plain = replace(options, most=None if spooled.whole else options.most, nulls=())
-        reader = open_file(spooled, plain)
-        return choose_key(reader, self._expected.choices, self._expected.nulls)
+        reader, expected = open_file(spooled, plain), self._expected
+        return choose_key(reader, expected.choices, expected.nulls, repeats=expected.repeats)
 
     def _examined(self, frame: pl.DataFrame, before: Evidence) -> Sample:
         """What the values of *frame* show, beside the evidence *before*."""
@@ -375,7 +380,7 @@ def check_columns(file: ExportFile, reader: Reader, expected: Expected) -> None:
             known, and its first line is a row.
     """
     columns = reader.columns
-    if not columns or expected.names & {*columns}:
+    if not columns or expected.documented.open or expected.names & {*columns}:
         return
     listed = ", ".join(columns[:5])[:80] + (", …" if len(columns) > 5 else "")
     if expected.protection:  # without a header row, these are values

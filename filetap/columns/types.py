@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TYPES = ("string", "integer", "number", "boolean", "date", "date-time")
+NESTED = ("object", "array")  # JSON that is kept as text; only streams that have such columns
 MISFIT_SUFFIX = "__text"
 
 
@@ -63,7 +64,7 @@ _CLOCK = r"[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
 _OFFSET = r"[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?"
 _UTC = r"(?:Z|[+-]00(?::?00)?)"
 _DATE_TIME = rf"{_DATE}{_CLOCK}{_UTC}?|{_INNER_DATE}{_CLOCK}{_OFFSET}"
-_PLAIN_TIME = rf"{_DATE}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,6}})?"
+_PLAIN_TIME = rf"{_DATE}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,6}})?Z?"
 
 _PATTERNS = {
     "integer": _INTEGER,
@@ -103,15 +104,16 @@ def canonical(kind: str, text: pl.Expr, *, plain: bool = False) -> pl.Expr:
     Args:
         kind: One of `TYPES`.
         text: Text expression; its values fit, none is empty.
-        plain: True if every time has seconds and no offset.
+        plain: True if every time has seconds, and no offset but perhaps a Z.
     """
     if kind == "boolean":
         words = pl.when(text.str.contains(_TRUE)).then(pl.lit("true")).otherwise(pl.lit("false"))
         return pl.when(text.is_not_null()).then(words)
     if kind != "date-time":
         return text
-    bare = text
-    if not plain:
+    if plain:
+        bare = text.str.strip_suffix("Z")
+    else:
         bare = text.str.replace(f"{_UTC}$", "")
         bare = pl.when(bare.str.slice(16).str.contains(r"[+-]")).then(_in_utc(bare)).otherwise(bare)
         seconds = pl.when(bare.str.len_bytes() == 16).then(pl.lit(":00")).otherwise(pl.lit(""))
@@ -153,13 +155,19 @@ def json_schema(kind: str) -> dict[str, Any]:
     """A nullable column's JSON Schema."""
     if kind in {"date", "date-time"}:
         return {"type": ["string", "null"], "format": kind}
-    return {"type": [kind, "null"]}
+    # Without `properties`: loaders would make a column of each, and have none for the rest.
+    more: dict[str, Any] = {"additionalProperties": True} if kind == "object" else {}
+    return {"type": [kind, "null"], **({"items": {}} if kind == "array" else more)}
 
 
-def type_of(schema: object) -> str:
+def type_of(schema: object, *, nested: bool = False) -> str:
     """The type that a column's JSON Schema in a catalog describes; ``string`` if in doubt.
 
     Empty where it names no type but null: Meltano writes such a schema.
+
+    Args:
+        schema: The column's schema.
+        nested: True if it may be an object or an array.
     """
     if not isinstance(schema, dict) or "type" not in schema:
         return "string"
@@ -173,4 +181,4 @@ def type_of(schema: object) -> str:
     (word,) = words
     if word == "string" and schema.get("format") in {"date", "date-time"}:
         return str(schema["format"])
-    return word if word in TYPES else "string"
+    return word if word in (*TYPES, *(NESTED if nested else ())) else "string"

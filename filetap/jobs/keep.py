@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filetap.columns.types import canonical, fits
+from filetap.columns.types import canonical, fits, fits_plainly
 from filetap.lazy import pl
+from filetap.times import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,14 +40,29 @@ class Keeper:
         if name is None:
             self.timeless += frame.height
             return pl.repeat(True, frame.height, eager=True)  # noqa: FBT003 - the value
+        texts = frame[name].cast(pl.String)
+        inside = self._compared(texts)
+        if inside is None:
+            inside = self._parsed(texts)
+        self.timeless += inside.null_count()
+        self.dropped += int((~inside).sum())
+        return inside.fill_null(value=True)
+
+    def _compared(self, texts: pl.Series) -> pl.Series | None:
+        """True for each time in the window, null for none; None unless comparing texts tells."""
+        start, end = (format_time(border) for border in (self._window.start, self._window.end))
+        if "." in start + end or not texts.str.contains(fits_plainly("date-time")).all():
+            return None
+        seconds = texts.str.slice(0, 19).str.replace(" ", "T", literal=True)
+        return (seconds >= start.removesuffix("Z")) & (seconds < end.removesuffix("Z"))
+
+    def _parsed(self, texts: pl.Series) -> pl.Series:
+        """True for each time in the window, null for what is not a time."""
         # Only microseconds are told apart.
-        text = pl.col(name).cast(pl.String).str.replace(r"(\.[0-9]{6})[0-9]+", "$1")
+        text = pl.first().str.replace(r"(\.[0-9]{6})[0-9]+", "$1")
         whole = pl.when(fits("date-time", text) & (text != "")).then(text)
         moment = canonical("date-time", whole).str.to_datetime(
             _FORMAT, time_unit="us", time_zone="UTC", strict=False
         )
-        moments = frame.select(moment).to_series()
-        inside = (moments >= self._window.start) & (moments < self._window.end)
-        self.timeless += moments.null_count()
-        self.dropped += int((~inside).sum())
-        return inside.fill_null(value=True)
+        moments = texts.to_frame().select(moment).to_series()
+        return (moments >= self._window.start) & (moments < self._window.end)

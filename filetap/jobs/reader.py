@@ -17,6 +17,7 @@ from filetap.jobs.proof import Proof
 from filetap.jobs.source import Job, Lost, Ready, Running
 from filetap.jobs.state import JobState, OpenJob, read_job_state, store_job_state
 from filetap.jobs.windows import plan_windows
+from filetap.times import format_time
 
 if TYPE_CHECKING:
     import logging
@@ -100,6 +101,10 @@ class JobReader:
             msg = f"{self._stream}: no start_date, which the first run needs"
             raise SettingsError(msg, "set start_date, for example 2026-05-14T00:00:00Z")
         self._fingerprint = self._source.fingerprint(self._stream)
+        before = state.get("fingerprint")
+        if before and before != self._fingerprint and self.reached.bookmark:
+            message = "%s: what is requested has changed; rows up to %s were requested differently"
+            self._log.warning(message, self._stream, format_time(self.reached.bookmark))
         job = self.reached.job
         opened = job.window if job and job.fingerprint == self._fingerprint else None
         schedule = self._source.schedule(self._stream)
@@ -141,6 +146,7 @@ class JobReader:
     def store(self, state: MutableMapping[str, Any]) -> None:
         """Put how far the stream has been read into its part of the state."""
         store_job_state(state, self.reached)
+        state["fingerprint"] = self._fingerprint
 
     def rows_read(self, spooled: Spooled) -> int:
         """Rows of a file that an earlier run emitted before it stopped."""

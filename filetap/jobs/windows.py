@@ -46,6 +46,7 @@ class Schedule:
         lookback: How far before the bookmark windows are read again; zero to begin there.
         start: Rows before it are never requested; None if it is not set.
         repeats: True to read the lookback again even if no time has passed since the bookmark.
+        grid: The lookback begins at a multiple of it; None for that of the windows.
     """
 
     length: timedelta
@@ -53,6 +54,7 @@ class Schedule:
     lookback: timedelta = timedelta()
     start: datetime | None = None
     repeats: bool = False
+    grid: timedelta | None = None
 
 
 def plan_windows(
@@ -89,7 +91,8 @@ def _begin(schedule: Schedule, bookmark: datetime | None) -> datetime | None:
     begin = bookmark
     if schedule.lookback:
         # At a border, so that each run requests the same windows.
-        begin = _border(earlier(bookmark, schedule.lookback), schedule.length)
+        grid = schedule.grid or schedule.length
+        begin = _border(earlier(bookmark, schedule.lookback), grid)
     return max(begin, schedule.start) if schedule.start else begin
 
 

@@ -46,6 +46,8 @@ class DuckDB:
         "boolean": "BOOLEAN",
         "date": "DATE",
         "date-time": "TIMESTAMP WITH TIME ZONE",
+        "object": "JSON",
+        "array": "JSON",
     }
     STATE_TYPE: ClassVar[str] = "VARCHAR"
     FOR_UPDATE: ClassVar[str] = ""

@@ -48,6 +48,8 @@ class Postgres:
         "boolean": "boolean",
         "date": "date",
         "date-time": "timestamp with time zone",
+        "object": "json",  # not jsonb, which reorders members and refuses some texts
+        "array": "json",
     }
     STATE_TYPE: ClassVar[str] = "json"
     FOR_UPDATE: ClassVar[str] = " FOR UPDATE"

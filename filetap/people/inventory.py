@@ -150,10 +150,12 @@ def _judged(
 ) -> list[Available]:
     """The files of one stream in order, compared with its part of a state."""
     settings = tap.settings
-    if tap.specs[stream].times:
+    spec = tap.specs[stream]
+    if spec.times:
         return _judged_by_job(files, read_job_state(state, stream), tap)
-    plan = plan_files(stream, files, state, settings, now=utc_now())
-    if tap.specs[stream].ordered:
+    again, now = spec.full_table, utc_now()
+    plan = plan_files(stream, files, state, settings, now=now, incremental=not again)
+    if spec.ordered:
         plan = in_order(plan, (), settings)
     pending = {file.id for file in plan.files}
     kept = None if settings.delivered else tap.vendor.retention

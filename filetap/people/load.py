@@ -180,7 +180,8 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
             spec, log = tap.specs[stream], logger.getChild(stream)
             loading = LoadStream(run, store, spec, log, options.replace_nul)
             tallies.append(loading.tally)
-            loading.load(state, is_stored=is_stored, again=options.full_refresh)
+            again = options.full_refresh or spec.full_table
+            loading.load(state, is_stored=is_stored, again=again)
     if options.output == "json":
         click.echo(json.dumps(_as_json(tallies, time.monotonic() - started)))
 

@@ -15,6 +15,7 @@ from filetap.errors import FormatError
 from filetap.read.batch import DEFAULTS, MALFORMED_HINT, MOST_COLUMNS, Batch, Malformed
 from filetap.read.json_columns import Columns, are_objects
 from filetap.read.json_fast import LARGEST, Run, Runs, object_ends
+from filetap.read.json_held import HeldRows
 from filetap.read.json_text import JSONText
 from filetap.read.names import column_names, shown
 
@@ -70,9 +71,11 @@ class JSONReader:
         self._what = what
         self._options = options
         self._refused = ""
+        self._held = HeldRows()
         self._envelope = _envelope(self._text(), what, options.known, cut=options.cut)
         self.labels: Sequence[str] = self._all_labels()
         self.columns = column_names(self.labels, options.reserved)
+        self._whole = self._held.frame(self.columns)
 
     def refuse(self, reason: str) -> None:
         """Treat every row as malformed for *reason*."""
@@ -84,6 +87,9 @@ class JSONReader:
         Raises:
             FormatError: An object cannot be read, and malformed rows are not diverted.
         """
+        if self._whole is not None and not self._refused:
+            yield from self._slices(self._whole)
+            return
         columns = Columns(self.labels, self.columns)
         waiting = _Waiting(self.columns)
 
@@ -112,6 +118,14 @@ class JSONReader:
         if not waiting.is_empty:
             yield waiting.batch()
 
+    def _slices(self, frame: pl.DataFrame) -> Iterator[Batch]:
+        """The rows that were kept, in batches."""
+        most = min(ROWS, max(1, _SIZE * frame.height // max(1, self._held.size)))
+        for start in range(0, frame.height, most):
+            part = frame[start : start + most].rechunk()
+            numbers = range(start + 1, start + 1 + part.height)
+            yield Batch(part, pl.Series(numbers, dtype=pl.Int64))
+
     def _row(self, element: Element, number: int) -> Sequence[Cell] | Malformed:
         """The cells of an element that was read carefully, in the order of the labels.
 
@@ -130,29 +144,48 @@ class JSONReader:
         raise FormatError(msg, MALFORMED_HINT)
 
     def _all_labels(self) -> list[str]:
-        """The members' names of all objects that are rows, in order of first appearance.
+        """The names of all rows' members, in order of first appearance; few rows are held.
 
         Raises:
             FormatError: They are too many.
         """
         labels: dict[str, None] = {}
-        columns = Columns(())
+        columns, held = Columns(()), self._held
 
         def known(run: Run) -> Run | None:
             nonlocal columns
             if len(labels) > len(columns.labels):
-                columns = Columns(list(labels))
-            return columns.know(run)
+                columns = Columns(list(labels), [str(n) for n in range(len(labels))])
+            if held.is_open and (frame := columns.frame(run)) is not None:
+                held.add(frame, len(run.text))
+                return run
+            if columns.know(run) is None:
+                return None
+            held.close()
+            return run
 
         runs = Runs(known)
         for part in self._parts(partial(runs.take, limit=_SKIMMED)):
-            if isinstance(part, Run) or part[2]:
+            if isinstance(part, Run):
+                continue
+            if part[2]:
+                held.close()
                 continue
             labels.update(dict.fromkeys(part[1]))
+            if held.is_open:
+                self._hold(part[0].encode(errors="surrogateescape"), labels)
             if len(labels) > MOST_COLUMNS:
                 msg = f"{self._what}: it has more than {MOST_COLUMNS} columns"
                 raise FormatError(msg, "look at the file: it is not an export")
         return list(labels)
+
+    def _hold(self, stored: bytes, labels: Collection[str]) -> None:
+        """Keep an object that was read carefully, unless it is odd."""
+        members = _members(stored)
+        if members is None:
+            self._held.close()
+        else:
+            self._held.add_single((_cell(members.get(label)) for label in labels), len(stored))
 
     def _text(self) -> JSONText:
         """The file's text, from the beginning."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from filetap.columns.identities import Identities
     from filetap.download.spool import Spooled
     from filetap.progress import Tally
     from filetap.settings import Tuning
@@ -29,11 +30,13 @@ class BatchOptions:
         most: Rows of a batch.
         fill: True to fill every batch of a file but the last.
         values: True to have integers as such.
+        identities: As in `ScanOptions`.
     """
 
     most: int
     fill: bool = False
     values: bool = False
+    identities: Identities | None = None
 
 
 class RowReader:
@@ -94,6 +97,7 @@ class RowReader:
             skip=skip,
             values=batches.values,
             keeps=keeps,
+            identities=batches.identities,
         )
         before = since_state = 0
         last = options.skip

@@ -37,7 +37,7 @@ class ExportStream(TypedStream):
     """One stream of export files, each read exactly once, oldest first."""
 
     def __init__(self, tap: Tap, spec: StreamSpec, run: Run) -> None:
-        super().__init__(tap, spec, run, GENERATED_AT)
+        super().__init__(tap, spec, run, "" if spec.full_table else GENERATED_AT)
         self._checkpoint = Checkpoint(self, run.settings)
         self._files = PendingFiles(
             run,

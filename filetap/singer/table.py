@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.added import ACCOUNT, ADDED, added_columns, record_schema
-from filetap.columns.resolve import ASSUMED, Columns, is_mapped_away
+from filetap.columns.mapped import is_mapped_away
+from filetap.columns.resolve import ASSUMED, Columns
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.table import KnownTable
 

@@ -12,8 +12,8 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 
 from filetap.bookmark_checks import check_account, check_accounts
 from filetap.columns.added import ACCOUNT, ADDED_TYPES
+from filetap.columns.nested import iter_records
 from filetap.columns.resolve import Columns, Known
-from filetap.columns.types import to_values
 from filetap.progress import Tally
 from filetap.singer.malformed import MalformedStream
 from filetap.singer.private import BaseBatchFileEncoding, ExtractorStream, plain_logger
@@ -59,7 +59,9 @@ class TypedStream(ExtractorStream):
             MalformedStream(tap, spec.name, vendor, settings.maps) if settings.diverts else None
         )
         self.primary_keys = known.key
-        self.replication_key = self._usual_replication_key = replication_key
+        self.replication_key = self._usual_replication_key = replication_key or None
+        if spec.full_table:
+            self.forced_replication_method = "FULL_TABLE"
         # The SDK logs each error too, before the line that says what to do.
         plain_logger(self.logger).addFilter(lambda line: "unhandled error" not in str(line.msg))
 
@@ -127,7 +129,7 @@ class TypedStream(ExtractorStream):
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         for frame in self.typed_frames(BatchOptions(self._run.settings.tuning.slice)):
-            yield from to_values(frame, self._types).iter_rows(named=True)
+            yield from iter_records(frame, self._types)
 
     @override
     def record_blocks(self) -> Iterator[tuple[Callable[[str], bytes], int]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TO_ESCAPE = r'["\\\x00-\x1f]'
-_BARE = frozenset({"integer", "number", "boolean"})
+_BARE = frozenset({"integer", "number", "boolean", "object", "array"})
 _TIMES = frozenset({"date", "date-time"})  # have nothing to escape
 
 

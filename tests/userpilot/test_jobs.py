@@ -1,0 +1,235 @@
+"""Export jobs: one at a time, other people's never used, and each way in which one can end."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from filetap.errors import AuthenticationError, JobError, SettingsError, TransportError
+from filetap.redaction import SECRECY
+from filetap.testing.runs import environment_without, run_command
+from tap_userpilot.documented import EVENTS
+from tap_userpilot.tap import TapUserpilot
+from tap_userpilot.vendor import USERPILOT
+from tests.runs import write
+from tests.userpilot.vendor import asked, catalog_of, emulated, keys, marks, run, settings, truth
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_userpilot.emulator import Emulator
+
+HOUR = timedelta(hours=1)
+
+
+def check_all(userpilot: Emulator, **more: object) -> None:
+    """Check that a run emits every event once."""
+    done = run(userpilot, **more)  # type: ignore[arg-type]
+    assert marks(done.records(EVENTS)) == truth(userpilot.jobs.events)
+
+
+def test_foreign_job() -> None:
+    """A job of somebody else is waited for, and never used."""
+    with emulated(3) as userpilot:
+        request = {"from": "2020-01-01", "to": "2020-01-02"}
+        userpilot.jobs.takes = HOUR
+        foreign = userpilot.jobs.start(request, userpilot.now(), foreign=True)
+        userpilot.jobs.takes = timedelta()
+        ended = threading.Timer(0.2, lambda: setattr(foreign, "takes", timedelta()))
+        ended.start()
+        check_all(userpilot)
+        ended.join()
+        assert userpilot.count("create") > 1
+        assert f"/api/v1/analytics/exports/jobs/{foreign.id}" not in {
+            request.path for request in userpilot.requests
+        }
+
+
+def test_job_wait() -> None:
+    """A job that runs longer than job_wait is named, with when it was started."""
+    with emulated(3, takes=None) as userpilot:
+        foreign = userpilot.jobs.start({"from": "2020-01-01", "to": "2020-01-02"}, userpilot.now())
+        with pytest.raises(
+            JobError, match=rf"job {foreign.id} .started 2026-04-30T06:00:00.*still"
+        ):
+            run(userpilot, job_wait=0.01)
+
+
+def test_lost_answer() -> None:
+    """A job whose id was lost is waited for like any other; one job is wasted."""
+    with emulated(3, takes=timedelta(seconds=0)) as userpilot:
+        userpilot.fail("create", drop_after=-1)
+        check_all(userpilot)
+        assert len(userpilot.jobs.made) == 2
+
+
+@pytest.mark.parametrize("times", [1, 3, 4])
+def test_failed(times: int) -> None:
+    """A failed job is asked for again, three times; then one error names it."""
+    with emulated(3, fail_next=times) as userpilot:
+        if times < 4:
+            check_all(userpilot)
+            assert len(userpilot.jobs.made) == times + 1
+            return
+        with pytest.raises(JobError, match=r"2026-04-27T00:00:00Z.* failed; .* again 3 times"):
+            run(userpilot)
+
+
+@pytest.mark.parametrize("requests", [2, 40])
+def test_missing_chunk(requests: int) -> None:
+    """A job is complete with its last chunk only; a partial one is never used."""
+    with emulated(5, lack_next=requests) as userpilot:
+        if requests > 12:
+            threading.Timer(0.2, lambda: setattr(userpilot.jobs, "lack_next", 0)).start()
+        check_all(userpilot)
+        assert len(userpilot.jobs.made) >= 1 + (requests > 12)
+
+
+def test_stuck() -> None:
+    """A job that does not end is kept, and found again by the next run."""
+    with emulated(3, takes=None) as userpilot:
+        with pytest.raises(JobError, match=r"still in_progress .* after 0.05 seconds") as caught:
+            run(userpilot, job_timeout=0.05)
+        (job,) = userpilot.jobs.made
+        job.takes = timedelta()
+        state = caught.value.run.state  # type: ignore[attr-defined]
+        assert state["bookmarks"][EVENTS]["job"]["id"] == job.id
+        done = run(userpilot, state)
+        assert len(keys(done)) == 24
+        assert len(userpilot.jobs.made) == 1
+        assert "job" not in done.state["bookmarks"][EVENTS]
+
+
+@pytest.mark.parametrize(("hours", "jobs"), [(30, 1), (50, 2), (80, 2)])
+def test_interrupted_for_days(hours: int, jobs: int) -> None:
+    """An open job is reused while its files exist; later it is asked for again."""
+    with emulated(3) as userpilot:
+        userpilot.fresh_urls = False
+        cut = run(userpilot, most=8)
+        userpilot.now.move(hours=hours)  # type: ignore[attr-defined]
+        userpilot.jobs.events.sort(key=lambda event: event.at)
+        rest = run(userpilot, cut.state, lookback_days=0)
+        assert set(keys(cut)) | set(keys(rest)) == set(keys(run(userpilot)))
+        assert asked(userpilot)[:jobs] == [("2026-04-26", "2026-04-30")] + (
+            [("2026-04-26", "2026-05-01")] if jobs == 2 else []
+        )
+
+
+def test_expired_url() -> None:
+    """A URL that is refused is renewed; if the new one is refused, the job is asked for again."""
+    with emulated(3) as userpilot:
+        userpilot.bucket.fail("download", status=403)
+        check_all(userpilot)
+        assert len(userpilot.jobs.made) == 1
+        userpilot.bucket.fail("download", status=403, times=2)
+        check_all(userpilot)
+        assert len(userpilot.jobs.made) == 3
+
+
+@pytest.mark.parametrize("fault", [{"drop_after": 100}, {"corrupt_at": 60}, {"status": 503}])
+def test_broken_downloads(fault: dict[str, int]) -> None:
+    """A download that breaks off is resumed; a damaged one is downloaded again."""
+    with emulated(3) as userpilot:
+        userpilot.bucket.fail("download", **fault)
+        check_all(userpilot)
+
+
+def test_paths() -> None:
+    """The path of a new job may end in a slash or not; no redirect is followed."""
+    for slash in (True, False):
+        with emulated(1) as userpilot:
+            userpilot.slash = slash
+            check_all(userpilot)
+            assert len(userpilot.jobs.made) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_key(status: int) -> None:
+    """401 and 403 are one error that names the key and the plan."""
+    with emulated(1) as userpilot:
+        userpilot.plan, userpilot.plan_status = False, status
+        with pytest.raises(AuthenticationError) as caught:
+            run(userpilot)
+        assert "current plan for application" in str(caught.value)
+        assert "api_key" in str(caught.value)
+        assert "Enterprise" in str(caught.value)
+        assert len(userpilot.requests) == 1
+
+
+def test_key_stays_here() -> None:
+    """The key goes to the API's own origin only, whatever is pasted before it."""
+    with emulated(2) as userpilot:
+        check_all(userpilot, api_key=f" Token  {userpilot.key}\n")
+        assert userpilot.bucket.requests
+        assert not [r for r in userpilot.bucket.requests if "authorization" in r.headers]
+        elsewhere = {"Location": f"{userpilot.bucket.url}/s3/x"}
+        for route in ("create", "jobs"):
+            userpilot.bucket.forget()
+            userpilot.fail(route, status=307, headers=elsewhere)
+            with pytest.raises(TransportError, match="another place, which does not get the key"):
+                run(userpilot)
+            assert userpilot.bucket.requests == []
+
+
+def test_key_is_in_no_output(tmp_path: Path) -> None:
+    """Neither the log of a run nor an error that quotes the key shows it."""
+    with emulated(2) as userpilot:
+        userpilot.key = "precious-key-5f2a"
+        config = write(
+            tmp_path, "config.json", settings(userpilot, api_key="Token precious-key-5f2a")
+        )
+        catalog = write(tmp_path, "catalog.json", catalog_of(EVENTS))
+        words = ("--config", config, "--catalog", catalog)
+        env = environment_without(USERPILOT.prefix) | {"TAP_USERPILOT_LOGLEVEL": "DEBUG"}
+        program = (sys.executable, "-m", "tap_userpilot")
+        done = run_command(program, *words, env=env)
+        assert done.status == 0, done.log
+        userpilot.fail("create", status=400, body="no such key: precious-key-5f2a")
+        refused = run_command(program, *words, env=env)
+        assert refused.status == 1
+        assert "Traceback" not in refused.log
+        assert "precious" not in done.log + done.out + refused.log + refused.out
+        assert "X-Amz-Signature" not in done.log + refused.log
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"api_key": "  "}, "api_key is not set"),
+        ({"api_key": "Token "}, "api_key is not set"),
+        ({"api_key": "a b"}, "characters that no key has"),
+        ({"api_key": "schlüssel"}, "characters that no key has"),
+        ({"api_url": "http://appex.userpilot.io"}, "api_url is not an https URL"),
+        ({"window_days": 0}, "window_days"),
+        ({"metadata": "json"}, "metadata"),
+        ({"job_wait": 0}, "job_wait"),
+    ],
+)
+def test_wrong_settings(setting: dict[str, object], words: str) -> None:
+    """A wrong setting is one error that names it."""
+    config = {"api_key": "k", **setting}
+    errors = TapUserpilot(
+        config=config, setup_mapper=False, validate_config=False
+    )._validate_config(raise_errors=False)
+    assert words in "; ".join(errors)
+
+
+def test_no_start_date() -> None:
+    """The first run of events needs start_date."""
+    with emulated(1) as userpilot, pytest.raises(SettingsError, match="no start_date"):
+        run(userpilot, start_date=None)
+
+
+def test_secret_without_prefix() -> None:
+    """The key is redacted as it is sent, not only as it is set."""
+    USERPILOT.source(
+        {
+            **dict.fromkeys(("window_days", "settle_hours", "job_wait"), 1),
+            "api_key": "Token abcdef12",
+        }
+    )
+    assert SECRECY.scrub("the key abcdef12 is wrong") == "the key *** is wrong"
