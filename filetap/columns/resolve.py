@@ -138,10 +138,10 @@ class Known:
             for name in (*self.before, *self.own_types)
             if self.protection.hashes(name) and self.pinned.get(name, "string") == "string"
         }
-        return {**self._documented, **typed, **self.own_types, **text}
+        return {**self.always, **typed, **self.own_types, **text}
 
     @property
-    def _documented(self) -> Mapping[str, str]:
+    def always(self) -> Mapping[str, str]:
         """Column → type of the documented columns that exist whatever the files have."""
         documented = self.spec.documented
         return documented.columns if documented.fixed else {}
@@ -177,7 +177,7 @@ class Known:
             key = sample.key or self.spec.key
             return replace(self, key=key, own_key=key, catalog_key=()).resolve(sample)
         name, maps = self.spec.name, self.maps
-        types, warnings = self._types(sample)
+        types, warnings = _types(self, sample)
         types |= dict.fromkeys(mapped_misfits(types, name, maps), "string")
         types = {c: kind for c, kind in types.items() if not is_mapped_away(c, name, maps)}
         types = self.without_dropped(types)
@@ -215,45 +215,9 @@ class Known:
     def certain(self, columns: Columns) -> Columns:
         """Only columns whose type no file can change; used when there is none to infer from."""
         is_text, key = self.spec.documented.is_text, columns.key
-        sure = {*self._documented, *key}
+        sure = {*self.always, *key}
         types = {n: kind for n, kind in columns.types.items() if is_text(n) or n in sure}
         return replace(columns, types=types)
-
-    def _types(self, sample: Sample) -> tuple[dict[str, str], list[str]]:
-        """Column → type, and what to warn about."""
-        documented, fixed, base = self.spec.documented, self.fixed, self.before
-        if not base and not sample.columns:
-            base = dict(documented.columns)
-        types: dict[str, str] = {}
-        warnings = []
-        if untyped := sorted(name for name, kind in self.catalog.items() if not kind):
-            warnings.append(
-                f"the catalog has a schema without a type for {', '.join(untyped)}; the type that "
-                "was emitted before is kept, else it is inferred"
-            )
-        for name in dict.fromkeys([*self._documented, *base, *sample.columns]):
-            is_hashed = self.protection.hashes(name)
-            kind = fixed.get(name) or (
-                "string" if is_hashed else infer(name, sample.evidence, documented)
-            )
-            types[name] = kind
-            emitted = self.pinned.get(name, kind)
-            if is_hashed and kind != "string":
-                warnings.append(
-                    f"{name} was emitted as {kind}, so its hashes go to {name}{MISFIT_SUFFIX}"
-                )
-            elif self.own_types.get(name, kind) != kind:
-                why = "is hashed" if is_hashed else "is a key"
-                warnings.append(f"{name} {why} and stays a string")
-            elif name in self.own_types and kind != emitted:
-                warnings.append(
-                    f"column_types makes {name} {kind}; it was emitted as {emitted}, and loaders "
-                    "may refuse the change"
-                )
-        if sample.columns and (absent := sorted(set(self.own_types) - set(types))):
-            warnings.append(f"column_types names columns that do not exist: {', '.join(absent)}")
-        types |= {name + MISFIT_SUFFIX: "string" for name in sorted(sample.misfits & set(types))}
-        return types, warnings
 
     def _choose_key(
         self, types: Mapping[str, str], shared: Collection[str] | None
@@ -296,6 +260,43 @@ class Known:
             )
             key = instead
         return key, warnings
+
+
+def _types(known: Known, sample: Sample) -> tuple[dict[str, str], list[str]]:
+    """Column → type, and what to warn about."""
+    documented, fixed, base = known.spec.documented, known.fixed, known.before
+    if not base and not sample.columns:
+        base = dict(documented.columns)
+    types: dict[str, str] = {}
+    warnings = []
+    if untyped := sorted(name for name, kind in known.catalog.items() if not kind):
+        warnings.append(
+            f"the catalog has a schema without a type for {', '.join(untyped)}; the type that "
+            "was emitted before is kept, else it is inferred"
+        )
+    for name in dict.fromkeys([*known.always, *base, *sample.columns]):
+        is_hashed = known.protection.hashes(name)
+        kind = fixed.get(name) or (
+            "string" if is_hashed else infer(name, sample.evidence, documented)
+        )
+        types[name] = kind
+        emitted = known.pinned.get(name, kind)
+        if is_hashed and kind != "string":
+            warnings.append(
+                f"{name} was emitted as {kind}, so its hashes go to {name}{MISFIT_SUFFIX}"
+            )
+        elif known.own_types.get(name, kind) != kind:
+            why = "is hashed" if is_hashed else "is a key"
+            warnings.append(f"{name} {why} and stays a string")
+        elif name in known.own_types and kind != emitted:
+            warnings.append(
+                f"column_types makes {name} {kind}; it was emitted as {emitted}, and loaders "
+                "may refuse the change"
+            )
+    if sample.columns and (absent := sorted(set(known.own_types) - set(types))):
+        warnings.append(f"column_types names columns that do not exist: {', '.join(absent)}")
+    types |= {name + MISFIT_SUFFIX: "string" for name in sorted(sample.misfits & set(types))}
+    return types, warnings
 
 
 def key_faults(
