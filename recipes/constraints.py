@@ -4,6 +4,6 @@ import json
 import sys
 
 found = [each["metadata"] for each in json.load(sys.stdin)["install"]]
-pins = sorted(f"{each['name'].lower().replace('_', '-')}=={each['version']}" for each in found)
+pins = sorted((each["name"].lower().replace("_", "-"), each["version"]) for each in found)
 sys.stdout.write("# What the image installs; `make constraints` writes it.\n")
-sys.stdout.writelines(f"{pin}\n" for pin in pins if not pin.startswith("tap-firstup-dde=="))
+sys.stdout.writelines(f"{name}=={pin}\n" for name, pin in pins if name != "tap-firstup-dde")

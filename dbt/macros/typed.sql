@@ -1,27 +1,28 @@
 {#
-    The documented columns of a stream, each of its documented type, and the tap's own.
+    The rows of a stream with the documented columns, each of its documented type, and the tap's own.
 
-    A column that the files lack is null. Which type a loaded column has depends on the values seen
-    when it was created, so each is cast; a value that cannot be cast is null.
+    A column that the files lack is null, and a table that no file has made is empty. Which type a
+    loaded column has depends on the values seen when it was created, so each is cast; a value that
+    cannot be cast is null.
 #}
-{% macro typed_columns(stream) %}
+{% macro typed_rows(stream) %}
     {%- set relation = source('firstup', stream) -%}
+    {%- set there = {} -%}
     {%- if execute -%}
-        {%- set there = {} -%}
         {%- for column in adapter.get_columns_in_relation(relation) -%}
             {%- do there.update({column.name | lower: column}) -%}
         {%- endfor -%}
-        {%- for name, described in firstup_dde.documented(stream).items() -%}
-            {%- if name in there -%}
-                {{ firstup_dde.typed(adapter.quote(there[name].name), there[name].dtype | lower, described.data_type) }}
-            {%- else -%}
-                cast(null as {{ firstup_dde.type_name(described.data_type) }})
-            {%- endif %} as {{ name }}{{ ',' if not loop.last }}
-        {% endfor -%}
-    {%- else -%}
-        *
     {%- endif -%}
-{% endmacro %}
+    select
+    {%- for name, described in (firstup_dde.documented(stream) if execute else {}).items() %}
+        {% if name in there -%}
+            {{ firstup_dde.typed(adapter.quote(there[name].name), there[name].dtype | lower, described.data_type) }}
+        {%- else -%}
+            cast(null as {{ firstup_dde.type_name(described.data_type) }})
+        {%- endif %} as {{ name }}{{ ',' if not loop.last }}
+    {%- endfor %}
+    {{ 'from ' ~ relation if there else 'where 1 = 0' }}
+{%- endmacro %}
 
 {# The columns of a stream as sources.yml describes them, by name. #}
 {% macro documented(stream) %}

@@ -1,7 +1,6 @@
 -- One row for each row of the files. A loader that only appends may have some of them twice.
 with typed as (
-    select {{ firstup_dde.typed_columns('activities') }}
-    from {{ source('firstup', 'activities') }}
+    {{ firstup_dde.typed_rows('activities') }}
 ),
 
 numbered as (

@@ -1,7 +1,6 @@
 -- One row for each campaign: the newest version.
 with typed as (
-    select {{ firstup_dde.typed_columns('campaigns') }}
-    from {{ source('firstup', 'campaigns') }}
+    {{ firstup_dde.typed_rows('campaigns') }}
 ),
 
 numbered as (

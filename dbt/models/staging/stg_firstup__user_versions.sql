@@ -1,8 +1,7 @@
 -- Every exported version of a user that the table still has: all of them if rows are appended,
 -- the newest if the loader replaces rows by key.
 with typed as (
-    select {{ firstup_dde.typed_columns('users') }}
-    from {{ source('firstup', 'users') }}
+    {{ firstup_dde.typed_rows('users') }}
 ),
 
 numbered as (
