@@ -72,8 +72,9 @@ class Secrecy(logging.Filter):
         record.msg, record.args = _harmless(self.scrub(record.getMessage())), None
         if record.exc_info and record.exc_info[0]:
             text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
-            # The formatter takes this text instead of the exception's own.
-            record.exc_text, record.exc_info = _harmless(self.scrub(text)), None
+            # Part of the message: a structured log would show the exception's own text.
+            record.msg += "\n" + _harmless(self.scrub(text))
+            record.exc_info = None
         return True
 
 

@@ -223,6 +223,15 @@ def test_names_that_may_match_nothing(firstup: Emulator, caplog: Any) -> None:
     assert later.state["bookmarks"]["users"]["protected"] == ["mobile_phone"]
 
 
+def test_patterns_spare_added_columns(emulator: Emulator) -> None:
+    """A pattern is about the file's columns: rows keep their place, which may be the key."""
+    emulator.add("activities", "2026-05-14-08", "user_id,opens,log_file\n1,2,x\n")
+    done = run(settings(emulator, columns_to_drop={"activities": ["*_file", "*_id"]}))
+    assert {*done.records("activities")[0]} == {
+        *("opens", "generated_at", "_sdc_source_file", "_sdc_source_lineno"),
+    }
+
+
 def test_doctor_shows_slips(firstup: Emulator, tmp_path: Path) -> None:
     """A name that protects nothing is shown before any run."""
     hiding = {**HIDING, "columns_to_drop": {"users": ["emial"]}}

@@ -92,7 +92,7 @@ class Known:
             nulls=settings.nulls,
             protection=settings.protection(spec.name),
         )
-        known.check_key(known.key)
+        known.check_key({*known.key} - {*ADDED})
         return known.with_state(state)
 
     def with_state(self, state: Mapping[str, Any]) -> Known:
@@ -182,7 +182,7 @@ class Known:
         types = {c: kind for c, kind in types.items() if not is_mapped_away(c, name, maps)}
         types = self.without_dropped(types)
         key, doubts = self._choose_key(types, sample.shared)
-        self.check_key(key)
+        self.check_key({*key} - {*ADDED})
         types |= {column: "string" for column in key if column not in {*types, *ADDED}}
         shown = {*self.fixed, *sample.evidence.valued}
         assumed = {c for c in types.keys() - shown if not self.spec.documented.is_text(c)}
