@@ -103,7 +103,7 @@ equality: $(VENV)/.stamp ## Compare all output with that of an earlier revision;
 
 clean: ## Remove what the other targets created, but keep .meltano, which has the pipelines' state
 	rm -rf $(VENV) $(TARGETS) $(DEMO) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find filetap tap_firstup_dde tests demo benchmarks dbt recipes -name __pycache__ -type d -prune -exec rm -rf {} +
+	find filetap tap_* tests demo benchmarks dbt recipes -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

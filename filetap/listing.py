@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from filetap.plan import in_order, listed_since, plan_files
+from filetap.plan import in_order, listed_since, plan_files, waiting_for
 from filetap.times import utc_now
 
 if TYPE_CHECKING:
@@ -74,10 +75,13 @@ class Listing:
             now=self._now,
             incremental=self._incremental,
         )
-        if spec.ordered and self._incremental:
-            copies = [file for file in plan.files if self._is_copy(file, plan.bookmark)]
-            unsettled = run.vendor.unsettled(run.transport, spec.name)
-            plan = in_order(plan, copies, run.settings, unsettled)
+        if self._incremental:
+            if spec.ordered:
+                copies = [file for file in plan.files if self._is_copy(file, plan.bookmark)]
+                plan = in_order(plan, copies, run.settings)
+            # A file that is settled too late for the lookback would never be read.
+            lead = timedelta() if spec.ordered else run.settings.lookback
+            plan = waiting_for(plan, run.vendor.unsettled(run.transport, spec.name), lead)
         if self._newest:
             plan = replace(plan, newest=self._newest, bookmark=plan.bookmark.forget_versions())
         return plan

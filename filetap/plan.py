@@ -12,7 +12,7 @@ from filetap.times import parse_generation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from filetap.columns.resolve import Columns, Known
     from filetap.columns.sample import Sample
@@ -33,7 +33,8 @@ class Plan:
         bookmark: How far the stream was read, in terms of the files that are listed.
         counted: Listed files that count as read because another source's were.
         again: Files to read that were read before: an older one came late or was replaced.
-        waiting: Files that are left for the next run, because an older one is still being written.
+        unsettled: Files that were found, but not listed: they are still being written.
+        waiting: Files that are left for the next run because of them.
         newest: The newest date that was listed, where files are listed by date; else None.
     """
 
@@ -45,8 +46,14 @@ class Plan:
     bookmark: Bookmark
     counted: int
     again: tuple[ExportFile, ...] = ()
+    unsettled: tuple[ExportFile, ...] = ()
     waiting: tuple[ExportFile, ...] = ()
     newest: datetime | None = None
+
+    @property
+    def listed_to(self) -> datetime | None:
+        """The newest date, if all files up to it are read in this run; else None."""
+        return None if self.unsettled else self.newest
 
 
 def plan_files(  # noqa: PLR0913 - everything that the choice depends on
@@ -87,38 +94,51 @@ def plan_files(  # noqa: PLR0913 - everything that the choice depends on
     return Plan(stream, now, incremental, files, tuple(pending), bookmark, counted)
 
 
-def in_order(
-    plan: Plan,
-    copies: Collection[ExportFile],
-    settings: Settings,
-    unsettled: Iterable[ExportFile] = (),
-) -> Plan:
+def in_order(plan: Plan, copies: Collection[ExportFile], settings: Settings) -> Plan:
     """The plan that leaves each row as its newest file has it.
 
-    After a file that came late or was replaced, all later ones are read again. Behind a file that
-    is still being written, all later ones wait.
+    After a file that came late or was replaced, all later ones are read again.
 
     Args:
         plan: What would be read otherwise.
         copies: Pending files whose content was read before.
         settings: First date and lookback.
-        unsettled: Files that are still being written, and so not listed.
     """
     if not plan.incremental:
         return plan
     bookmark = plan.bookmark.accept(copies)
-    pending = again = [file for file in plan.files if file not in copies]
+    pending = files = [file for file in plan.files if file not in copies]
+    known = {file.id for file in pending}
     if pending:
         bookmark = bookmark.reopen(plan.listed, pending[0])
-        again = bookmark.pending(plan.listed, settings.lookback, settings.start)
-    first = min(map(_place, unsettled), default=None)
-    files = [file for file in again if first is None or _place(file) < first]
+        files = bookmark.pending(plan.listed, settings.lookback, settings.start)
+    again = tuple(file for file in files if file.id not in known)
+    return replace(plan, files=tuple(files), bookmark=bookmark, again=again)
+
+
+def waiting_for(plan: Plan, unsettled: Iterable[ExportFile], lead: timedelta) -> Plan:
+    """The plan in which files wait for older ones that are still being written.
+
+    Args:
+        plan: What would be read otherwise.
+        unsettled: The files that are still being written.
+        lead: How much later a file may be generated that does not wait; zero to keep the order.
+    """
+    found = sorted(unsettled, key=_place)
+    if not found:
+        return plan
+    first = found[0]
+
+    def is_ready(file: ExportFile) -> bool:
+        """True if a file need not wait."""
+        return _place(file) < _place(first) or file.generated_at - first.generated_at < lead
+
     return replace(
         plan,
-        files=tuple(files),
-        bookmark=bookmark,
-        again=tuple(file for file in files if file not in pending),
-        waiting=tuple(file for file in again if file not in files),
+        files=tuple(filter(is_ready, plan.files)),
+        again=tuple(filter(is_ready, plan.again)),
+        waiting=tuple(file for file in plan.files if not is_ready(file)),
+        unsettled=tuple(found),
     )
 
 

@@ -221,8 +221,8 @@ def _registration(item: Any) -> Registration:
         raise FormatError(msg, "nothing was changed; report it to Simpplr")
     return Registration(
         item["entity"],
-        str(item.get("frequency") or ""),
-        item.get("is_active") is not False,
+        str(item.get("frequency") or "").strip().lower(),
+        str(item.get("is_active")).lower() != "false",
         str(item.get("registered_at") or ""),
         str(item.get("updated_at") or ""),
     )

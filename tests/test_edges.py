@@ -152,7 +152,11 @@ print(ascii(environment.from_environment("X_", {"properties": kinds})))
 def test_text_files_name_their_encoding() -> None:
     """The package and the demo read and write no text file in the locale's encoding."""
     root = ROOT
-    modules = [path for part in ("tap_firstup_dde", "demo") for path in (root / part).rglob("*.py")]
+    modules = [
+        path
+        for part in ("filetap", "tap_firstup_dde", "tap_simpplr", "demo")
+        for path in (root / part).rglob("*.py")
+    ]
     calls = [
         (path.name, node.lineno, {keyword.arg for keyword in node.keywords})
         for path in modules

@@ -84,7 +84,7 @@ class LoadCheckpoint:
         """
         plan = self.planned
         return plan.newest is not None and (
-            plan.newest != last_date(self._stored)
+            plan.listed_to not in {None, last_date(self._stored)}
             or dict(plan.bookmark.versions) != self._stored.get("versions", {})
         )
 
@@ -121,8 +121,8 @@ class LoadCheckpoint:
         if complete:
             self.bookmark = replace(self.bookmark, from_scratch=False)
             self.state["listed_on"] = self.planned.now.date().isoformat()
-            if self.planned.newest:
-                self.state["listed_to"] = format_time(self.planned.newest)
+            if self.planned.listed_to:
+                self.state["listed_to"] = format_time(self.planned.listed_to)
         store_bookmark(self.state, self.bookmark, self._settings.lookback_days)
         self.state.update(self._table.pins)
         self._store.save_state(self._stream, self.state)

@@ -35,14 +35,16 @@ class Checkpoint:
         self._stream = stream
         self._settings = settings
         self._rows = 0  # emitted since the last STATE
-        self._newest: datetime | None = None
+        self._by_date = False
+        self._listed_to: datetime | None = None
         self.bookmark = Bookmark()
         self.now = utc_now()
 
     def begin(self, plan: Plan) -> None:
         """Start from a plan's bookmark; nothing is written yet."""
         self.now = plan.now
-        self._newest = plan.newest
+        self._by_date = plan.newest is not None
+        self._listed_to = plan.listed_to
         self.bookmark = plan.bookmark
         if not plan.files:
             self._complete(listed=bool(plan.listed))
@@ -72,7 +74,7 @@ class Checkpoint:
         bookmark = self.bookmark.finish_before(
             following, spooled.file, self._settings.lookback, self.now, spooled.content
         )
-        self.bookmark = bookmark.forget_versions() if self._newest else bookmark
+        self.bookmark = bookmark.forget_versions() if self._by_date else bookmark
         self._store()
         if following is None:
             self._complete(listed=True)
@@ -100,8 +102,8 @@ class Checkpoint:
         if listed:
             self.bookmark = replace(self.bookmark, from_scratch=False)
         self._stream.stream_state["listed_on"] = self.now.date().isoformat()
-        if self._newest:
-            self._stream.stream_state["listed_to"] = format_time(self._newest)
+        if self._listed_to:
+            self._stream.stream_state["listed_to"] = format_time(self._listed_to)
 
     def _store(self) -> None:
         """Put the bookmark into the state."""

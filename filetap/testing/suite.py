@@ -370,5 +370,5 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _write(path: Path, content: Any) -> str:
     """Write *content* as JSON; returns the path."""
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return str(path)

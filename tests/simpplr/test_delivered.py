@@ -235,6 +235,7 @@ def test_later_days_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for entity in ("user", "user logins", "site"):
         for day in (0, 1, 2):
             deliver(tmp_path, path_of(entity, day), users({"a": f"A{day}"}))
+    deliver(tmp_path, path_of("theme", 90), users({}))  # the lookback begins after all of them
     growing = [tmp_path / path_of(entity, 1) for entity in ("user", "user logins")]
     for file in growing:
         os.utime(file)

@@ -133,6 +133,18 @@ def test_others_stay(simpplr: Emulator, tmp_path: Path) -> None:
     assert set(body["entityList"]) == {"user", "content", "polls", "site"}
 
 
+def test_odd_list(simpplr: Emulator, tmp_path: Path) -> None:
+    """Frequencies may be in capitals, and flags text: nothing changes that was not asked for."""
+    items = [
+        {"entity": "User", "is_active": True, "frequency": "Weekly"},
+        {"entity": "feed", "is_active": "false", "frequency": "daily"},
+    ]
+    body = json.dumps({"result": {"listOfItems": items, "nextPageToken": ""}})
+    simpplr.fail("list", status=200, body=body, times=None)
+    done = call(simpplr, tmp_path, "registrations", "add", "site")
+    assert done.stdout.splitlines() == ["+ site (weekly)", "  User (weekly)"]
+
+
 def test_token_is_renewed(simpplr: Emulator, tmp_path: Path) -> None:
     """A token that is refused is renewed once; a second refusal is an error."""
     simpplr.fail("list", status=401)
