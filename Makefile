@@ -47,7 +47,7 @@ test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs S
 	$(VENV)/bin/python -m pytest --numprocesses 2 tests/spark $(ARGS)
 
 soak: setup ## Test the model and mutated files at length (10,000 interleavings, 90 days; about an hour)
-	$(VENV)/bin/python -m pytest tests/test_exactly_once.py tests/test_fuzz.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
+	$(VENV)/bin/python -m pytest tests/test_exactly_once.py tests/test_fuzz.py tests/singer/test_kill.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
 
 audit: $(VENV)/.stamp ## Check dependencies for known vulnerabilities (needs network)
 	$(VENV)/bin/python -m pip install --quiet pip-audit

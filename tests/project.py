@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from filetap.testing.warm import Warm
 from tests import ROOT
 from tests.loaders import program
-from tests.warm import Warm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.warm import Started
+    from filetap.testing.warm import Started
 
 
 OTHERS = ("MELTANO_", "TAP_FIRSTUP_DDE_", "TARGET_")  # settings that tests must not see
@@ -66,6 +66,11 @@ class Project:
         """Write its meltano.yml again."""
         (self.folder / "meltano.yml").write_text(yaml.safe_dump(self.description))
 
+    def plugin(self, name: str) -> dict[str, Any]:
+        """A plugin's description; `write` writes its changes."""
+        kinds = self.description["plugins"].values()
+        return next(plugin for plugins in kinds for plugin in plugins if plugin["name"] == name)
+
     def set(self, plugin: str, values: Mapping[str, Any]) -> None:
         """Set a plugin's settings."""
         for name, value in values.items():
@@ -78,8 +83,7 @@ class Project:
             return _meltano().start(
                 ["-c", "from meltano.cli import main; main()", *arguments],
                 self.env,
-                out=log.fileno(),
-                log=log.fileno(),
+                (log.fileno(), log.fileno()),
                 folder=self.folder,
                 leads=True,
             )
