@@ -265,7 +265,7 @@ class DuckDB(Database):
     HAS_EMPTY = False
     QUERY = """
 import duckdb, json, sys
-found = duckdb.connect("loaded.duckdb", read_only=True).execute(sys.argv[1])
+found = duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2])
 names = [column[0] for column in found.description]
 print(json.dumps([dict(zip(names, row)) for row in found.fetchall()]))
 """
@@ -277,9 +277,9 @@ print(json.dumps([dict(zip(names, row)) for row in found.fetchall()]))
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
-        python = str(self.program.with_name("python"))
-        found = subprocess.check_output([python, "-c", self.QUERY, text], cwd=self.folder)
-        return list(json.loads(found))
+        python = warm("duckdb", python=str(self.program.with_name("python")))
+        done = python.run(["-c", self.QUERY, str(self.folder / "loaded.duckdb"), text], os.environ)
+        return list(json.loads(done.stdout))
 
     def size(self, stream: str) -> int:  # noqa: ARG002 - a database is one file
         """Bytes of the database, which no other process may open while it is written."""
@@ -329,8 +329,9 @@ print(json.dumps([dict(zip(names, row)) for row in found]))
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
-        command = [str(self.python), "-c", self.QUERY, str(self.port), text]
-        return list(json.loads(subprocess.check_output(command)))
+        python = warm("snowflake.connector", python=str(self.python))
+        done = python.run(["-c", self.QUERY, str(self.port), text], os.environ)
+        return list(json.loads(done.stdout))
 
     def size(self, stream: str) -> int:
         """The number of rows loaded."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from filetap.testing.warm import Warm
+from filetap.testing.warm import warm
 from tests import ROOT
 from tests.loaders import program
 
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 
 
 OTHERS = ("MELTANO_", "TAP_FIRSTUP_DDE_", "TARGET_")  # settings that tests must not see
-
-
-@cache
-def _meltano() -> Warm:
-    """The process of this test session that has imported Meltano."""
-    return Warm("meltano.cli", python=str(program("meltano").with_name("python")))
 
 
 class Project:
@@ -80,7 +73,8 @@ class Project:
     def start(self, *arguments: str) -> Started:
         """Start Meltano as leader of its own process group, with its output in a file."""
         with (self.folder / "meltano.log").open("wb") as log:
-            return _meltano().start(
+            python = program("meltano").with_name("python")
+            return warm("meltano.cli", python=str(python)).start(
                 ["-c", "from meltano.cli import main; main()", *arguments],
                 self.env,
                 (log.fileno(), log.fileno()),

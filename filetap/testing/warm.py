@@ -152,9 +152,9 @@ def _read(pipe: int) -> str:
 
 
 @cache
-def warm(*modules: str) -> Warm:
-    """The process of this session that has imported these modules."""
-    return Warm(*modules)
+def warm(*modules: str, python: str = sys.executable) -> Warm:
+    """The process of this session in which an interpreter has imported these modules."""
+    return Warm(*modules, python=python)
 
 
 def serve(at: int, modules: Sequence[str]) -> None:
