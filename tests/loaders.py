@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -21,8 +22,9 @@ import yaml
 from psycopg.rows import dict_row
 
 from filetap.settings import Tuning
+from filetap.testing.warm import warm
 from tests import ROOT
-from tests.runs import Run, settings, write
+from tests.runs import IMPORTED, TAP, Run, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,11 +41,7 @@ LOADERS = {
 }
 
 # As in production: the loader gets the tap's own bytes, and reports how far it got.
-PIPE = """
-{ "$0" -m tap_firstup_dde --config tap.json --state state.json || touch failed; } |
-tee messages.jsonl |
-"$1" --config target.json && test ! -e failed
-"""
+PIPE = 'tee messages.jsonl | "$0" --config target.json'
 
 
 # What Firstup exports
@@ -126,6 +124,32 @@ def program(name: str) -> Path:
     return path
 
 
+def pipe(folder: Path, loader: Path) -> tuple[str, str]:
+    """Run the tap, and the loader on what it writes, with their settings and state in a folder.
+
+    Returns:
+        What the loader printed, and the log of both.
+    """
+    command_line = [*TAP[1:], "--config", "tap.json", "--state", "state.json"]
+    tap = warm(*IMPORTED)
+    with (folder / "log").open("w+b") as log:
+        with subprocess.Popen(
+            ["/bin/sh", "-c", PIPE, loader],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        ) as loading:
+            assert loading.stdin
+            files = loading.stdin.fileno(), log.fileno()
+            running = tap.start(command_line, os.environ, files, folder=folder)
+            printed, _ = loading.communicate(timeout=120)
+        log.seek(0)
+        logged = log.read().decode()
+    assert (running.wait(), loading.returncode) == (0, 0), logged[-4000:]
+    return printed.decode(), logged
+
+
 class Loader(ABC):
     """A loader in its own environment, and what it has loaded.
 
@@ -148,18 +172,10 @@ class Loader(ABC):
     def load(self, emulator: Emulator, **more: Any) -> Run:
         """Pipe new rows from the tap to the loader; its last STATE is used by the next run."""
         write(self.folder, "tap.json", settings(emulator, max_retries=0, **more))
-        done = subprocess.run(
-            ["/bin/sh", "-c", PIPE, sys.executable, self.program],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-4000:]
-        (self.folder / "state.json").write_text(done.stdout.splitlines()[-1])
+        states, log = pipe(self.folder, self.program)
+        (self.folder / "state.json").write_text(states.splitlines()[-1])
         lines = (self.folder / "messages.jsonl").read_bytes().splitlines()
-        return Run([json.loads(line) for line in lines], log=done.stderr)
+        return Run([json.loads(line) for line in lines], log=log)
 
     def state(self) -> dict[str, Any]:
         """The last STATE that the loader printed."""
@@ -236,7 +252,7 @@ class Postgres(Database):
 
     def size(self, stream: str) -> int:
         """The number of rows loaded."""
-        return len(self.query(f"select 1 from {self.schema}.{stream}"))  # noqa: S608 - ours
+        return int(self.query(f"select count(*) as n from {self.schema}.{stream}")[0]["n"])  # noqa: S608
 
 
 class DuckDB(Database):
@@ -249,7 +265,7 @@ class DuckDB(Database):
     HAS_EMPTY = False
     QUERY = """
 import duckdb, json, sys
-found = duckdb.connect("loaded.duckdb", read_only=True).execute(sys.argv[1])
+found = duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2])
 names = [column[0] for column in found.description]
 print(json.dumps([dict(zip(names, row)) for row in found.fetchall()]))
 """
@@ -261,9 +277,9 @@ print(json.dumps([dict(zip(names, row)) for row in found.fetchall()]))
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
-        python = str(self.program.with_name("python"))
-        found = subprocess.check_output([python, "-c", self.QUERY, text], cwd=self.folder)
-        return list(json.loads(found))
+        python = warm("duckdb", python=str(self.program.with_name("python")))
+        done = python.run(["-c", self.QUERY, str(self.folder / "loaded.duckdb"), text], os.environ)
+        return list(json.loads(done.stdout))
 
     def size(self, stream: str) -> int:  # noqa: ARG002 - a database is one file
         """Bytes of the database, which no other process may open while it is written."""
@@ -313,8 +329,9 @@ print(json.dumps([dict(zip(names, row)) for row in found]))
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
-        command = [str(self.python), "-c", self.QUERY, str(self.port), text]
-        return list(json.loads(subprocess.check_output(command)))
+        python = warm("snowflake.connector", python=str(self.python))
+        done = python.run(["-c", self.QUERY, str(self.port), text], os.environ)
+        return list(json.loads(done.stdout))
 
     def size(self, stream: str) -> int:
         """The number of rows loaded."""

@@ -5,29 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from filetap.testing.warm import warm
 from tests import ROOT
 from tests.loaders import program
-from tests.warm import Warm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.warm import Started
+    from filetap.testing.warm import Started
 
 
 OTHERS = ("MELTANO_", "TAP_FIRSTUP_DDE_", "TARGET_")  # settings that tests must not see
-
-
-@cache
-def _meltano() -> Warm:
-    """The process of this test session that has imported Meltano."""
-    return Warm("meltano.cli", python=str(program("meltano").with_name("python")))
 
 
 class Project:
@@ -66,6 +59,11 @@ class Project:
         """Write its meltano.yml again."""
         (self.folder / "meltano.yml").write_text(yaml.safe_dump(self.description))
 
+    def plugin(self, name: str) -> dict[str, Any]:
+        """A plugin's description; `write` writes its changes."""
+        kinds = self.description["plugins"].values()
+        return next(plugin for plugins in kinds for plugin in plugins if plugin["name"] == name)
+
     def set(self, plugin: str, values: Mapping[str, Any]) -> None:
         """Set a plugin's settings."""
         for name, value in values.items():
@@ -75,11 +73,11 @@ class Project:
     def start(self, *arguments: str) -> Started:
         """Start Meltano as leader of its own process group, with its output in a file."""
         with (self.folder / "meltano.log").open("wb") as log:
-            return _meltano().start(
+            python = program("meltano").with_name("python")
+            return warm("meltano.cli", python=str(python)).start(
                 ["-c", "from meltano.cli import main; main()", *arguments],
                 self.env,
-                out=log.fileno(),
-                log=log.fileno(),
+                (log.fileno(), log.fileno()),
                 folder=self.folder,
                 leads=True,
             )

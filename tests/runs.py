@@ -16,10 +16,10 @@ from filetap.testing.runs import (
     run_of,
     run_tap,
 )
+from filetap.testing.warm import warm
 from tap_firstup_dde.api import FirstupTransport
 from tap_firstup_dde.tap import TapFirstupDDE
 from tap_firstup_dde.vendor import FIRSTUP
-from tests.warm import warm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pytest
 
 __all__ = [
+    "IMPORTED",
     "PEOPLE",
     "TAP",
     "Collector",
@@ -43,9 +44,10 @@ __all__ = [
 ]
 
 
-# How the programs start, as a command line.
+# How the programs start, as a command line, and what they import.
 TAP = (sys.executable, "-m", "tap_firstup_dde")
 PEOPLE = (sys.executable, "-c", "from tap_firstup_dde.cli import main; main()")
+IMPORTED = ("tap_firstup_dde.tap", "tap_firstup_dde.cli", "filetap.people.doctor")
 
 
 def settings(emulator: Any, **more: Any) -> dict[str, Any]:
@@ -93,14 +95,14 @@ def command(
         arguments: Its arguments.
         env: More variables of its environment.
         program: What it begins with. `TAP` and `PEOPLE` are forked from a process that has
-            imported them (`tests.warm`), unless a variable changes how Python starts.
+            imported them, unless a variable changes how Python starts.
     """
     more = env or {}
     environment = {**environment_without(FIRSTUP.prefix), **more}
     starts_otherwise = any(name.startswith(("LC_", "PYTHON")) for name in more)
     if starts_otherwise or tuple(program) not in {TAP, PEOPLE}:
         return run_command(program, *arguments, env=environment)
-    return run_of(warm().run([*program[1:], *arguments], environment))
+    return run_of(warm(*IMPORTED).run([*program[1:], *arguments], environment))
 
 
 def write(folder: Path, name: str, content: Any) -> str:

@@ -8,9 +8,11 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +26,16 @@ from singer_sdk.exceptions import ConfigValidationError
 from filetap.errors import ExportError
 from filetap.output import OutputError, WholeWrites
 from filetap.singer.maps import unknown_columns, unknown_streams
+from filetap.testing.warm import warm
 from filetap.wording import counted
 from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.emulator import Emulator
 from tests import ROOT
-from tests.runs import PEOPLE, command, run, settings, write
+from tests.runs import IMPORTED, PEOPLE, TAP, command, run, settings, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
 # A locale that is not UTF-8, and a Python that does not override it.
 PLAIN_C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -51,8 +55,7 @@ def warnings(log: str) -> list[str]:
 # Files in any locale
 
 
-@pytest.mark.parametrize("bom", ["", "\ufeff"])
-@pytest.mark.parametrize("environment", [PLAIN_C, {}])
+@pytest.mark.parametrize(("environment", "bom"), [(PLAIN_C, ""), ({}, ""), ({}, "\ufeff")])
 def test_files_are_utf8_in_any_locale(
     emulator: Emulator, tmp_path: Path, environment: dict[str, str], bom: str
 ) -> None:
@@ -601,31 +604,67 @@ def test_slow_reader_of_a_list(emulator: Emulator, tmp_path: Path) -> None:
     assert len(json.loads(got)) == 24
 
 
-@pytest.mark.parametrize("sink", [">/dev/full", ">&-", "| true"])
-@pytest.mark.parametrize("arguments", ["--discover", "--about", "--about --format=json"])
+@contextmanager
+def full() -> Iterator[int]:
+    """A file on a disk without room."""
+    with Path("/dev/full").open("wb") as file:
+        yield file.fileno()
+
+
+@contextmanager
+def unread() -> Iterator[int]:
+    """A pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+@pytest.mark.parametrize("sink", [full, unread, None], ids=["full", "unread", "closed"])
+@pytest.mark.parametrize("arguments", [["--discover"], ["--about"], ["--about", "--format=json"]])
 def test_output_that_nobody_takes(
-    emulator: Emulator, tmp_path: Path, arguments: str, sink: str
+    emulator: Emulator,
+    tmp_path: Path,
+    arguments: list[str],
+    sink: Callable[[], AbstractContextManager[int]] | None,
 ) -> None:
     """A closed or full stdout is one line and status 1, for --discover and --about too."""
     emulator.add_generation(rows=20)
-    path = write(tmp_path, "config.json", settings(emulator))
-    tap = f'"{sys.executable}" -m tap_firstup_dde --config "{path}" {arguments} {sink}'
-    done = command("-c", f"set -o pipefail; {tap}", program=["bash"])
-    (line,) = errors(done.log)
-    assert done.status == 1
-    assert "the output cannot be written" in line or "stdout is closed" in line
-    assert "Exception ignored" not in done.log
+    line = [*TAP, "--config", write(tmp_path, "config.json", settings(emulator)), *arguments]
+    if sink is None:
+        done = command("-c", f"{shlex.join(line)} >&-", program=["bash"])
+        log, status = done.log, done.status
+    else:
+        with (tmp_path / "log").open("w+") as file, sink() as out:
+            started = warm(*IMPORTED).start(line[1:], os.environ, (out, file.fileno()))
+            status, log = started.wait(), Path(file.name).read_text()
+    (error,) = errors(log)
+    assert status == 1
+    assert "the output cannot be written" in error or "stdout is closed" in error
+    assert "Exception ignored" not in log
 
 
-@pytest.mark.parametrize("sink", ["2>/dev/full", "2>&-"])
-def test_log_that_nobody_takes(emulator: Emulator, tmp_path: Path, sink: str) -> None:
-    """A closed or full stderr loses its lines, but nothing else is affected."""
+LOGS = [[*TAP], [*PEOPLE, "doctor"]]
+
+
+@pytest.mark.parametrize("program", LOGS, ids=["tap", "people"])
+@pytest.mark.parametrize("wrong", [[], ["--nope"]], ids=["right", "wrong"])
+def test_full_log(emulator: Emulator, tmp_path: Path, program: list[str], wrong: list[str]) -> None:
+    """A full stderr loses its lines, but nothing else is affected."""
     emulator.add("users", "2026-05-14-16", "user_id\n1\n")
-    path = write(tmp_path, "config.json", settings(emulator))
-    for program, wrong in (("-m tap_firstup_dde", "--nope"), (f"-c '{PEOPLE[-1]}' doctor", "-x")):
-        line = f'"{sys.executable}" {program} --config "{path}" {sink}'
-        assert command("-c", line, program=["bash"]).status == 0
-        assert command("-c", f"{line} {wrong}", program=["bash"]).status in {1, 2}
+    line = [*program, "--config", write(tmp_path, "config.json", settings(emulator)), *wrong]
+    with (tmp_path / "out").open("wb") as out, full() as log:
+        status = warm(*IMPORTED).start(line[1:], os.environ, (out.fileno(), log)).wait()
+    assert status in ({1, 2} if wrong else {0})
+
+
+@pytest.mark.parametrize("program", LOGS, ids=["tap", "people"])
+def test_closed_log(emulator: Emulator, tmp_path: Path, program: list[str]) -> None:
+    """A closed stderr changes nothing else either, if all is well and if not."""
+    emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    line = [*program, "--config", write(tmp_path, "config.json", settings(emulator))]
+    assert command("-c", f"{shlex.join(line)} 2>&-", program=["bash"]).status == 0
+    assert command("-c", f"{shlex.join(line)} --nope 2>&-", program=["bash"]).status in {1, 2}
 
 
 @pytest.mark.parametrize("arguments", ["--about", "--discover", "--version", "--help"])

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 
+from filetap.testing.warm import warm
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -139,6 +141,19 @@ def program_of(tap: type[FileTap]) -> tuple[str, ...]:
     start = f"run_program('{tap.__module__}:{tap.__qualname__}')"
     path = f"import sys; sys.path[:] = {sys.path!r}"
     return sys.executable, "-c", f"{path}; from filetap.singer.main import run_program; {start}"
+
+
+def run_program(tap: type[FileTap], *arguments: str, env: Mapping[str, str]) -> Run:
+    """Run a tap's command line in a process that need not import it (`filetap.testing.warm`).
+
+    Args:
+        tap: The tap's class.
+        arguments: The arguments.
+        env: The complete environment.
+    """
+    start = f"run_program('{tap.__module__}:{tap.__qualname__}')"
+    code = f"from filetap.singer.main import run_program; {start}"
+    return run_of(warm(tap.__module__).run(["-c", code, *arguments], env))
 
 
 def run_command(program: Iterable[str], *arguments: str, env: Mapping[str, str]) -> Run:

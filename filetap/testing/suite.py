@@ -27,8 +27,8 @@ from filetap.testing.runs import (
     Run,
     environment_without,
     program_of,
-    run_command,
     run_killed,
+    run_program,
     run_tap,
 )
 
@@ -204,7 +204,7 @@ class TapSuite(ABC):
         program, env = program_of(self.tap), environment_without(self.tap.vendor.prefix)
         cut = run_killed(int(8000 * part), program, "--config", config, env=env)
         state = _write(tmp_path / "state.json", cut.at_state()[0].state)
-        rest = run_command(program, "--config", config, "--state", state, env=env)
+        rest = run_program(self.tap, "--config", config, "--state", state, env=env)
         assert rest.status == 0, rest.log
         self.check_resumed(cut, rest, range(8000))
 
@@ -257,7 +257,7 @@ class TapSuite(ABC):
         prefix = self.tap.vendor.prefix
         env = environment_without(prefix) | {f"{prefix}LOGLEVEL": "DEBUG"}
         path = _write(folder / "config.json", config)
-        return run_command(program_of(self.tap), "--config", path, *arguments, env=env)
+        return run_program(self.tap, "--config", path, *arguments, env=env)
 
     def _foreign(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings whose secrets are all foreign."""

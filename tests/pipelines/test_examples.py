@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +15,7 @@ from psycopg import sql
 
 from tap_firstup_dde.dictionary import ACTIONS, DELIVERIES
 from tests import ROOT
-from tests.loaders import PIPE
+from tests.loaders import pipe, program
 from tests.runs import settings, write
 
 if TYPE_CHECKING:
@@ -51,10 +49,7 @@ def loaded(
     url = database.replace("postgresql://", "postgresql+psycopg://", 1)
     target = {"sqlalchemy_url": url, "default_target_schema": "firstup", "use_copy": True}
     write(folder, "target.json", {**target, "validate_records": False})
-    loader = ROOT / ".targets" / "target-postgres" / "bin" / "target-postgres"
-    subprocess.run(
-        ["/bin/sh", "-c", PIPE, sys.executable, str(loader)], cwd=folder, check=True, timeout=180
-    )
+    pipe(folder, program("target-postgres"))
     with psycopg.connect(database, options="-c search_path=firstup") as connection:
         yield connection
 

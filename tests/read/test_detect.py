@@ -161,10 +161,10 @@ def test_one_bad_object(tmp_path: Path, content: str, good: list[str], fault: st
 
 def test_large_utf_16(tmp_path: Path) -> None:
     """The sampled beginning of a large file may end in the middle of a character."""
-    rows = "user_id,name\n" + "".join(f"{n},x\U0001f600y\n" for n in range(300_000))
+    rows = "user_id,name\n" + "".join(f"{n},x\U0001f600y\n" for n in range(190_000))
     data = rows.encode("utf-16")
     assert len(data) > 4 << 20
-    assert len(_records(tmp_path, data)) == 300_000
+    assert len(_records(tmp_path, data)) == 190_000
 
 
 def test_large_archive_that_is_broken(tmp_path: Path) -> None:

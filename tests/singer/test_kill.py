@@ -20,28 +20,32 @@ if TYPE_CHECKING:
     from tap_firstup_dde.emulator import Emulator
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, seed: int) -> None:
-    """SIGKILL after a random line, then a rerun: every row, and only those after STATE twice."""
+def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """SIGKILL after a random line, then a rerun: every row, and only those after STATE twice.
+
+    The lines are picked by ``--seed``; there is one for every 75 ``--interleavings``.
+    """
     for _ in range(2):
         emulator.add_generation(rows=60)
     emulator.add("users", "2026-05-16-00", "user_id\n" + "".join(f"{i}\n" for i in range(5000)))
     config = write(tmp_path, "config.json", settings(emulator))
-    lines = random.Random(seed).randint(1, 5600)
-    covered, uncovered = run_killed(lines, TAP, "--config", config).at_state()
-    state = write(tmp_path, "state.json", covered.state)
-    rest = command("--config", config, "--state", state)
-    assert rest.status == 0
-    before, lost, after = (
-        Counter(
-            (m["stream"], m["record"]["_sdc_source_file"], m["record"]["_sdc_source_lineno"])
-            for m in run.of("RECORD")
+    dice = random.Random(pytestconfig.getoption("--seed"))
+    for _ in range(pytestconfig.getoption("--interleavings") // 75):
+        killed = run_killed(dice.randint(1, 5600), TAP, "--config", config)
+        covered, uncovered = killed.at_state()
+        state = write(tmp_path, "state.json", covered.state)
+        rest = command("--config", config, "--state", state)
+        assert rest.status == 0
+        before, lost, after = (
+            Counter(
+                (m["stream"], m["record"]["_sdc_source_file"], m["record"]["_sdc_source_lineno"])
+                for m in run.of("RECORD")
+            )
+            for run in (covered, uncovered, rest)
         )
-        for run in (covered, uncovered, rest)
-    )
-    assert max((before + after).values()) == 1
-    assert set(lost) <= set(after)
-    assert sum((before + after).values()) == 5000 + 2 * 2 * (60 + 15 + 3)
+        assert max((before + after).values()) == 1
+        assert set(lost) <= set(after)
+        assert sum((before + after).values()) == 5000 + 2 * 2 * (60 + 15 + 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from filetap.progress import Tally
-from tests.runs import TAP, command, settings, write
-from tests.warm import warm
+from filetap.testing.warm import warm
+from tests.runs import IMPORTED, TAP, command, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,8 +85,8 @@ def _on_terminal(
     environment = {**inherited, "TERM": "xterm-256color", **(env or {})}
     drawn = b""
     with tempfile.TemporaryFile() as written:
-        command_line = [*TAP[1:], *arguments]
-        tap = warm().start(command_line, environment, out=written.fileno(), log=theirs)
+        files = written.fileno(), theirs
+        tap = warm(*IMPORTED).start([*TAP[1:], *arguments], environment, files)
         os.close(theirs)
         while True:
             try:

@@ -792,14 +792,14 @@ def test_damaged_file_is_downloaded_twice(
 def test_state_grows_with_files(emulator: Emulator) -> None:
     """The total size of a run's STATE messages is linear in its files, not quadratic."""
     sizes = []
-    for count in (100, 200, 400):
+    for count in (50, 100, 200):
         emulator.files.clear()
         for number in range(count):
             emulator.add("users", f"2026-05-{number // 24 + 1:02}-{number % 24:02}", users(number))
         written = run(settings(emulator)).of("STATE")
         sizes.append(sum(len(json.dumps(message)) for message in written))
     assert sizes[2] - sizes[1] < 3 * (sizes[1] - sizes[0])
-    assert sizes[2] < 400 * 4000
+    assert sizes[2] < 200 * 4000
 
 
 # Maps that name columns that do not exist yet

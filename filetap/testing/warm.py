@@ -3,8 +3,8 @@
 Importing takes most of the time of a short run, and most tests are about something else. So one
 process imports what a program needs and then forks for each command. It has no threads and runs no
 program itself; a child has the arguments, environment, folder and output of its command, and ends
-as any process does. What is about the start of a program, its locale or its kill needs one of its
-own: `subprocess`.
+as any process does. What is about the start of a program, its locale or its kill needs a process of
+its own.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests import ROOT
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_ROOT = Path(__file__).parents[2]
 _LONGEST = 1 << 20  # bytes of a command with its environment
 
 
@@ -84,13 +83,15 @@ class Warm:
 
     def __init__(self, *modules: str, python: str = sys.executable) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        code = f"from tests.warm import serve; serve({theirs.fileno()}, {modules})"
+        # Another interpreter has packages of its own.
+        path = sys.path if python == sys.executable else [str(_ROOT)]
+        code = f"from filetap.testing.warm import serve; serve({theirs.fileno()}, {modules})"
         with theirs:
             self._process = subprocess.Popen(
                 [python, "-c", code],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
             )
         self._started: Started | None = None
         atexit.register(self.close)
@@ -104,9 +105,8 @@ class Warm:
         self,
         arguments: Sequence[str],
         env: Mapping[str, str],
+        files: tuple[int, int],
         *,
-        out: int,
-        log: int,
         folder: Path | None = None,
         leads: bool = False,
     ) -> Started:
@@ -116,8 +116,7 @@ class Warm:
             arguments: What follows ``python`` on its command line: ``-m``, a module and its
                 arguments, or ``-c``, code and its arguments.
             env: Its complete environment.
-            out: File that becomes its stdout; still to be closed here.
-            log: The same of stderr.
+            files: Descriptors that become its stdout and stderr; still to be closed here.
             folder: Its working folder; None for that of this process.
             leads: True to make it the leader of a process group of its own.
         """
@@ -129,7 +128,7 @@ class Warm:
         }
         if self._started and self._started.poll() is None:
             self._started.kill()  # a test has failed
-        socket.send_fds(self._socket, [json.dumps(what).encode()], [out, log])
+        socket.send_fds(self._socket, [json.dumps(what).encode()], files)
         self._started = Started(self._socket)
         return self._started
 
@@ -138,7 +137,7 @@ class Warm:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; arguments as for `start`."""
         (out, their_out), (log, their_log) = os.pipe(), os.pipe()
-        started = self.start(arguments, env, out=their_out, log=their_log)
+        started = self.start(arguments, env, (their_out, their_log))
         os.close(their_out)
         os.close(their_log)
         with ThreadPoolExecutor(2) as readers:
@@ -153,9 +152,9 @@ def _read(pipe: int) -> str:
 
 
 @cache
-def warm() -> Warm:
-    """The process of this test session that has imported the project's own programs."""
-    return Warm("tap_firstup_dde.tap", "tap_firstup_dde.cli", "filetap.people.doctor")
+def warm(*modules: str, python: str = sys.executable) -> Warm:
+    """The process of this session in which an interpreter has imported these modules."""
+    return Warm(*modules, python=python)
 
 
 def serve(at: int, modules: Sequence[str]) -> None:
@@ -196,4 +195,4 @@ def _become(what: Mapping[str, Any], files: Sequence[int]) -> None:
         runpy.run_module(program, run_name="__main__", alter_sys=True)
     else:
         sys.argv = [kind, *arguments]
-        exec(program, {"__name__": "__main__"})  # noqa: S102 - code of the tests
+        exec(program, {"__name__": "__main__"})  # noqa: S102 - the tests' own
