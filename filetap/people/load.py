@@ -14,6 +14,7 @@ import click
 
 from filetap.allocation import keep_freed_memory
 from filetap.errors import DatabaseError, SettingsError
+from filetap.load.job_stream import JobLoadStream
 from filetap.load.store import Store
 from filetap.load.stream import LoadStream
 from filetap.people.database import open_database, schema_option, to_option
@@ -146,7 +147,9 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
                 logger.warning("%s: the database has a state, so --state-from is not used", stream)
             elif given.get(stream):
                 state, is_stored = given[stream], False
-            loading = LoadStream(run, store, tap.vendor.streams[stream], logger.getChild(stream))
+            spec = tap.vendor.streams[stream]
+            loader = JobLoadStream if spec.times else LoadStream
+            loading = loader(run, store, spec, logger.getChild(stream))
             tallies.append(loading.tally)
             loading.load(state, is_stored=is_stored, again=options.full_refresh)
     if options.output == "json":
