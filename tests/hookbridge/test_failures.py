@@ -174,7 +174,12 @@ ENDED: dict[str, tuple[Callable[[Emulator], object], type[ExportError], str, dic
         r"the time range is too long; .*window_hours lower; request_id req_\d+$",
         {"create": 1},
     ),
-    "bytes missing": (_set(surplus_bytes=1), IntegrityError, "bytes instead of", {"locate": 2}),
+    "bytes missing": (
+        _set(surplus_bytes=1),
+        IntegrityError,
+        r"bytes instead of .*request_id req_\d+$",
+        {"locate": 2},
+    ),
     "rows missing": (_set(surplus=2), IntegrityError, "3 rows instead of 5", {"locate": 2}),
     "rows too many": (_set(surplus=-1), IntegrityError, "3 rows instead of 2", {"locate": 2}),
     "no redirect": (
