@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 DIRECTIONS: Final = {"outbound_messages": OUTBOUND, "inbound_messages": "inbound"}
 _PADDING: Final = timedelta(seconds=1)  # whether the API's borders are inclusive is not documented
 _AHEAD: Final = timedelta(days=1)  # a clock, or a time zone, may be off by that much
+_IMPLAUSIBLE: Final = timedelta(days=3660)
 _EXPORTS: Final = "/v1/exports"
 _MOST_PAGES: Final = 1000
 _URL_LIFETIME: Final = 60.0  # seconds; how long a download URL is valid is not documented
@@ -109,7 +110,11 @@ class HookBridgeTransport:
     def schedule(self, stream: str) -> Schedule:
         """All whole seconds before the settle time, by the clock of the API."""
         listed, now = self._list()
-        if now - utc_now() > _AHEAD:
+        ahead = now - utc_now()
+        if ahead > _IMPLAUSIBLE:
+            msg = f"{stream}: the API's clock cannot be right ({format_time(now)})"
+            raise TransportError(msg, URL_HINT)
+        if ahead > _AHEAD:
             logger.warning(
                 "%s: the API's clock is far ahead of this machine's (%s); messages are requested "
                 "by the API's",

@@ -290,6 +290,7 @@ def test_job_that_is_gone_is_requested_again() -> None:
         cut = run(hookbridge, only=OUT, most=1)
         assert cut.state["bookmarks"][OUT]["job"]["from"] == "2026-05-11T00:00:00Z"
         hookbridge.exports.clear()
+        hookbridge.number = 0
         hookbridge.add_export(Span(at(0), at(1)), "inbound", hookbridge.now())
         assert ids(run(hookbridge, cut.state, only=OUT)) == ["0", "1", "2"]
         assert len(hookbridge.exports) == 2
