@@ -36,14 +36,19 @@ class Store:
         database: The connection.
         prefix: What the names of the ledger and the state begin with.
         schema: Where the tables are; empty for the schema that the database chooses.
+        replace_nul: Takes the place of NUL characters; None to leave them to the database.
 
     Attributes:
         database: The connection.
+        replace_nul: As given.
         staged: The temporary table where the rows of a file wait to be merged.
     """
 
-    def __init__(self, database: Database, prefix: str, schema: str) -> None:
+    def __init__(
+        self, database: Database, prefix: str, schema: str, replace_nul: str | None = None
+    ) -> None:
         self.database = database
+        self.replace_nul = replace_nul
         self._schema = schema
         self._ledger = self._own(f"{prefix}files")
         self._state = self._own(f"{prefix}state")

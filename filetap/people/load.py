@@ -15,6 +15,7 @@ import click
 
 from filetap.allocation import keep_freed_memory
 from filetap.errors import DatabaseError, SettingsError, StateError
+from filetap.load.job_stream import JobLoadStream
 from filetap.load.store import Store
 from filetap.load.stream import LoadStream
 from filetap.people.database import open_database, schema_option, to_option
@@ -166,7 +167,7 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
         closing(_opened(tap, options.to)) as database,
         tap.progress,
     ):
-        store = Store(database, tap.vendor.table_prefix, options.schema)
+        store = Store(database, tap.vendor.table_prefix, options.schema, options.replace_nul)
         states = store.states()
         run = Run(tap.vendor, tap.settings, tap.transport, tap.spool, tap.progress)
         tallies = []
@@ -178,7 +179,8 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
             elif given.get(stream):
                 state, is_stored = given[stream], False
             spec, log = tap.specs[stream], logger.getChild(stream)
-            loading = LoadStream(run, store, spec, log, options.replace_nul)
+            loader = JobLoadStream if spec.times else LoadStream
+            loading = loader(run, store, spec, log)
             tallies.append(loading.tally)
             again = options.full_refresh or spec.full_table
             loading.load(state, is_stored=is_stored, again=again)
