@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 from filetap.bookmark import earlier
-from filetap.errors import ExpiredURLError, FileGoneError, TransportError
+from filetap.errors import ExpiredURLError, FileGoneError, NotReadyError, TransportError
 from filetap.jobs.source import Job, Lost, MadeFile, Outcome, Ready, Running
 from filetap.jobs.windows import Schedule, Window
 from filetap.times import format_time, utc_now
@@ -40,9 +41,13 @@ if TYPE_CHECKING:
 
 DIRECTIONS: Final = {"outbound_messages": OUTBOUND, "inbound_messages": "inbound"}
 _PADDING: Final = timedelta(seconds=1)  # whether the API's borders are inclusive is not documented
+_AHEAD: Final = timedelta(days=1)  # a clock, or a time zone, may be off by that much
+_IMPLAUSIBLE: Final = timedelta(days=3660)
 _EXPORTS: Final = "/v1/exports"
 _MOST_PAGES: Final = 1000
 _URL_LIFETIME: Final = 60.0  # seconds; how long a download URL is valid is not documented
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +107,20 @@ class HookBridgeTransport:
 
     # Jobs
 
-    def schedule(self, stream: str) -> Schedule:  # noqa: ARG002 - the same for both
+    def schedule(self, stream: str) -> Schedule:
         """All whole seconds before the settle time, by the clock of the API."""
         listed, now = self._list()
+        ahead = now - utc_now()
+        if ahead > _IMPLAUSIBLE:
+            msg = f"{stream}: the API's clock cannot be right ({format_time(now)})"
+            raise TransportError(msg, URL_HINT)
+        if ahead > _AHEAD:
+            logger.warning(
+                "%s: the API's clock is far ahead of this machine's (%s); messages are requested "
+                "by the API's",
+                stream,
+                format_time(now),
+            )
         self._listed = {export.id: export for export in listed}
         settings = self._settings
         return Schedule(
@@ -156,15 +172,18 @@ class HookBridgeTransport:
             export, note = self._show(job.id, str(job))
         except FileGoneError as error:
             return Lost("no longer exists", error.hint)
+        except NotReadyError as error:
+            return Running("not ready", error.hint)
         if export.direction != DIRECTIONS[job.stream] or not export.touches(job.window):
             return Lost("is another one than was requested", note)
         if export.status == "completed":
-            return Ready((MadeFile(export.file(job.stream), export.size, export.rows),))
-        if export.status == "failed":
-            return Lost(f"failed: {export.error or 'no reason is stated'}", note)
-        if export.status == "expired":
-            return Lost("has expired", note)
-        return Running(export.status, note)
+            return Ready((MadeFile(export.file(job.stream), export.size, export.rows, note),))
+        ends = {
+            "failed": f"failed: {export.error or 'no reason is stated'}",
+            "expired": "has expired",
+        }
+        reason = ends.get(export.status)
+        return Lost(reason, note) if reason else Running(export.status, note)
 
     def _matches(self, export: Export, stream: str, window: Window) -> bool:
         """True if an export has all messages of a window; younger ones may have been missed."""

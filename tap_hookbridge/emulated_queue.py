@@ -30,6 +30,7 @@ class JobQueue:
         snapshot: What files look like, and what is stated of them.
         messages: Stream → its messages, each with the columns of a row; change them at any time.
         exports: The jobs, oldest first.
+        number: How many jobs there were so far; set it back to have ids used again.
     """
 
     pending: float = 0.0
@@ -44,6 +45,7 @@ class JobQueue:
         default_factory=lambda: {"outbound": [], "inbound": []}, init=False
     )
     exports: list[EmulatedExport] = field(default_factory=list, init=False)
+    number: int = field(default=0, init=False)
 
     def find(self, export_id: str) -> EmulatedExport | None:
         """The job of an id; None if there is none."""
@@ -58,12 +60,13 @@ class JobQueue:
             now: The time.
             more: Further attributes of the job.
         """
+        self.number += 1
         fails = self.failing > 0
         expires = self.expiring > 0 and not fails
         self.failing -= fails
         self.expiring -= expires
         export = EmulatedExport(
-            id=f"01935abc-def0-7123-4567-{len(self.exports) + 1:012}",
+            id=f"01935abc-def0-7123-4567-{self.number:012}",
             span=span,
             direction=direction,
             created_at=now,

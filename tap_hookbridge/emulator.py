@@ -116,7 +116,12 @@ class Emulator(JobQueue, LocalServer):
         rows = [row for rows in self.messages.values() for row in rows]
         first = min(map(time_of, rows), default=self.now() - timedelta(days=1))
         start = first.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        return {"api_key": self.api_key, "api_url": self.url, "start_date": format_time(start)}
+        return {
+            "api_key": self.api_key,
+            "api_url": self.url,
+            "start_date": format_time(start),
+            "poll_seconds": 1,  # sample data take no time
+        }
 
     def start(self) -> None:
         """Serve the API and the storage in background threads until ``stop()``."""

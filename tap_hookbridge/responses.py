@@ -110,7 +110,7 @@ def read_export(item: Any, what: str, note: str) -> Export:
         created = item["created_at"]
         return Export(
             _text(item["id"]),
-            _text(item["status"]),
+            _text(item["status"]).lower(),
             str(item.get("direction") or OUTBOUND),
             _time(item.get("filter_start_time")),
             _time(item.get("filter_end_time")),

@@ -261,4 +261,5 @@ class JobReader:
                 return spooled
             spooled.close()
         msg = f"{made.file}: the downloaded file is damaged: {fault}"
-        raise IntegrityError(msg, "run again; if it happens again, report the file to its vendor")
+        hint = "run again; if it happens again, report the file to its vendor"
+        raise IntegrityError(msg, f"{hint}; {made.note}" if made.note else hint)

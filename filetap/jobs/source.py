@@ -41,11 +41,13 @@ class MadeFile:
         size: Bytes, as stored or decompressed; None if not stated.
         rows: Data rows, or one more if the header row counts; None if not stated. A file of no
             rows may not exist.
+        note: What the vendor's support needs to find the response; ends an error's text.
     """
 
     file: ExportFile
     size: int | None = None
     rows: int | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from filetap.bookmark_checks import (
     check_account,
@@ -14,16 +14,13 @@ from filetap.bookmark_checks import (
     log_listing,
     rows_read,
 )
-from filetap.columns.added import ACCOUNT, MALFORMED_SUFFIX, ROW_KEY
+from filetap.columns.added import ACCOUNT
 from filetap.columns.resolve import Known
 from filetap.columns.sample import sample_files
 from filetap.load.checkpoint import LoadCheckpoint
 from filetap.load.columns import LoadTable
-from filetap.load.copying import MALFORMED_TYPES, Copier, encoded, malformed_frame
-from filetap.prefetch import ahead
+from filetap.load.rows import RowLoader
 from filetap.progress import Tally
-from filetap.scan import SMALL, ScanOptions, scan
-from filetap.stats import FileStats
 from filetap.times import utc_now
 
 if TYPE_CHECKING:
@@ -32,13 +29,9 @@ if TYPE_CHECKING:
 
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
-    from filetap.load.copying import Block
     from filetap.load.store import Store
-    from filetap.read.batch import Malformed
     from filetap.run import Run
     from filetap.vendor import StreamSpec
-
-_MALFORMED_HELD: Final = 10_000  # malformed rows that wait until they are copied
 
 
 class _LoadedError(Exception):
@@ -65,8 +58,7 @@ class LoadStream:
         self._stream = spec.name
         self._log = logger
         self._table = LoadTable(Known.of(spec, run.settings, {}), run.settings.tuning, logger)
-        self._target = store.table(spec.name)
-        self._aside = store.table(spec.name + MALFORMED_SUFFIX)
+        self._rows = RowLoader(store, self._table, run.settings, self.tally, logger)
 
     def load(self, state: Mapping[str, Any], *, is_stored: bool, again: bool = False) -> None:
         """List, plan and load.
@@ -177,69 +169,10 @@ class LoadStream:
 
     def _replace(self, spooled: Spooled) -> None:
         """Copy a file's rows, in place of those that its earlier versions had."""
-        file, store, table = spooled.file, self._store, self._table
-        is_known = store.forget(file) is not None
-        replaced = is_known or self._again or self._checkpoint.bookmark.has_changed(file)
-        skip = 0 if replaced else rows_read(self._checkpoint.bookmark, spooled, self._log)
+        file, bookmark = spooled.file, self._checkpoint.bookmark
+        is_known = self._store.forget(file) is not None
+        replaced = is_known or self._again or bookmark.has_changed(file)
         if replaced:
-            store.delete(self._target, file, _merged_by(table))
-            store.delete(self._aside, file)
-        settings = self._run.settings
-        stats = FileStats(file, table.key)
-        options = ScanOptions(
-            block=2 * settings.tuning.block,
-            most=settings.tuning.slice,
-            divert=settings.diverts,
-            skip=skip,
-            values=True,
-        )
-        batches = scan(spooled, table, options, stats)
-        staged: dict[str, str] = {}
-        held: list[Malformed] = []
-        rows = 0
-        blocks = encoded(batches, table, store.database, file)
-        with Copier(store.database) as copier:
-            for block in ahead(blocks) if spooled.size > SMALL else blocks:
-                held += block.malformed
-                if block.height:
-                    self._copy(copier, block, staged)
-                if len(held) >= _MALFORMED_HELD:
-                    self._set_aside(copier, held, file)
-                rows += block.height
-                self.tally.rows += block.height
-                self.tally.diverted += len(block.malformed)
-                self.tally.unread = spooled.unread
-            if held:
-                self._set_aside(copier, held, file)
-            copier.complete()
-        self.tally.misfits += stats.misfits.total()
-        if staged:
-            store.merge(self._target, file, staged, table.key)
-        store.count(file, rows)
-        stats.log(self._log, table.columns.types, table.types)
-
-    def _copy(self, copier: Copier, block: Block, staged: dict[str, str]) -> None:
-        """Copy rows into the table, or the one where they wait to be merged."""
-        store, key = self._store, _merged_by(self._table)
-        table = store.staged if key else self._target
-        if not copier.is_open(table, block.types):
-            copier.complete()
-            store.ensure(self._target, block.types, key)
-            if key:
-                store.stage(block.types, staged)
-                staged.update(block.types)
-        copier.copy(table, block.types, block.data)
-
-    def _set_aside(self, copier: Copier, rows: list[Malformed], file: ExportFile) -> None:
-        """Copy malformed rows into their own table, and forget them here."""
-        copier.complete()
-        store = self._store
-        store.ensure(self._aside, MALFORMED_TYPES)
-        data = store.database.encode(malformed_frame(rows, file), MALFORMED_TYPES, file)
-        copier.copy(self._aside, MALFORMED_TYPES, data)
-        rows.clear()
-
-
-def _merged_by(table: LoadTable) -> tuple[str, ...]:
-    """The key by which rows are merged; empty if every row is a new one."""
-    return () if set(table.key) == {*ROW_KEY} else tuple(table.key)
+            self._rows.delete(file)
+        skip = 0 if replaced else rows_read(bookmark, spooled, self._log)
+        self._rows.load(spooled, skip=skip)

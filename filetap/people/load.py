@@ -14,6 +14,7 @@ import click
 
 from filetap.allocation import keep_freed_memory
 from filetap.errors import DatabaseError, SettingsError
+from filetap.load.job_stream import JobLoadStream
 from filetap.load.store import Store
 from filetap.load.stream import LoadStream
 from filetap.people.database import open_database, schema_option, to_option
@@ -147,7 +148,8 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
             elif given.get(stream):
                 state, is_stored = given[stream], False
             spec = tap.vendor.streams[stream]
-            loading = LoadStream(run, store, spec, logger.getChild(stream))
+            loader = JobLoadStream if spec.times else LoadStream
+            loading = loader(run, store, spec, logger.getChild(stream))
             tallies.append(loading.tally)
             again = options.full_refresh or spec.full_table
             loading.load(state, is_stored=is_stored, again=again)

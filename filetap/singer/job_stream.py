@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from filetap.vendor import StreamSpec
 
 
+_LOOKED_AT = 5  # files, at most, that discovery downloads
+
+
 class JobStream(TypedStream):
     """A stream of windows, each requested from the vendor, and read once in a run."""
 
@@ -57,11 +60,11 @@ class JobStream(TypedStream):
 
     @override
     def discover(self) -> None:
-        # The columns and types of the newest file that exists; none is requested.
+        # The columns and types of the newest file that exists and has rows; none is requested.
         found = Sample()
         run, expected = self._run, self._table.expected
         files = sorted(run.transport.list_files(self.name), key=lambda file: file.generated_at)
-        for file in reversed(files):
+        for file in reversed(files[-_LOOKED_AT:]):
             with closing(run.spool.download(run.transport, file)) as spooled:
                 found = sample(spooled, expected, run.settings.tuning)
             if found.columns:

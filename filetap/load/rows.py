@@ -1,0 +1,137 @@
+"""One file's rows into the tables, within a transaction of the caller's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from filetap.columns.added import MALFORMED_SUFFIX, ROW_KEY
+from filetap.load.copying import MALFORMED_TYPES, Copier, encoded, malformed_frame
+from filetap.prefetch import ahead
+from filetap.scan import SMALL, ScanOptions, scan
+from filetap.stats import FileStats
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    import polars as pl
+
+    from filetap.download.spool import Spooled
+    from filetap.files import ExportFile
+    from filetap.load.columns import LoadTable
+    from filetap.load.copying import Block
+    from filetap.load.store import Store
+    from filetap.progress import Tally
+    from filetap.read.batch import Malformed
+    from filetap.settings import Settings
+
+_MALFORMED_HELD: Final = 10_000  # malformed rows that wait until they are copied
+
+
+class RowLoader:
+    """Copies the rows of one stream's files.
+
+    Args:
+        store: The tables.
+        table: The stream's columns.
+        settings: How much is read at a time, and what happens to malformed rows.
+        tally: Counts what is loaded.
+        logger: Receives what is logged about each file.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        table: LoadTable,
+        settings: Settings,
+        tally: Tally,
+        logger: logging.Logger,
+    ) -> None:
+        self._store = store
+        self._table = table
+        self._settings = settings
+        self._tally = tally
+        self._log = logger
+        stream = table.known.spec.name
+        self._target = store.table(stream)
+        self._aside = store.table(stream + MALFORMED_SUFFIX)
+
+    def delete(self, file: ExportFile) -> None:
+        """Delete the rows that earlier versions of a file had, except those that are merged."""
+        self._store.delete(self._target, file, _merged_by(self._table))
+        self._store.delete(self._aside, file)
+
+    def load(
+        self,
+        spooled: Spooled,
+        *,
+        skip: int,
+        keeps: Callable[[pl.DataFrame], pl.Series] | None = None,
+    ) -> None:
+        """Copy a file's rows, and enter their number into the ledger.
+
+        Args:
+            spooled: The file.
+            skip: Rows that are in the table already.
+            keeps: As in `ScanOptions`.
+        """
+        file, store, table, settings = spooled.file, self._store, self._table, self._settings
+        stats = FileStats(file, table.key)
+        options = ScanOptions(
+            block=2 * settings.tuning.block,
+            most=settings.tuning.slice,
+            divert=settings.diverts,
+            skip=skip,
+            values=True,
+            keeps=keeps,
+        )
+        batches = scan(spooled, table, options, stats)
+        staged: dict[str, str] = {}
+        held: list[Malformed] = []
+        rows = 0
+        blocks = encoded(batches, table, store.database, file)
+        with Copier(store.database) as copier:
+            for block in ahead(blocks) if spooled.size > SMALL else blocks:
+                held += block.malformed
+                if block.height:
+                    self._copy(copier, block, staged)
+                if len(held) >= _MALFORMED_HELD:
+                    self._set_aside(copier, held, file)
+                rows += block.height
+                self._tally.rows += block.height
+                self._tally.diverted += len(block.malformed)
+                self._tally.unread = spooled.unread
+            if held:
+                self._set_aside(copier, held, file)
+            copier.complete()
+        self._tally.misfits += stats.misfits.total()
+        if staged:
+            store.merge(self._target, file, staged, table.key)
+        store.count(file, rows)
+        stats.log(self._log, table.columns.types, table.types)
+
+    def _copy(self, copier: Copier, block: Block, staged: dict[str, str]) -> None:
+        """Copy rows into the table, or the one where they wait to be merged."""
+        store, key = self._store, _merged_by(self._table)
+        table = store.staged if key else self._target
+        if not copier.is_open(table, block.types):
+            copier.complete()
+            store.ensure(self._target, block.types, key)
+            if key:
+                store.stage(block.types, staged)
+                staged.update(block.types)
+        copier.copy(table, block.types, block.data)
+
+    def _set_aside(self, copier: Copier, rows: list[Malformed], file: ExportFile) -> None:
+        """Copy malformed rows into their own table, and forget them here."""
+        copier.complete()
+        store = self._store
+        store.ensure(self._aside, MALFORMED_TYPES)
+        data = store.database.encode(malformed_frame(rows, file), MALFORMED_TYPES, file)
+        copier.copy(self._aside, MALFORMED_TYPES, data)
+        rows.clear()
+
+
+def _merged_by(table: LoadTable) -> tuple[str, ...]:
+    """The key by which rows are merged; empty if every row is a new one."""
+    return () if set(table.key) == {*ROW_KEY} else tuple(table.key)
