@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from filetap.columns.sample import Sample, Sampler, sample
 from filetap.jobs.keep import Keeper
+from filetap.jobs.proof import rows_of
 from filetap.jobs.reader import JobReader
 from filetap.plan import plan_columns
 from filetap.scan import identify
@@ -88,10 +89,11 @@ class JobStream(TypedStream):
         for delivery in self._deliveries:
             try:
                 found = self._sampled(delivery)
+                has_rows = found.columns or self._has_rows(delivery)
             except BaseException:
                 delivery.close()
                 raise
-            if found.columns:
+            if has_rows:
                 self._first = delivery
                 break
             with closing(delivery):
@@ -110,6 +112,11 @@ class JobStream(TypedStream):
         for spooled in delivery.files:
             sampler.add(spooled)
         return sampler.found()
+
+    def _has_rows(self, delivery: Delivery) -> bool:
+        """True if a window has rows, perhaps only some that cannot be read."""
+        expected = self._table.expected
+        return any(rows_of(spooled, expected) for spooled in delivery.files)
 
     def _use(self, found: Sample, *, planned: bool = False) -> None:
         """Use the columns of what was sampled."""
