@@ -46,10 +46,17 @@ TIMES: Final = ("created_at", "received_at")
 _KEYS: Final = (("message_id",), ("id",))
 
 
+# The last word of the name of a column that holds such text.
+_TEXT_WORDS: Final = frozenset(
+    "id key url uri ip error reason name description type event topic tag tags label note text "
+    "message subject body payload header headers metadata detail signature hash sha256 code "
+    "version".split()
+)
+
+
 def _is_text(column: str) -> bool:
     """True for ids, keys, URLs and what else customers write."""
-    parts = column.split("_")
-    return bool({"id", "key", "url", "uri", "error", "reason", "name", "description"} & {*parts})
+    return column.rpartition("_")[2] in _TEXT_WORDS
 
 
 def _assumed(column: str) -> str:

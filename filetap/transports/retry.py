@@ -72,7 +72,7 @@ def delay(error: RetriableTransportError, attempt: int, retries: Retries) -> flo
         span = f"{asked:.0f} seconds" if asked < _YEAR else "more than a year"
         most = f"{LONGEST_WAIT / 60:.0f}"
         msg = f"{error.message}, and asks to wait longer than {most} minutes ({span})"
-        raise TransportError(msg, "run again later: the state is kept")
+        raise TransportError(msg, error.hint or "run again later: the state is kept")
     ceiling = min(_LONGEST_PAUSE, retries.first_pause * 2 ** min(attempt - 1, 30))
     seconds: float = max(asked, ceiling * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
     message = "%s; trying again in %.1f s (%d of %d)"

@@ -244,7 +244,7 @@ def test_each_run_has_each_message_once(
     run_state_machine_as_test(
         type("Machine", (Interleavings,), {"ends": ends}),
         settings=settings(
-            max_examples=max(10, pytestconfig.getoption("--interleavings") // 15),
+            max_examples=max(10, pytestconfig.getoption("--interleavings") // 20),
             stateful_step_count=8,
             suppress_health_check=list(HealthCheck),
         ),

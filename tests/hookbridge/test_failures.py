@@ -162,6 +162,12 @@ ENDED: dict[str, tuple[Callable[[Emulator], object], type[ExportError], str, dic
         r"429 QUOTA_EXCEEDED: usage quota exceeded; .*request_id req_\d+$",
         {"create": 3},
     ),
+    "long wait": (
+        lambda h: h.refuse("create", 429, "BURST", headers={"Retry-After": "9999"}),
+        ExportError,
+        r"asks to wait longer than 15 minutes .*request_id req_\d+$",
+        {"create": 1},
+    ),
     "plan": (
         lambda h: h.refuse("create", 403, "FORBIDDEN", "upgrade your plan"),
         AuthenticationError,

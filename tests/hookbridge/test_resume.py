@@ -59,7 +59,7 @@ def test_cut_off_anywhere() -> None:
         every = _fill(hookbridge)
         whole = run(hookbridge, only=OUT, tuning=SMALL, status_lookback_days=0)
         assert ids(whole) == every
-        for most in range(1, len(whole.messages), 9):
+        for most in range(1, len(whole.messages), 16):
             hookbridge.exports.clear()
             cut = run(hookbridge, most=most, only=OUT, tuning=SMALL, status_lookback_days=0)
             jobs = len(hookbridge.exports)
