@@ -139,7 +139,8 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
     reader = iter(_open(spooled, table, options))
     read = ahead(reader) if spooled.size > SMALL else reader
     if EVENT_ID in table.added:
-        read = (options.identities or identify([spooled], table, options)).add(spooled, read)
+        identities = options.identities or _identities([spooled], table, options)
+        read = identities.add(spooled, read)
     batches = rebatch(
         with_row_hashes(read) if ROW_HASH in table.added else read,
         str(spooled.file),
@@ -167,12 +168,21 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
         yield Rows(frame, malformed, last)
 
 
-def identify(files: Sequence[Spooled], table: Table, options: ScanOptions) -> Identities:
-    """Ids of the rows of files that are read together.
+def identify(
+    files: Sequence[Spooled], table: Table, *, block: int, divert: bool
+) -> Identities | None:
+    """Ids of the rows of files that are read together; None unless they are the table's key.
 
     Raises:
         FormatError: A file cannot be read.
     """
+    if EVENT_ID not in table.key:
+        return None
+    return _identities(files, table, ScanOptions(block=block, most=0, divert=divert))
+
+
+def _identities(files: Sequence[Spooled], table: Table, options: ScanOptions) -> Identities:
+    """Ids of the rows of files; raises as `identify` does."""
     return Identities(table.documented, files, lambda spooled: _reader(spooled, table, options))
 
 

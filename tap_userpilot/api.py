@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from requests.auth import AuthBase
 
-from filetap.errors import AuthenticationError, TransportError
+from filetap.errors import AuthenticationError, FormatError, TransportError
 from filetap.transports.connection import bare_session
 from filetap.transports.http import http_date, json_object, send, target_of
 from filetap.transports.retry import with_retries
@@ -167,12 +167,17 @@ class UserpilotAPI:
         """A job as it is now.
 
         Raises:
+            FormatError: The answer is about something else.
             NoJobError: It does not exist, or not any more.
             TransportError: It cannot be fetched.
         """
         what = f"export job {job}"
         response = self._get(f"{_EXPORTS}/jobs/{quote(job, safe='')}", what)
-        return job_of(json_object(response, what, URL_HINT), what)
+        found = job_of(json_object(response, what, URL_HINT), what)
+        if found.id != job:
+            msg = f"{what}: the answer describes another job"
+            raise FormatError(msg, URL_HINT)
+        return found
 
     def page(self, lookup: str, after: str = "") -> Page:
         """A page of a lookup.

@@ -27,6 +27,7 @@ class Form:
         ids: ``internal_event_id`` as ``text``, as ``number``, or ``absent``; in ``some`` rows.
         time: Format of ``inserted_at``.
         twice: True if a week that crosses a month is two files of one name.
+        doubled: True if each file is listed twice.
         csv_metadata: ``text``, ``omitted`` or ``flattened``, in CSV.
         line_end: What ends a line.
         blank_lines: True for an empty line after each.
@@ -38,6 +39,7 @@ class Form:
     ids: str = "text"
     time: str = "%Y-%m-%dT%H:%M:%S.%fZ"
     twice: bool = True
+    doubled: bool = False
     csv_metadata: str = "text"
     line_end: str = "\n"
     blank_lines: bool = False
@@ -57,6 +59,7 @@ class Form:
         return [
             (f"{monday}.{ending}", self._content(found, as_csv=as_csv))
             for (monday, _), found in sorted(weeks.items())
+            for _ in range(1 + self.doubled)
         ]
 
     def _content(self, events: list[Event], *, as_csv: bool) -> bytes:

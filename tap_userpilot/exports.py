@@ -191,7 +191,8 @@ class UserpilotExports:
         if found.status == FAILED:
             return Lost("failed")
         if found.status != DONE:
-            return Running(f"{found.status or 'unknown'} ({found.progress})")
+            progress = found.progress and f" ({found.progress})"
+            return Running(f"{found.status or 'in an unknown state'}{progress}")
         if missing := _missing(found, job.window):
             self._incomplete[job.id] += 1
             if self._incomplete[job.id] > _PATIENCE:

@@ -120,7 +120,7 @@ def job_of(found: Any, what: str) -> Job:
         msg = f"{what}: the answer does not describe a job"
         raise FormatError(msg, URL_HINT)
     urls = found.get("presigned_urls") or []
-    files = urls if isinstance(urls, list) else []
+    files = urls if isinstance(urls, list) else [urls]
     stored = [
         StoredFile(item["filename"], item["url"])
         for item in files

@@ -47,7 +47,7 @@ class Proof:
                 return f"{counted(spooled.size, 'byte')} instead of {made.size}"
         if made.rows is None:
             return ""
-        rows = _rows_of(spooled, expected)
+        rows = rows_of(spooled, expected)
         surplus = made.rows - rows
         if surplus == 1 and self._counts_header is None and rows:
             logger.warning(
@@ -64,7 +64,7 @@ class Proof:
         return ""
 
 
-def _rows_of(spooled: Spooled, expected: Expected) -> int:
+def rows_of(spooled: Spooled, expected: Expected) -> int:
     """Rows of a file, the malformed ones included."""
     options = ReadOptions(reserved=ADDED, known=expected.names, divert=True, nulls=expected.nulls)
     last = 0

@@ -231,10 +231,16 @@ class JobReader:
                 if made.file.key in done:
                     continue
                 try:
-                    found.append(self._proven(made, expected))
+                    spooled = self._proven(made, expected)
                 except FileGoneError:
                     if made.rows != 0:  # a file without rows need not exist
                         raise
+                    continue
+                if any(_are_same(spooled, other) for other in found):
+                    self._log.warning("%s: the job has this file twice; read once", made.file)
+                    spooled.close()
+                else:
+                    found.append(spooled)
         except BaseException:
             for spooled in found:
                 spooled.close()
@@ -263,3 +269,8 @@ class JobReader:
         msg = f"{made.file}: the downloaded file is damaged: {fault}"
         hint = "run again; if it happens again, report the file to its vendor"
         raise IntegrityError(msg, f"{hint}; {made.note}" if made.note else hint)
+
+
+def _are_same(one: Spooled, other: Spooled) -> bool:
+    """True if two files of a job have one name and the same bytes."""
+    return one.file.file_name == other.file.file_name and one.content == other.content

@@ -14,6 +14,7 @@ from filetap.jobs.reader import JobReader
 from filetap.load.columns import LoadTable
 from filetap.load.rows import RowLoader
 from filetap.progress import Tally
+from filetap.scan import identify
 
 if TYPE_CHECKING:
     import logging
@@ -95,12 +96,15 @@ class JobLoadStream:
             if sampler.found().columns:
                 self._use(sampler.found())
         keeper = Keeper(delivery.job.window, self._spec.times)
+        files, table, tuning = delivery.files, self._table, settings.tuning
+        identities = identify(files, table, block=tuning.block, divert=settings.diverts)
         with self._store.database.transaction(str(delivery.job), _WHOLE):
             self._lock()
             for spooled in delivery.files:
                 self.tally.open_file(spooled.size)
                 self._store.claim(spooled.file, spooled.size, again=True)
-                self._rows.load(spooled, skip=self._jobs.rows_read(spooled), keeps=keeper)
+                skip = self._jobs.rows_read(spooled)
+                self._rows.load(spooled, skip=skip, keeps=keeper, identities=identities)
                 self.tally.close_file()
             self._jobs.finish(delivery)
             self._write()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from filetap.columns.identities import Identities
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.load.columns import LoadTable
@@ -67,6 +68,7 @@ class RowLoader:
         *,
         skip: int,
         keeps: Callable[[pl.DataFrame], pl.Series] | None = None,
+        identities: Identities | None = None,
     ) -> None:
         """Copy a file's rows, and enter their number into the ledger.
 
@@ -74,6 +76,7 @@ class RowLoader:
             spooled: The file.
             skip: Rows that are in the table already.
             keeps: As in `ScanOptions`.
+            identities: As in `ScanOptions`.
         """
         file, store, table, settings = spooled.file, self._store, self._table, self._settings
         stats = FileStats(file, table.key)
@@ -84,6 +87,7 @@ class RowLoader:
             skip=skip,
             values=True,
             keeps=keeps,
+            identities=identities,
         )
         batches = scan(spooled, table, options, stats)
         staged: dict[str, str] = {}

@@ -37,6 +37,8 @@ _SAMPLE = 1 << 16  # bytes that the separator is chosen from, unless the header 
 _NOT_CSV = {  # how other files begin
     "a zip archive or a workbook": re.compile(rb"PK\x03\x04"),
     "JSON": re.compile(rb'\s*+(?:\[\s*+)?\{\s*+"'),
+    "Parquet": re.compile(rb"PAR1[\x00-\x08\x0e-\x1f\x80-\xff]"),
+    "Avro": re.compile(rb"Obj\x01"),
     "HTML or XML": re.compile(rb"\s*+<(?:[!?]|html)", re.IGNORECASE),
     "headed by a sep= line": re.compile(rb"sep=.\r?\n"),
 }

@@ -9,13 +9,13 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
-from filetap.columns.added import EVENT_ID
 from filetap.columns.protection import check_protected
 from filetap.columns.sample import Sample, Sampler, sample
 from filetap.jobs.keep import Keeper
+from filetap.jobs.proof import rows_of
 from filetap.jobs.reader import JobReader
 from filetap.plan import plan_columns
-from filetap.scan import ScanOptions, identify
+from filetap.scan import identify
 from filetap.singer.maps import unknown_columns
 from filetap.singer.rows import RowReader
 from filetap.singer.typed import TypedStream
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import polars as pl
     from singer_sdk import Tap
 
-    from filetap.columns.identities import Identities
     from filetap.download.spool import Spooled
     from filetap.jobs.reader import Delivery
     from filetap.jobs.source import JobSource
@@ -92,10 +91,11 @@ class JobStream(TypedStream):
         for delivery in self._deliveries:
             try:
                 found = self._sampled(delivery)
+                has_rows = found.columns or self._has_rows(delivery)
             except BaseException:
                 delivery.close()
                 raise
-            if found.columns:
+            if has_rows:
                 self._first = delivery
                 break
             with closing(delivery):
@@ -114,6 +114,11 @@ class JobStream(TypedStream):
         for spooled in delivery.files:
             sampler.add(spooled)
         return sampler.found()
+
+    def _has_rows(self, delivery: Delivery) -> bool:
+        """True if a window has rows, perhaps only some that cannot be read."""
+        expected = self._table.expected
+        return any(rows_of(spooled, expected) for spooled in delivery.files)
 
     def _use(self, found: Sample, *, planned: bool = False) -> None:
         """Use the columns of what was sampled."""
@@ -148,7 +153,9 @@ class JobStream(TypedStream):
         """Typed batches of one window."""
         self._tally.files += max(0, len(delivery.files) - 1)
         keeper = Keeper(delivery.job.window, self._times)
-        batches = replace(batches, identities=self._identities(delivery))
+        block, divert = self._run.settings.tuning.block, self._malformed is not None
+        identities = identify(delivery.files, self._table, block=block, divert=divert)
+        batches = replace(batches, identities=identities)
         for position, spooled in enumerate(delivery.files, start=1):
             self._tally.open_file(spooled.size)
             yield from self._rows.frames(
@@ -163,15 +170,6 @@ class JobStream(TypedStream):
                 self._save()
             self._tally.close_file()
         self._log_times(keeper)
-
-    def _identities(self, delivery: Delivery) -> Identities | None:
-        """The ids of a window's rows, if they are the key."""
-        if EVENT_ID not in self._table.key:
-            return None
-        options = ScanOptions(
-            block=self._run.settings.tuning.block, most=0, divert=self._malformed is not None
-        )
-        return identify(delivery.files, self._table, options)
 
     def _log_times(self, keeper: Keeper) -> None:
         """Log how many rows belong to other windows, and how many to none."""

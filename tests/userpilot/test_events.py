@@ -90,6 +90,8 @@ def test_settling() -> None:
         ({"ids": "some", "shuffled": True}, {}),
         ({"line_end": "\r\n", "blank_lines": True, "members": 3}, {}),
         ({"members": 0, "shuffled": True}, {}),
+        ({"doubled": True}, {}),
+        ({"doubled": True, "ids": "absent"}, {}),
         ({"csv_metadata": "text"}, {"as_csv": True}),
         ({"csv_metadata": "omitted", "members": 0}, {"as_csv": True}),
         ({"csv_metadata": "flattened", "line_end": "\r\n"}, {"as_csv": True}),

@@ -112,12 +112,12 @@ class World:
                 self.pass_days(days)
 
     def pass_days(self, days: int) -> None:
-        """Let days pass; some events of the last ones arrive late."""
+        """Let days pass; some events of the day before arrive late."""
         jobs, clock = self.userpilot.jobs, self.userpilot.now
         for _ in range(days):
             today = clock().date()
             jobs.events += events_of(today, 4)
-            jobs.events += events_of(today - timedelta(2), 1, seed=len(jobs.events))
+            jobs.events += events_of(today - timedelta(1), 1, seed=len(jobs.events))
             clock.move(days=1)  # type: ignore[attr-defined]
 
     def heal(self) -> None:
