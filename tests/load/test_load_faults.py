@@ -344,7 +344,7 @@ def test_state_of_another_stream(
     emulator: Emulator, postgres: PostgresSchema, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A state with a stream that does not exist is used, and the nearest stream named."""
-    path = write(postgres.folder, "state.json", {"bookmarks": {"user": {}}})
+    path = write(postgres.folder, "state.json", {"bookmarks": {"user": {}, "campaigns": {}}})
     postgres.loaded(emulator, "--state-from", path)
     assert "a stream user, which does not exist; did you mean users?" in caplog.text
 
