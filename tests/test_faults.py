@@ -199,7 +199,7 @@ def test_unforeseen_error_tells_no_secret(emulator: Emulator, tmp_path: Path) ->
     path = write(tmp_path, "c.json", settings(emulator))
     code = (
         "from tap_firstup_dde import api, tap\n"
-        "def broken(self, stream):\n"
+        "def broken(self, stream, since=None):\n"
         "    raise RuntimeError(f'a bug with {self._to.client_secret}')\n"
         "api.FirstupTransport.list_files = broken\n"
         "tap.TapFirstupDDE.cli()"
