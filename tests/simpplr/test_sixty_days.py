@@ -146,7 +146,7 @@ def test_sixty_days_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         with suppress(CutOffError):
             done = loaded.load(*streams)
 
-    schedule = simulate(loaded.tree, 2, read, every=2)
+    schedule = simulate(loaded.tree, 2, read, every=3)
     assert done == {}
     for entity in ENTITIES:
         rows = loaded.rows(stream_of(entity))
