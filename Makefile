@@ -46,8 +46,8 @@ test: setup ## Run the tests on all processors; ARGS is passed to pytest, e.g. A
 test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs Spark, and Java if there is none
 	$(VENV)/bin/python -m pytest --numprocesses 2 tests/spark $(ARGS)
 
-soak: setup ## Test the model and mutated files at length (10,000 interleavings, 90 days; about an hour)
-	$(VENV)/bin/python -m pytest tests/test_exactly_once.py tests/test_fuzz.py tests/singer/test_kill.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
+soak: setup ## Test the model, kills and odd files at length (10,000 interleavings, 90 days; over an hour)
+	$(VENV)/bin/python -m pytest tests/test_exactly_once.py tests/test_fuzz.py tests/test_round_trip.py tests/singer/test_kill.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
 
 audit: $(VENV)/.stamp ## Check dependencies for known vulnerabilities (needs network)
 	$(VENV)/bin/python -m pip install --quiet pip-audit
