@@ -27,7 +27,7 @@ settings.load_profile("tap")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the model is run: `make soak` runs it for longer."""
-    parser.addoption("--interleavings", type=int, default=300)
+    parser.addoption("--interleavings", type=int, default=150)
     parser.addoption("--mutations", type=int, default=500)
     parser.addoption("--days", type=int, default=9)
     parser.addoption("--seed", type=int, default=0)

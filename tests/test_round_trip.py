@@ -87,19 +87,25 @@ CATALOG = {
 }
 
 
-# Not shrunk: that takes longer than to read twenty small files.
-@settings(max_examples=40, phases=[Phase.generate])
-@given(
-    files=st.lists(_file(), min_size=FILES, max_size=FILES),
-    whole=st.sampled_from([Tuning().whole, 80]),
-    most=st.sampled_from([1, Tuning().slice]),
-)
-def test_round_trip(firstup: Emulator, files: list[File], whole: int, most: int) -> None:
+def test_round_trip(firstup: Emulator, pytestconfig: pytest.Config) -> None:
     """A column's text, or otherwise its __text, is what Python's csv reads, on both paths.
 
     Types may change from file to file, even within a run and where sampling before the first
-    SCHEMA does not reach; a column that was emitted keeps its type.
+    SCHEMA does not reach; a column that was emitted keeps its type. There is one example for every
+    ten ``--interleavings``.
     """
+    checked = given(
+        files=st.lists(_file(), min_size=FILES, max_size=FILES),
+        whole=st.sampled_from([Tuning().whole, 80]),
+        most=st.sampled_from([1, Tuning().slice]),
+    )(_assert_round_trip)
+    # Not shrunk: that takes longer than to read twenty small files.
+    count = pytestconfig.getoption("--interleavings") // 10
+    settings(max_examples=count, phases=[Phase.generate])(checked)(firstup)
+
+
+def _assert_round_trip(firstup: Emulator, files: list[File], whole: int, most: int) -> None:
+    """Read files in two runs, on both paths, and compare with their rows."""
     firstup.files.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logging.root.manager, "disable", logging.WARNING)

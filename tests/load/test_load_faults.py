@@ -91,11 +91,11 @@ def exports(emulator: Emulator, files: int, first: int = 0) -> int:
 def test_killed(emulator: Emulator, place: Place, pytestconfig: pytest.Config) -> None:
     """SIGKILL at any point leaves whole files; the rerun brings the others, each row once.
 
-    The points are picked by ``--seed``; there is one for every 150 ``--interleavings``.
+    The points are picked by ``--seed``; there is one for every 75 ``--interleavings``.
     """
     total = exports(emulator, 3)
     dice, ends = random.Random(pytestconfig.getoption("--seed")), Counter[int]()
-    for _ in range(pytestconfig.getoption("--interleavings") // 150):
+    for _ in range(pytestconfig.getoption("--interleavings") // 75):
         again = place.another(f"n{dice.random()}")
         point = [str(dice.randint(1, 60)), dice.choice(["before", "after"])]
         config, code = settings(emulator), KILL + CODE

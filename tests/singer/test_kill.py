@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 def test_kill_and_rerun(emulator: Emulator, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """SIGKILL after a random line, then a rerun: every row, and only those after STATE twice.
 
-    The lines are picked by ``--seed``; there is one for every 75 ``--interleavings``.
+    The lines are picked by ``--seed``; there is one for every 50 ``--interleavings``.
     """
     for _ in range(2):
         emulator.add_generation(rows=60)
     emulator.add("users", "2026-05-16-00", "user_id\n" + "".join(f"{i}\n" for i in range(5000)))
     config = write(tmp_path, "config.json", settings(emulator))
     dice = random.Random(pytestconfig.getoption("--seed"))
-    for _ in range(pytestconfig.getoption("--interleavings") // 75):
+    for _ in range(pytestconfig.getoption("--interleavings") // 50):
         killed = run_killed(dice.randint(1, 5600), TAP, "--config", config)
         covered, uncovered = killed.at_state()
         state = write(tmp_path, "state.json", covered.state)
