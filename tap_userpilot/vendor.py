@@ -114,6 +114,7 @@ def _source(config: Mapping[str, Any]) -> Source:
     if config.get("exclusions"):
         filters["exclusions"] = True
     url = (config.get("api_url") or _API_URL).strip().rstrip("/")
+    url = url.removesuffix("/analytics/exports").removesuffix("/api/v1")
     return Source(
         Connection(url, key),
         config["window_days"],
@@ -144,6 +145,8 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
     url = (config.get("api_url") or _API_URL).strip()
     if not is_secure(url):
         yield "api_url is not an https URL (http is for loopback hosts only)"
+    if set(url) & set("@?#"):
+        yield "api_url must not contain a login, query or fragment; the key has its own setting"
 
 
 USERPILOT: Final = Vendor(

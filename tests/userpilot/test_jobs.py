@@ -187,6 +187,7 @@ def test_quoted_key() -> None:
         ({"api_key": "a b"}, "characters that no key has"),
         ({"api_key": "schlüssel"}, "characters that no key has"),
         ({"api_url": "http://appex.userpilot.io"}, "api_url is not an https URL"),
+        ({"api_url": "https://a@appex.userpilot.io"}, "api_url must not contain a login"),
         ({"window_days": 0}, "window_days"),
         ({"metadata": "json"}, "metadata"),
         ({"job_wait": 0}, "job_wait"),
