@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from filetap.redaction import SECRECY
-from filetap.setting_schema import SECRET, job_settings, seconds_setting, setting
+from filetap.setting_schema import SECRET, job_settings, setting
 from filetap.transports.http import is_secure
 from filetap.vendor import Hints, Vendor
 from tap_userpilot.api import Connection
@@ -86,10 +86,14 @@ _SETTINGS: Mapping[str, Any] = {
         default="object",
         enum=["object", "string"],
     ),
-    "job_wait": seconds_setting(
+    "job_wait": setting(
+        "number string",  # the SDK leaves numbers from the environment text
         "Job wait",
-        "Seconds to wait for other export jobs of the application, of which one at a time runs.",
-        3600,
+        "Seconds to wait for other export jobs of the application, of which one at a time runs; 0 "
+        "to fail at once.",
+        default=3600,
+        minimum=0,
+        pattern=r"^[0-9]+(\.[0-9]+)?$",
     ),
     **job_settings(),
 }
