@@ -25,6 +25,8 @@ PARENTS = {
     "ExpiredURLError": "TransportError",
     "AuthenticationError": "TransportError",
     "FileGoneError": "TransportError",
+    "NotReadyError": "TransportError",
+    "JobError": "TransportError",
     "IntegrityError": "ExportError",
     "FormatError": "ExportError",
     "SpoolError": "ExportError",
