@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from filetap.redaction import SECRECY
-from filetap.setting_schema import SECRET, job_settings, seconds_setting, setting
+from filetap.setting_schema import SECRET, job_settings, setting
 from filetap.transports.http import is_secure
 from filetap.vendor import Hints, Vendor
 from tap_userpilot.api import Connection
@@ -86,10 +86,14 @@ _SETTINGS: Mapping[str, Any] = {
         default="object",
         enum=["object", "string"],
     ),
-    "job_wait": seconds_setting(
+    "job_wait": setting(
+        "number string",  # the SDK leaves numbers from the environment text
         "Job wait",
-        "Seconds to wait for other export jobs of the application, of which one at a time runs.",
-        3600,
+        "Seconds to wait for other export jobs of the application, of which one at a time runs; 0 "
+        "to fail at once.",
+        default=3600,
+        minimum=0,
+        pattern=r"^[0-9]+(\.[0-9]+)?$",
     ),
     **job_settings(),
 }
@@ -114,6 +118,7 @@ def _source(config: Mapping[str, Any]) -> Source:
     if config.get("exclusions"):
         filters["exclusions"] = True
     url = (config.get("api_url") or _API_URL).strip().rstrip("/")
+    url = url.removesuffix("/analytics/exports").removesuffix("/api/v1")
     return Source(
         Connection(url, key),
         config["window_days"],
@@ -144,6 +149,8 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
     url = (config.get("api_url") or _API_URL).strip()
     if not is_secure(url):
         yield "api_url is not an https URL (http is for loopback hosts only)"
+    if set(url) & set("@?#"):
+        yield "api_url must not contain a login, query or fragment; the key has its own setting"
 
 
 USERPILOT: Final = Vendor(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from filetap.vendor import Documented
 
 _TOGETHER = 2 << 20  # bytes of rows, as text in memory, that are examined together
-_FEW = 1 << 15  # bytes of a file that are sampled where the types are known
+_FEW = 1 << 14  # bytes of a file that are sampled where the types are known
 _ARCHIVE = b"PK\x03\x04"  # a zip archive or a workbook, whose contents are listed at its end
 
 logger = logging.getLogger(__name__)

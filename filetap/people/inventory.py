@@ -158,7 +158,7 @@ def _judged(
     if spec.ordered:
         plan = in_order(plan, (), settings)
     pending = {file.id for file in plan.files}
-    kept = None if settings.delivered else tap.vendor.retention
+    kept = None if settings.delivered or spec.full_table else tap.vendor.retention
     found = []
     for file in sorted(files, key=lambda file: (file.generated_at, file.id)):
         rows = plan.bookmark.rows_read(file) if file.id in pending else 0

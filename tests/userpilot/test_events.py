@@ -266,7 +266,7 @@ def test_resumed() -> None:
         with emulated(12, 6, form=Form(ids=ids)) as userpilot:
             whole = run(userpilot, tuning=tuning, lookback_days=0)
             assert sum(message["type"] == "STATE" for message in whole.messages) > 12
-            for most in range(1, len(whole.messages), 19):
+            for most in range(1, len(whole.messages), 29):
                 cut = run(userpilot, most=most, tuning=tuning, lookback_days=0)
                 rest = run(userpilot, cut.state, tuning=tuning, lookback_days=0)
                 covered, lost = map(keys, cut.at_state())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from filetap.testing.runs import Run
     from tap_userpilot.emulator import Emulator
 
-_SHARE = 15  # of the other models' interleavings, each of which takes less time
+_SHARE = 25  # of the other models' interleavings, each of which takes less time
 _TUNING = replace(TUNING, slice=5, lines=2)
 _SETTINGS: dict[str, Any] = {"window_days": 3, "job_timeout": 0.02, "job_wait": 0.02}
 
