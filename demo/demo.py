@@ -140,8 +140,10 @@ def demonstrate(options: argparse.Namespace, stack: contextlib.ExitStack) -> Non
     cursor = connection.execute(tap.query.encode())
     print(table([column.name for column in cursor.description or ()], cursor.fetchall()))
 
-    with step(f"\n{tap.vendor} has new data"):
-        fresh = add_data(vendor["api_url"], tap.more)
+    fresh: dict[str, Any] = {}
+    if tap.more:
+        with step(f"\n{tap.vendor} has new data"):
+            fresh = add_data(vendor["api_url"], tap.more)
     marks = {stream: newest_load(connection, stream) for stream in tap.streams}
     with step("Second run: the same command"):
         run("run-2", [*meltano, "run", *tap.pipeline], environment)
@@ -200,7 +202,7 @@ def load_too(
     ]
     print()
     print(table(("stream", "rows by Meltano", "rows by load"), both))
-    if any(one != other for _, one, other in both):
+    if any(other < one or (other > one and not tap.grows) for _, one, other in both):
         log = shown(DEMO / "load.log")
         message = f"load did not bring the rows that Meltano brought; see {log}"
         raise DemoError(message)

@@ -21,13 +21,14 @@ class Tap:
         schema: Where Meltano puts the tables.
         streams: The streams that are shown.
         emulate: Takes the demo's options and returns those of `emulate`. It prints the settings.
-        more: Path at the emulator whose POST adds data. The answer may be a JSON object that names
-            what is new: ``generated_at``, and ``rows`` by stream.
+        more: Path at the emulator whose POST adds data; empty if nothing can be added. The answer
+            may be a JSON object that names what is new: ``generated_at``, and ``rows`` by stream.
         title: Heading of what the query shows.
         query: Rows that are shown once they have arrived.
         own: How to go on with one's own account.
         generation: Column with the time by which rows are told apart.
         reads_folder: True if the option ``--folder`` is for this tap.
+        grows: True if more rows are due with time, so that a later reading may have more.
     """
 
     vendor: str
@@ -42,6 +43,7 @@ class Tap:
     own: str
     generation: str = "generated_at"
     reads_folder: bool = False
+    grows: bool = False
 
     @property
     def pipeline(self) -> tuple[str, str]:
@@ -67,6 +69,23 @@ def _simpplr(options: argparse.Namespace) -> list[str]:
         *("--seed", str(options.seed)),
         *("--days", str(options.generations)),
         *("--rows", str(max(1, options.rows // 20))),
+    ]
+
+
+def _hookbridge(options: argparse.Namespace) -> list[str]:
+    return [
+        *("--seed", str(options.seed)),
+        *("--messages", str(options.rows // 4)),
+        *("--pending", "0.2"),
+        *("--processing", "0.2"),
+    ]
+
+
+def _userpilot(options: argparse.Namespace) -> list[str]:
+    return [
+        *("--seed", str(options.seed)),
+        *("--rows", str(max(1, options.rows // 20))),
+        *("--job-seconds", "0.5"),
     ]
 
 
@@ -119,5 +138,49 @@ TAPS = {
         """,
         own="""export TAP_SIMPPLR_FOLDER='{"url": "sftp://you@host/exports"}'  # and the """
         "database, as in .env.example",
+    ),
+    "hookbridge": Tap(
+        vendor="HookBridge",
+        program="tap-hookbridge",
+        tool="hookbridge-exports",
+        schema="hookbridge",
+        streams=("outbound_messages", "inbound_messages"),
+        emulate=_hookbridge,
+        more="/emulator/messages",
+        title="Where messages fail",
+        query="""
+            select endpoint,
+                   count(*) as messages,
+                   count(*) filter (where status = 'succeeded') as succeeded,
+                   count(*) filter (where status = 'pending_retry') as retried,
+                   round(avg(response_latency_ms)) as milliseconds
+              from outbound_messages
+             group by endpoint
+             order by messages desc, endpoint
+        """,
+        own="export TAP_HOOKBRIDGE_API_KEY=... TAP_HOOKBRIDGE_START_DATE=...  # and the database, "
+        "as in .env.example",
+        grows=True,
+    ),
+    "userpilot": Tap(
+        vendor="Userpilot",
+        program="tap-userpilot",
+        tool="userpilot-exports",
+        schema="userpilot",
+        streams=("events", "flows", "surveys"),
+        emulate=_userpilot,
+        more="",
+        title="Events by type",
+        query="""
+            select event_type,
+                   count(*) as events,
+                   count(distinct user_id) as people,
+                   to_char(max(inserted_at), 'YYYY-MM-DD HH24:MI') as last
+              from events
+             group by event_type
+             order by events desc, event_type
+        """,
+        own="export TAP_USERPILOT_API_KEY=... TAP_USERPILOT_START_DATE=...  # and the database, "
+        "as in .env.example",
     ),
 }

@@ -89,7 +89,7 @@ class Emulator(JobQueue, LocalServer):
 
     ROUTES: ClassVar[tuple[Route, ...]] = _ROUTES
 
-    api_key: str = "hb_test_emulated_key_0001"
+    api_key: str = "emulated-key"
     project_id: str = "01935abc-0000-7000-8000-000000000001"
     unready: int = 0
     unready_status: int = 400

@@ -52,7 +52,7 @@ def test_people(tmp_path: Path) -> None:
         page = call("report", "--state", state, "--to", str(tmp_path / "r.html"), "--quiet")
         assert OUT in (tmp_path / "r.html").read_text()
         assert page.strip().endswith("r.html")
-        hookbridge.api_key = "hb_test_another_key_0002"
+        hookbridge.api_key = "another-key"
         assert "401 UNAUTHORIZED" in CliRunner().invoke(main, ["doctor", "--config", config]).output
 
 

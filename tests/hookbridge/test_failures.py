@@ -145,7 +145,7 @@ ENDED: dict[str, tuple[Callable[[Emulator], object], type[ExportError], str, dic
         {"create": 1},
     ),
     "wrong key": (
-        _set(api_key="hb_live_another_key_0002"),
+        _set(api_key="another-key"),
         AuthenticationError,
         r"401 UNAUTHORIZED: Invalid or missing API key; check api_key.*request_id req_\d+$",
         {"list": 1},
