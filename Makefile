@@ -77,7 +77,7 @@ lint: $(VENV)/.stamp ## Check style (ruff) and types (mypy)
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
 
-demo: $(DEMO)/.stamp ## Run Firstup (emulated; TAP=simpplr: Simpplr) to PostgreSQL through Meltano and by load; FOLDER=1 reads delivered files
+demo: $(DEMO)/.stamp ## Run Firstup (emulated; TAP=simpplr, hookbridge or userpilot: another) to PostgreSQL through Meltano and by load; FOLDER=1 reads delivered files
 	@$(DEMO)/venv/bin/python demo/demo.py $(if $(TAP),--tap $(TAP)) $(if $(FOLDER),--folder) $(ARGS)
 
 picture: $(VENV)/.stamp ## Redraw the README's picture from a real run
