@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 from filetap.bookmark import earlier
@@ -16,24 +16,20 @@ from filetap.jobs.source import Job, Lost, MadeFile, Outcome, Ready, Running
 from filetap.jobs.windows import Schedule, Window
 from filetap.times import format_time, utc_now
 from filetap.transports.connection import bare_session
-from filetap.transports.http import http_date, is_secure, open_range, send, target_of
-from filetap.transports.oauth import Bearer
+from filetap.transports.http import is_secure, open_range, target_of
 from filetap.transports.retry import with_retries
+from tap_hookbridge.client import EXPORTS, Connection, ExportsClient
 from tap_hookbridge.responses import (
     OUTBOUND,
     URL_HINT,
     data_of,
     joined,
     note_of,
-    read_export,
-    refusal,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-
-    import requests
 
     from filetap.files import Body, ExportFile
     from filetap.settings import Settings
@@ -43,34 +39,9 @@ DIRECTIONS: Final = {"outbound_messages": OUTBOUND, "inbound_messages": "inbound
 _PADDING: Final = timedelta(seconds=1)  # whether the API's borders are inclusive is not documented
 _AHEAD: Final = timedelta(days=1)  # a clock, or a time zone, may be off by that much
 _IMPLAUSIBLE: Final = timedelta(days=3660)
-_EXPORTS: Final = "/v1/exports"
-_MOST_PAGES: Final = 1000
 _URL_LIFETIME: Final = 60.0  # seconds; how long a download URL is valid is not documented
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """How to reach one project's exports, and what is requested.
-
-    Attributes:
-        api_url: Base of the API, without ``/v1``.
-        api_key: The project's key.
-        window: Length of the span of one export.
-        settle: Messages younger than that, by the API's clock, are not requested yet.
-        lookback: How far back messages may still change.
-    """
-
-    api_url: str
-    api_key: str
-    window: timedelta = timedelta(hours=24)
-    settle: timedelta = timedelta(minutes=5)
-    lookback: timedelta = timedelta(days=30)
-
-    def __repr__(self) -> str:
-        """Without the key."""
-        return f"Connection({self.api_url!r})"
 
 
 class HookBridgeTransport:
@@ -83,18 +54,16 @@ class HookBridgeTransport:
     def __init__(self, settings: Settings) -> None:
         self._to: Connection = settings.source
         self._settings = settings
-        self._api = bare_session()
+        self._client = ExportsClient(self._to, settings.timeout, settings.retries)
         # Presigned URLs get a session of their own, which never carries the key.
         self._storage = bare_session()
         self._urls: dict[str, tuple[str, float]] = {}  # export → URL, and until when it is used
         self._listed: dict[str, Export] = {}  # when the run began; those that were adopted are out
-        self._seen: set[str] = set()
-        self._projects: set[str] = set()
 
     @property
     def account(self) -> str | None:
         """The project that the key belongs to, once an export names it."""
-        return next(iter(self._projects)) if len(self._projects) == 1 else None
+        return next(iter(self._client.projects)) if len(self._client.projects) == 1 else None
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -109,7 +78,7 @@ class HookBridgeTransport:
 
     def schedule(self, stream: str) -> Schedule:
         """All whole seconds before the settle time, by the clock of the API."""
-        listed, now = self._list()
+        listed, now = self._client.list_all()
         ahead = now - utc_now()
         if ahead > _IMPLAUSIBLE:
             msg = f"{stream}: the API's clock cannot be right ({format_time(now)})"
@@ -152,24 +121,24 @@ class HookBridgeTransport:
             "end_time": format_time(asked.end),
             "direction": DIRECTIONS[stream],
         }
-        known, tries = self._seen.copy(), 0
+        known, tries = self._client.seen.copy(), 0
 
         def attempt() -> str:
             nonlocal tries
             tries += 1
             if tries > 1:
-                for export in self._list_once()[0]:
+                for export in self._client.list_once()[0]:
                     if export.id not in known and self._matches(export, stream, window):
                         return export.id
-            content, note = data_of(self._send("POST", _EXPORTS, what, json=body), what)
-            return self._read(content["data"], what, note).id
+            content, note = data_of(self._client.send("POST", EXPORTS, what, json=body), what)
+            return self._client.read(content["data"], what, note).id
 
         return Job(stream, with_retries(attempt, self._settings.retries), window)
 
     def poll(self, job: Job) -> Outcome:
         """How far an export is."""
         try:
-            export, note = self._show(job.id, str(job))
+            export, note = self._client.show(job.id, str(job))
         except FileGoneError as error:
             return Lost("no longer exists", error.hint)
         except NotReadyError as error:
@@ -194,7 +163,7 @@ class HookBridgeTransport:
 
     def list_files(self, stream: str, since: datetime | None = None) -> list[ExportFile]:
         """The files of all exports of a stream that can be downloaded."""
-        exports, now = self._list()
+        exports, now = self._client.list_all()
         return [
             export.file(stream)
             for export in exports
@@ -236,7 +205,7 @@ class HookBridgeTransport:
 
     def stored_size(self, file: ExportFile) -> int | None:
         """Bytes of an export's file, as the API states them."""
-        return self._show(file.id, str(file))[0].size
+        return self._client.show(file.id, str(file))[0].size
 
     def _location(self, file: ExportFile) -> str:
         """A new download URL.
@@ -244,8 +213,8 @@ class HookBridgeTransport:
         Raises:
             TransportError: There is none, or the download would not be encrypted.
         """
-        path, what = f"{_EXPORTS}/{quote(file.id, safe='')}/download", str(file)
-        response = self._call("GET", path, what, redirects=True)
+        path, what = f"{EXPORTS}/{quote(file.id, safe='')}/download", str(file)
+        response = self._client.call("GET", path, what, redirects=True)
         if not response.is_redirect:
             msg = f"{what}: the API does not redirect to the file ({response.status_code})"
             raise TransportError(msg, joined(URL_HINT, note_of(response)))
@@ -254,84 +223,6 @@ class HookBridgeTransport:
             msg = f"{what}: the download URL is not https"
             raise TransportError(msg, "report it to HookBridge; nothing was downloaded")
         return url
-
-    # Requests
-
-    def _list(self) -> tuple[list[Export], datetime]:
-        """Every export, on all pages, and the API's clock."""
-        return with_retries(self._list_once, self._settings.retries)
-
-    def _list_once(self) -> tuple[list[Export], datetime]:
-        """The same without retries."""
-        what, cursor = "the list of exports", ""
-        exports: list[Export] = []
-        now: datetime | None = None
-        seen = {""}
-        for _ in range(_MOST_PAGES):
-            query = {"cursor": cursor} if cursor else None
-            response = self._send("GET", _EXPORTS, what, params=query)
-            now = now or http_date(response.headers.get("Date", ""))
-            content, note = data_of(response, what)
-            items = content["data"]
-            if not isinstance(items, list):
-                items = [items]
-            exports += [self._read(item, what, note) for item in items]
-            meta = content.get("meta")
-            more = meta if isinstance(meta, dict) else {}
-            cursor = str(more.get("next_cursor") or "") if more.get("has_more") else ""
-            if cursor in seen:
-                return exports, now or utc_now()
-            seen.add(cursor)
-        msg = f"{what}: its pages do not end"
-        raise TransportError(msg, joined("report it to HookBridge", note))
-
-    def _show(self, export_id: str, what: str) -> tuple[Export, str]:
-        """One export, and the note that errors about it end with.
-
-        Raises:
-            FileGoneError: It does not exist.
-        """
-        response = self._call("GET", f"{_EXPORTS}/{quote(export_id, safe='')}", what)
-        content, note = data_of(response, what)
-        return self._read(content["data"], what, note), note
-
-    def _read(self, item: Any, what: str, note: str) -> Export:
-        """An export in a response; its id and its project are remembered."""
-        export = read_export(item, what, note)
-        self._seen.add(export.id)
-        if export.project:
-            self._projects.add(export.project)
-        return export
-
-    def _call(self, method: str, path: str, what: str, **options: Any) -> requests.Response:
-        """Send a request, and repeat it after transient errors."""
-        return with_retries(
-            lambda: self._send(method, path, what, **options), self._settings.retries
-        )
-
-    def _send(
-        self, method: str, path: str, what: str, *, redirects: bool = False, **options: Any
-    ) -> requests.Response:
-        """Send a request to the API, the only place that the key is sent to.
-
-        Raises:
-            TransportError: The response is not a success, or a redirect that is expected.
-        """
-        response = send(
-            self._api,
-            method,
-            self._to.api_url + path,
-            what,
-            hint=URL_HINT,
-            refusals=True,
-            auth=Bearer(self._to.api_key),
-            headers={"Accept": "application/json"},
-            timeout=self._settings.timeout,
-            **options,
-        )
-        if 200 <= response.status_code < 300 or (redirects and response.is_redirect):
-            return response
-        raise refusal(response, what, of_one=path != _EXPORTS)
 
 
 def padded(window: Window) -> Window:

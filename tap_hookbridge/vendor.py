@@ -10,7 +10,8 @@ from filetap.setting_schema import SECRET, job_settings, setting
 from filetap.transports.http import is_secure
 from filetap.transports.oauth import is_token
 from filetap.vendor import Hints, Vendor
-from tap_hookbridge.api import Connection, HookBridgeTransport
+from tap_hookbridge.api import HookBridgeTransport
+from tap_hookbridge.client import Connection
 from tap_hookbridge.documented import STREAMS
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from filetap.jobs import reader
 from filetap.settings import Tuning
 from filetap.testing.runs import CutOffError, Run
 from filetap.times import format_time
+from filetap.transports import http
 from tap_hookbridge import api
 from tap_hookbridge.emulator import Emulator
 from tests.hookbridge.vendor import FIRST, OUT, Clock, at, run
@@ -65,8 +66,8 @@ class _Killed:
 
     def __init__(self, patch: pytest.MonkeyPatch, number: int) -> None:
         self._left = number
-        for name in ("send", "open_range"):
-            patch.setattr(api, name, self._counting(getattr(api, name)))
+        for module, name in ((http, "send"), (api, "open_range")):
+            patch.setattr(module, name, self._counting(getattr(module, name)))
 
     def _counting(self, original: Any) -> Any:
         def request(*arguments: Any, **options: Any) -> Any:
