@@ -27,6 +27,7 @@ class Form:
         ids: ``internal_event_id`` as ``text``, as ``number``, or ``absent``; in ``some`` rows.
         time: Format of ``inserted_at``.
         twice: True if a week that crosses a month is two files of one name.
+        scattered: True if the rows of a week are in two files of one name, in turns.
         doubled: True if each file is listed twice.
         csv_metadata: ``text``, ``omitted`` or ``flattened``, in CSV.
         line_end: What ends a line.
@@ -39,6 +40,7 @@ class Form:
     ids: str = "text"
     time: str = "%Y-%m-%dT%H:%M:%S.%fZ"
     twice: bool = True
+    scattered: bool = False
     doubled: bool = False
     csv_metadata: str = "text"
     line_end: str = "\n"
@@ -50,9 +52,10 @@ class Form:
     def files(self, events: Iterable[Event], *, as_csv: bool) -> list[tuple[str, bytes]]:
         """Name and content of each week's file, in order."""
         weeks = defaultdict[tuple[str, str], list[Any]](list)
-        for event in events:
+        for number, event in enumerate(events):
             monday = event.at.date() - timedelta(days=event.at.weekday())
             part = f"{event.at:%Y-%m}" if self.twice else ""
+            part = str(number % 2) if self.scattered else part
             weeks[monday.isoformat(), part].append(event)
         ending = "csv" if as_csv else "json"
         ending += ".gz" if self.members else ""

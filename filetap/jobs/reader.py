@@ -65,6 +65,7 @@ class JobReader:
 
     Attributes:
         reached: How far the stream has been read.
+        rereads: True to download files whose rows were emitted by an earlier run, too.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class JobReader:
         logger: logging.Logger,
     ) -> None:
         self.reached = JobState()
+        self.rereads = False
         self._stream = stream
         self._source = source
         self._spool = spool
@@ -151,6 +153,11 @@ class JobReader:
     def rows_read(self, spooled: Spooled) -> int:
         """Rows of a file that an earlier run emitted before it stopped."""
         return self.reached.rows if self.reached.file == spooled.file.key else 0
+
+    def is_done(self, spooled: Spooled) -> bool:
+        """True if an earlier run emitted all rows of a file."""
+        job = self.reached.job
+        return job is not None and spooled.file.key in job.files_done
 
     def reach(self, spooled: Spooled, rows: int) -> None:
         """Note that the first *rows* rows of a file have been emitted."""
@@ -228,7 +235,7 @@ class JobReader:
         found: list[Spooled] = []
         try:
             for made in files:
-                if made.file.key in done:
+                if made.file.key in done and not self.rereads:
                     continue
                 try:
                     spooled = self._proven(made, expected)

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from filetap.bookmark_checks import check_account
+from filetap.columns.added import EVENT_ID
 from filetap.columns.resolve import Known
 from filetap.columns.sample import Sample, Sampler
 from filetap.errors import DatabaseError
@@ -72,6 +73,7 @@ class JobLoadStream:
         table.known = table.known.with_state(state)
         if table.known.pinned:
             self._use(Sample())
+        self._jobs.rereads = EVENT_ID in table.known.pinned_key
         windows = self._jobs.plan(state, incremental=not again)
         check_account(stream, state, run.transport.account, run.vendor.account)
         if run.transport.account:
@@ -101,6 +103,8 @@ class JobLoadStream:
         with self._store.database.transaction(str(delivery.job), _WHOLE):
             self._lock()
             for spooled in delivery.files:
+                if self._jobs.is_done(spooled):
+                    continue
                 self.tally.open_file(spooled.size)
                 self._store.claim(spooled.file, spooled.size, again=True)
                 skip = self._jobs.rows_read(spooled)

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
+from filetap.columns.added import EVENT_ID
 from filetap.columns.protection import check_protected
 from filetap.columns.sample import Sample, Sampler, sample
 from filetap.jobs.keep import Keeper
@@ -78,6 +79,8 @@ class JobStream(TypedStream):
         self._run.progress.begin(self._tally)
         state, table = self.stream_state, self._table
         table.known = table.known.with_state(state)
+        # Ids count equal rows of all files.
+        self._jobs.rereads = EVENT_ID in table.known.pinned_key
         windows = self._jobs.plan(state, incremental=self._is_incremental)
         self._check_accounts()
         self._log_method()
@@ -157,6 +160,8 @@ class JobStream(TypedStream):
         identities = identify(delivery.files, self._table, block=block, divert=divert)
         batches = replace(batches, identities=identities)
         for position, spooled in enumerate(delivery.files, start=1):
+            if self._jobs.is_done(spooled):
+                continue
             self._tally.open_file(spooled.size)
             yield from self._rows.frames(
                 spooled,
