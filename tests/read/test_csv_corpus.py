@@ -676,6 +676,7 @@ TEXT = "a,b\n1,2\n"
 UTF8 = "header row cannot be read: bytes that are not UTF-8"
 CONTROL = "header row cannot be read: control characters"
 ZIP, JSON = "zip archive or a workbook, not CSV", "is JSON, not CSV"
+PARQUET = "is Parquet, not CSV"
 XML, SEP = "HTML or XML, not CSV", "headed by a sep= line, not CSV"
 REFUSED = {
     "csvkit/utf16-little": (b"\xff\xfe" + TEXT.encode("utf-16-le"), UTF8),
@@ -702,7 +703,7 @@ REFUSED = {
     # The smallest dictionary page that polars writes: a line ends right after a size.
     "duckdb/parquet": (
         b"PAR1\x15\x04\x15\n\x15\x0eL\x15\x02\x15\0\0\0\x05\x10\x01\0\0\x000PAR1",
-        CONTROL,
+        PARQUET,
     ),
     "pandas/html": (b"<!DOCTYPE html>\n<html>\n<p>Access denied</p>\n</html>\n", XML),
     "pandas/html-fragment": (b"\n <HTML>\n", XML),
