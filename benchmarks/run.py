@@ -421,10 +421,8 @@ CONTENDERS = {
         20_000,
         _meltano(partial(tap, program=SDK)),
     ),
-    "pg-dlt": Contender("the tap's dlt source", POSTGRES, MILLION // 2, dlt_source),
-    "pg-dlt-csv": Contender(
-        "dlt, read_csv_duckdb with pyarrow", POSTGRES, MILLION // 2, dlt_postgres
-    ),
+    "pg-dlt": Contender("the tap's dlt source", POSTGRES, 200_000, dlt_source),
+    "pg-dlt-csv": Contender("dlt, read_csv_duckdb with pyarrow", POSTGRES, 200_000, dlt_postgres),
     "pg-sling": Contender("sling", POSTGRES, MILLION // 2, sling_postgres),
     "pg-copy": Contender("bound: COPY of the CSV, no key", POSTGRES, MILLION, bare_copy),
     "duck-load": Contender("firstup-dde load", DUCKDB, MILLION, load_duckdb),
