@@ -20,7 +20,6 @@ from filetap.transports.http import is_secure, open_range, target_of
 from filetap.transports.retry import with_retries
 from tap_hookbridge.client import EXPORTS, Connection, ExportsClient
 from tap_hookbridge.responses import (
-    OUTBOUND,
     URL_HINT,
     data_of,
     joined,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from filetap.settings import Settings
     from tap_hookbridge.responses import Export
 
-DIRECTIONS: Final = {"outbound_messages": OUTBOUND, "inbound_messages": "inbound"}
+DIRECTIONS: Final = {"outbound_messages": "outbound", "inbound_messages": "inbound"}
 _PADDING: Final = timedelta(seconds=1)  # whether the API's borders are inclusive is not documented
 _AHEAD: Final = timedelta(days=1)  # a clock, or a time zone, may be off by that much
 _IMPLAUSIBLE: Final = timedelta(days=3660)
@@ -143,10 +142,13 @@ class HookBridgeTransport:
             return Lost("no longer exists", error.hint)
         except NotReadyError as error:
             return Running("not ready", error.hint)
-        if export.direction != DIRECTIONS[job.stream] or not export.touches(job.window):
+        direction = DIRECTIONS[job.stream]
+        # What an export that was requested here is about is known, even if it is not stated.
+        if export.direction not in {direction, ""} or not export.touches(job.window):
             return Lost("is another one than was requested", note)
         if export.status == "completed":
-            return Ready((MadeFile(export.file(job.stream), export.size, export.rows, note),))
+            file = replace(export, direction=direction).file(job.stream)
+            return Ready((MadeFile(file, export.size, export.rows, note),))
         ends = {
             "failed": f"failed: {export.error or 'no reason is stated'}",
             "expired": "has expired",

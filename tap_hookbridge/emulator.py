@@ -84,6 +84,7 @@ class Emulator(JobQueue, LocalServer):
         url_ttl: Seconds until a presigned URL expires.
         lockout: Refused keys after which every request is answered with 429; None for never.
         show_filters: True to state direction and span of a job.
+        direction: How a job's direction is stated: ``lower``, ``upper`` or ``null``.
         seed: Seed of the sample data.
     """
 
@@ -100,6 +101,7 @@ class Emulator(JobQueue, LocalServer):
     url_ttl: int = 300
     lockout: int | None = None
     show_filters: bool = True
+    direction: str = "lower"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -208,7 +210,11 @@ class Emulator(JobQueue, LocalServer):
         return json_response(status, {"data": data, "meta": self._meta(**meta)})
 
     def _described(self, export: EmulatedExport) -> dict[str, Any]:
-        return export.described(self.project_id, show_filters=self.show_filters)
+        found = export.described(self.project_id, show_filters=self.show_filters)
+        if "direction" in found:
+            stated = {"upper": export.direction.upper(), "null": None}
+            found["direction"] = stated.get(self.direction, export.direction)
+        return found
 
     def _refusal(self, code: str, message: str) -> dict[str, Any]:
         return {"error": {"code": code, "message": message}, "meta": self._meta()}

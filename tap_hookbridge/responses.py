@@ -37,7 +37,6 @@ AGAIN_HINT: Final = "run again later: the state is kept"
 _SHAPE_HINT: Final = "report it: HookBridge's API may have changed"
 _LONGEST = 300  # characters of the vendor's own text that a message shows
 _FILTERS: Final = ("filter_status", "filter_endpoint_id", "filter_inbound_endpoint_id")
-OUTBOUND: Final = "outbound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Export:
     Attributes:
         id: Its id, opaque.
         status: ``pending``, ``processing``, ``completed``, ``failed`` or ``expired``.
-        direction: ``outbound`` or ``inbound``.
+        direction: ``outbound`` or ``inbound``; empty if not stated, which may mean either.
         start: Beginning of the requested span; None if not stated.
         end: End of the requested span; None if not stated.
         filtered: True if it was restricted further: to a status or an endpoint.
@@ -111,7 +110,7 @@ def read_export(item: Any, what: str, note: str) -> Export:
         return Export(
             _text(item["id"]),
             _text(item["status"]).lower(),
-            str(item.get("direction") or OUTBOUND),
+            str(item.get("direction") or "").lower(),
             _time(item.get("filter_start_time")),
             _time(item.get("filter_end_time")),
             any(

@@ -18,6 +18,7 @@ from filetap.jobs.source import MadeFile
 from filetap.redaction import SECRECY
 from tap_hookbridge.documented import STREAMS
 from tap_hookbridge.emulated_jobs import Span
+from tap_hookbridge.tap import TapHookBridge
 from tests.hookbridge.vendor import IN, OUT, at, emulated, ids, run, settings
 
 if TYPE_CHECKING:
@@ -310,10 +311,23 @@ def test_wrong_state() -> None:
                 run(hookbridge, {"bookmarks": {OUT: part}}, only=OUT)
 
 
-def test_both_directions() -> None:
-    """Each stream has the messages of its direction."""
+@pytest.mark.parametrize(
+    "stated", [{}, {"direction": "upper"}, {"direction": "null"}, {"show_filters": False}]
+)
+def test_both_directions(stated: dict[str, Any]) -> None:
+    """Each stream has the messages of its direction, however an export states it, or not at all.
+
+    An export whose direction is not stated is neither adopted nor listed: it may be the other.
+    """
     with emulated(1) as hookbridge:
         hookbridge.add("outbound", at(0.5), message_id="o")
         hookbridge.add("inbound", at(0.5), message_id="i")
-        done = run(hookbridge)
+        _set(**stated)(hookbridge)
+        is_known = stated.get("direction") != "null" and hookbridge.show_filters
+        if not is_known:
+            span = Span(at(0, seconds=-1), at(1, seconds=1))
+            hookbridge.add_export(span, "inbound", hookbridge.now(), stuck=True)
+        done = run(hookbridge, job_timeout=1)
         assert (ids(done, OUT), ids(done, IN)) == (["o"], ["i"])
+        listed = TapHookBridge(config=settings(hookbridge)).transport.list_files(IN)
+        assert len([*listed]) == is_known
