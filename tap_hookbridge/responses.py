@@ -17,7 +17,7 @@ from filetap.errors import (
     TransportError,
 )
 from filetap.files import ExportFile
-from filetap.redaction import printable
+from filetap.redaction import SECRECY, printable
 from filetap.times import parse_generation
 from filetap.transports.http import retry_after
 
@@ -170,7 +170,7 @@ def note_of(response: requests.Response) -> str:
     meta = _json(response).get("meta")
     stated = meta.get("request_id") if isinstance(meta, dict) else None
     found = stated or response.headers.get("X-Request-Id") or ""
-    return f"request_id {printable(str(found))[:_LONGEST]}" if found else ""
+    return f"request_id {_shown(found)}" if found else ""
 
 
 def refusal(response: requests.Response, what: str, *, of_one: bool) -> TransportError:
@@ -184,7 +184,7 @@ def refusal(response: requests.Response, what: str, *, of_one: bool) -> Transpor
     status, note = response.status_code, note_of(response)
     error = _json(response).get("error")
     error = error if isinstance(error, dict) else {}
-    code, said = (str(error.get(name) or "")[:_LONGEST] for name in ("code", "message"))
+    code, said = (_shown(error.get(name) or "") for name in ("code", "message"))
     words = f"{what}: HookBridge answered {status}"
     words += f" {code}" if code else ""
     words += f": {said}" if said else ""
@@ -205,6 +205,12 @@ def refusal(response: requests.Response, what: str, *, of_one: bool) -> Transpor
     if issubclass(kind, RetriableTransportError):
         return kind(words, joined(hint, note), retry_after(response))
     return kind(words, joined(hint, note))
+
+
+def _shown(text: Any) -> str:
+    """What a message shows of the vendor's own text."""
+    # Redacted before it is shortened: the beginning of a secret would not be recognised.
+    return printable(SECRECY.scrub(str(text)))[:_LONGEST]
 
 
 def joined(hint: str, note: str) -> str:

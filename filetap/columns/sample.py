@@ -21,6 +21,7 @@ from filetap.prefetch import prefetch
 from filetap.read.batch import ReadOptions
 from filetap.read.detect import open_file
 from filetap.read.protected import ProtectedReader
+from filetap.redaction import SECRECY
 from filetap.settings import NOTHING_PROTECTED
 from filetap.wording import counted
 
@@ -382,7 +383,7 @@ def check_columns(file: ExportFile, reader: Reader, expected: Expected) -> None:
     columns = reader.columns
     if not columns or expected.documented.open or expected.names & {*columns}:
         return
-    listed = ", ".join(columns[:5])[:80] + (", …" if len(columns) > 5 else "")
+    listed = SECRECY.scrub(", ".join(columns[:5]))[:80] + (", …" if len(columns) > 5 else "")
     if expected.protection:  # without a header row, these are values
         listed = counted(len(columns), "column")
     if expected.names:

@@ -219,6 +219,12 @@ ENDED: dict[str, tuple[Callable[[Emulator], object], type[ExportError], str, dic
         "does not describe an export",
         {"create": 1},
     ),
+    "the key in a long text": (
+        lambda h: h.refuse("create", 400, "INVALID", "x" * 293 + h.api_key),
+        ExportError,
+        r"x{293}\*\*\*; ",
+        {"create": 1},
+    ),
     "always down": (
         lambda h: h.refuse("show", 503, "INTERNAL", times=None),
         ExportError,
