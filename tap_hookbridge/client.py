@@ -13,7 +13,7 @@ from filetap.transports import http
 from filetap.transports.connection import bare_session
 from filetap.transports.oauth import Bearer
 from filetap.transports.retry import with_retries
-from tap_hookbridge.responses import URL_HINT, data_of, joined, read_export, refusal
+from tap_hookbridge.responses import URL_HINT, data_of, joined, read_export, refusal, refuses_job
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -141,6 +141,8 @@ class ExportsClient:
             timeout=self._timeout,
             **options,
         )
-        if 200 <= response.status_code < 300 or (redirects and response.is_redirect):
+        of_one = path != EXPORTS
+        success = 200 <= response.status_code < 300 and not (of_one and refuses_job(response))
+        if success or (redirects and response.is_redirect):
             return response
-        raise refusal(response, what, of_one=path != EXPORTS)
+        raise refusal(response, what, of_one=of_one)

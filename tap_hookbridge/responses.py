@@ -182,8 +182,7 @@ def refusal(response: requests.Response, what: str, *, of_one: bool) -> Transpor
         of_one: True if the request was about one export, which may no longer exist.
     """
     status, note = response.status_code, note_of(response)
-    error = _json(response).get("error")
-    error = error if isinstance(error, dict) else {}
+    error = _error_in(response)
     code, said = (_shown(error.get(name) or "") for name in ("code", "message"))
     words = f"{what}: HookBridge answered {status}"
     words += f" {code}" if code else ""
@@ -205,6 +204,17 @@ def refusal(response: requests.Response, what: str, *, of_one: bool) -> Transpor
     if issubclass(kind, RetriableTransportError):
         return kind(words, joined(hint, note), retry_after(response))
     return kind(words, joined(hint, note))
+
+
+def refuses_job(response: requests.Response) -> bool:
+    """True if the code says that an export has no file yet, or none any more."""
+    return _error_in(response).get("code") in {"EXPORT_NOT_READY", "EXPORT_EXPIRED"}
+
+
+def _error_in(response: requests.Response) -> dict[str, Any]:
+    """The error that a response states; empty if it states none."""
+    error = _json(response).get("error")
+    return error if isinstance(error, dict) else {}
 
 
 def _shown(text: Any) -> str:
