@@ -42,6 +42,11 @@ class ExportError(Exception):
         self.message = message
         self.hint = hint
 
+    def end_with(self, note: str) -> None:
+        """Add what the vendor's support needs to the end of the text; nothing if it is empty."""
+        if note:
+            ExportError.__init__(self, self.message, "; ".join(filter(None, (self.hint, note))))
+
 
 class SettingsError(ExportError):
     """Settings, or a schema that a user gave, cannot be used."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
@@ -43,6 +43,21 @@ _URL_LIFETIME: Final = 60.0  # seconds; how long a download URL is valid is not 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Location:
+    """Where a file can be downloaded.
+
+    Attributes:
+        url: A presigned URL.
+        until: When it is no longer used, by the monotonic clock.
+        note: The request id of the response that stated it, in words that end an error.
+    """
+
+    url: str
+    until: float
+    note: str
+
+
 class HookBridgeTransport:
     """Requests, lists and fetches one project's exports: a `JobSource`.
 
@@ -56,7 +71,7 @@ class HookBridgeTransport:
         self._client = ExportsClient(self._to, settings.timeout, settings.retries)
         # Presigned URLs get a session of their own, which never carries the key.
         self._storage = bare_session()
-        self._urls: dict[str, tuple[str, float]] = {}  # export → URL, and until when it is used
+        self._urls: dict[str, _Location] = {}  # by export
         self._listed: dict[str, Export] = {}  # when the run began; those that were adopted are out
 
     @property
@@ -81,7 +96,7 @@ class HookBridgeTransport:
         ahead = now - utc_now()
         if ahead > _IMPLAUSIBLE:
             msg = f"{stream}: the API's clock cannot be right ({format_time(now)})"
-            raise TransportError(msg, URL_HINT)
+            raise TransportError(msg, joined(URL_HINT, self._client.note))
         if ahead > _AHEAD:
             logger.warning(
                 "%s: the API's clock is far ahead of this machine's (%s); messages are requested "
@@ -185,14 +200,14 @@ class HookBridgeTransport:
             NotReadyError: The export has not ended.
             TransportError: Anything else, transient or not.
         """
-        url, until = self._urls.pop(file.id, ("", 0.0))
-        if not offset or time.monotonic() >= until:
-            url, until = self._location(file), time.monotonic() + _URL_LIFETIME
-        self._urls[file.id] = (url, until)
+        location = self._urls.pop(file.id, None)
+        if not offset or location is None or time.monotonic() >= location.until:
+            location = self._location(file)
+        self._urls[file.id] = location
         try:
             with open_range(
                 self._storage,
-                url,
+                location.url,
                 str(file),
                 offset=offset,
                 version=version,
@@ -201,15 +216,17 @@ class HookBridgeTransport:
                 timeout=self._settings.timeout,
             ) as body:
                 yield replace(body, promises=False)
-        except ExpiredURLError:
-            self._urls.pop(file.id, None)
+        except TransportError as error:
+            if isinstance(error, ExpiredURLError):
+                self._urls.pop(file.id, None)
+            error.end_with(location.note)  # the storage states no request id of the API's
             raise
 
     def stored_size(self, file: ExportFile) -> int | None:
         """Bytes of an export's file, as the API states them."""
         return self._client.show(file.id, str(file))[0].size
 
-    def _location(self, file: ExportFile) -> str:
+    def _location(self, file: ExportFile) -> _Location:
         """A new download URL.
 
         Raises:
@@ -223,8 +240,9 @@ class HookBridgeTransport:
         url = target_of(self._to.api_url + path, response.headers["Location"])
         if not url or not is_secure(url):
             msg = f"{what}: the download URL is not https"
-            raise TransportError(msg, "report it to HookBridge; nothing was downloaded")
-        return url
+            hint = "report it to HookBridge; nothing was downloaded"
+            raise TransportError(msg, joined(hint, self._client.note))
+        return _Location(url, time.monotonic() + _URL_LIFETIME, self._client.note)
 
 
 def padded(window: Window) -> Window:

@@ -13,7 +13,15 @@ from filetap.transports import http
 from filetap.transports.connection import bare_session
 from filetap.transports.oauth import Bearer
 from filetap.transports.retry import with_retries
-from tap_hookbridge.responses import URL_HINT, data_of, joined, read_export, refusal, refuses_job
+from tap_hookbridge.responses import (
+    URL_HINT,
+    data_of,
+    joined,
+    note_of,
+    read_export,
+    refusal,
+    refuses_job,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,11 +69,13 @@ class ExportsClient:
     Attributes:
         seen: Ids of all exports that responses have named.
         projects: Projects that they belong to.
+        note: The last request id that a response stated, in words that end an error.
     """
 
     def __init__(self, connection: Connection, timeout: float, retries: Retries) -> None:
         self.seen: set[str] = set()
         self.projects: set[str] = set()
+        self.note = ""
         self._to = connection
         self._timeout = timeout
         self._retries = retries
@@ -141,6 +151,7 @@ class ExportsClient:
             timeout=self._timeout,
             **options,
         )
+        self.note = note_of(response) or self.note
         of_one = path != EXPORTS
         success = 200 <= response.status_code < 300 and not (of_one and refuses_job(response))
         if success or (redirects and response.is_redirect):

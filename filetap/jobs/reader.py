@@ -264,7 +264,11 @@ class JobReader:
         for _ in range(2):
             if fault:
                 self._log.warning("%s: %s; downloading it again", made.file, fault)
-            spooled = self._spool.download(self._source, made.file)
+            try:
+                spooled = self._spool.download(self._source, made.file)
+            except IntegrityError as error:
+                error.end_with(made.note)
+                raise
             try:
                 fault = self._proof.fault(made, spooled, expected)
             except BaseException:

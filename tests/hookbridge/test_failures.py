@@ -19,7 +19,7 @@ from filetap.redaction import SECRECY
 from tap_hookbridge.documented import STREAMS
 from tap_hookbridge.emulated_jobs import Span
 from tap_hookbridge.tap import TapHookBridge
-from tests.hookbridge.vendor import IN, OUT, at, emulated, ids, run, settings
+from tests.hookbridge.vendor import IN, OUT, Clock, at, emulated, ids, run, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,8 +210,38 @@ ENDED: dict[str, tuple[Callable[[Emulator], object], type[ExportError], str, dic
     "not encrypted": (
         lambda h: h.fail("locate", status=302, headers={"Location": "http://example.com/x?sig=1"}),
         ExportError,
-        "not https",
+        r"not https; .*request_id req_\d+$",
         {"locate": 1},
+    ),
+    "a clock years ahead": (
+        _set(now=Clock(at(5000))),
+        ExportError,
+        r"the API's clock cannot be right .*request_id req_\d+$",
+        {"list": 1},
+    ),
+    "file vanishes each time": (
+        lambda h: h.store.fail("download", status=404, times=None),
+        JobError,
+        r"the stored file no longer exists.* request_id req_\d+$",
+        {"create": 4},
+    ),
+    "storage refuses": (
+        lambda h: h.store.fail("download", status=403, body=S3_DENIED, times=None),
+        ExportError,
+        r"the download URL was refused \(403\); .*request_id req_\d+$",
+        {"create": 1},
+    ),
+    "storage is down": (
+        lambda h: h.store.fail("download", status=500, times=None),
+        ExportError,
+        r"answered 500; .*request_id req_\d+$",
+        {"create": 1},
+    ),
+    "gzip is damaged": (
+        lambda h: h.store.fail("download", status=200, body="\x1f\x08", times=None),
+        ExportError,
+        r"request_id req_\d+$",
+        {"create": 1},
     ),
     "a web page": (
         lambda h: h.fail("list", status=200, body="<html>", times=None),
@@ -228,7 +258,7 @@ ENDED: dict[str, tuple[Callable[[Emulator], object], type[ExportError], str, dic
     "the key in a long text": (
         lambda h: h.refuse("create", 400, "INVALID", "x" * 293 + h.api_key),
         ExportError,
-        r"x{293}\*\*\*; ",
+        r"x{293}\*\*\*; .*request_id req_\d+$",
         {"create": 1},
     ),
     "always down": (
