@@ -233,7 +233,8 @@ class HookBridgeTransport:
             TransportError: There is none, or the download would not be encrypted.
         """
         path, what = f"{EXPORTS}/{quote(file.id, safe='')}/download", str(file)
-        response = self._client.call("GET", path, what, redirects=True)
+        # Not repeated here: the download has retries of its own, which would multiply these.
+        response = self._client.send("GET", path, what, redirects=True)
         if not response.is_redirect:
             msg = f"{what}: the API does not redirect to the file ({response.status_code})"
             raise TransportError(msg, joined(URL_HINT, note_of(response)))

@@ -115,7 +115,8 @@ class ExportsClient:
         Raises:
             FileGoneError: It does not exist.
         """
-        response = self.call("GET", f"{EXPORTS}/{quote(export_id, safe='')}", what)
+        path = f"{EXPORTS}/{quote(export_id, safe='')}"
+        response = with_retries(lambda: self.send("GET", path, what), self._retries)
         content, note = data_of(response, what)
         return self.read(content["data"], what, note), note
 
@@ -126,10 +127,6 @@ class ExportsClient:
         if export.project:
             self.projects.add(export.project)
         return export
-
-    def call(self, method: str, path: str, what: str, **options: Any) -> requests.Response:
-        """Send a request, and repeat it after transient errors."""
-        return with_retries(lambda: self.send(method, path, what, **options), self._retries)
 
     def send(
         self, method: str, path: str, what: str, *, redirects: bool = False, **options: Any

@@ -267,6 +267,12 @@ ENDED: dict[str, tuple[Callable[[Emulator], object], type[ExportError], str, dic
         r"503 INTERNAL; .*request_id req_\d+$",
         {"show": 3},
     ),
+    "no download link": (
+        lambda h: h.refuse("locate", 503, "INTERNAL", times=None),
+        ExportError,
+        r"503 INTERNAL; .*request_id req_\d+$",
+        {"locate": 3},
+    ),
     "no such API": (
         lambda h: h.refuse("list", 404, "NOT_FOUND", times=None),
         ExportError,
