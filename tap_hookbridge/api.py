@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from filetap.bookmark import earlier
 from filetap.errors import ExpiredURLError, FileGoneError, NotReadyError, TransportError
+from filetap.jobs.reader import LONGEST_POLL
 from filetap.jobs.source import Job, Lost, MadeFile, Outcome, Ready, Running
 from filetap.jobs.windows import Schedule, Window
 from filetap.times import format_time, utc_now
@@ -21,6 +22,7 @@ from filetap.transports.retry import with_retries
 from tap_hookbridge.client import EXPORTS, Connection, ExportsClient
 from tap_hookbridge.responses import (
     URL_HINT,
+    BusyError,
     data_of,
     joined,
     note_of,
@@ -121,14 +123,20 @@ class HookBridgeTransport:
     def find(self, stream: str, window: Window) -> Job | None:
         """An export of the window that had not ended when the run began: it is as good as new."""
         for export in self._listed.values():
-            running = export.status in {"pending", "processing"}
-            if running and self._matches(export, stream, window):
+            if export.is_active and self._matches(export, stream, window):
                 del self._listed[export.id]
                 return Job(stream, export.id, window)
         return None
 
     def request(self, stream: str, window: Window) -> Job:
-        """Request an export; after an answer that got lost, the export that it was about."""
+        """Request an export; after an answer that got lost, the export that it was about.
+
+        While another one is active, it waits, at most as long as for its own.
+
+        Raises:
+            BusyError: Another one is still active.
+            TransportError: The API cannot be reached, or refuses.
+        """
         what, asked = f"{stream}: an export of {window}", padded(window)
         body = {
             "start_time": format_time(asked.start),
@@ -147,7 +155,22 @@ class HookBridgeTransport:
             content, note = data_of(self._client.send("POST", EXPORTS, what, json=body), what)
             return self._client.read(content["data"], what, note).id
 
-        return Job(stream, with_retries(attempt, self._settings.retries), window)
+        settings = self._settings
+        deadline, pause = time.monotonic() + settings.job_timeout, settings.poll
+        while True:
+            try:
+                return Job(stream, with_retries(attempt, settings.retries), window)
+            except BusyError as error:
+                busy = error
+            logger.info("%s; waiting until no other export is active", busy.message)
+            waits = True
+            while waits:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise busy
+                settings.retries.pause(min(pause, left))
+                pause = max(pause, min(pause * 1.5, LONGEST_POLL))
+                waits = any(export.is_active for export in self._client.list_all()[0])
 
     def poll(self, job: Job) -> Outcome:
         """How far an export is."""

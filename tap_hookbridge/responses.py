@@ -39,6 +39,10 @@ _LONGEST = 300  # characters of the vendor's own text that a message shows
 _FILTERS: Final = ("filter_status", "filter_endpoint_id", "filter_inbound_endpoint_id")
 
 
+class BusyError(TransportError):
+    """No export is accepted while another one is active."""
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """An export job as the API describes it.
@@ -72,6 +76,11 @@ class Export:
     size: int | None
     error: str
     project: str
+
+    @property
+    def is_active(self) -> bool:
+        """True if it has not ended."""
+        return self.status in {"pending", "processing"}
 
     def covers(self, direction: str, asked: Window) -> bool:
         """True if it has all messages of a direction in exactly this span."""
@@ -196,6 +205,7 @@ def refusal(response: requests.Response, what: str, *, of_one: bool) -> Transpor
         (locked_out, AuthenticationError, f"{KEY_HINT}; wait before the next run"),
         (status == 403, AuthenticationError, "the plan or the project does not permit it"),
         (status == 404 and of_one, FileGoneError, ""),
+        (status == 409 and response.request.method == "POST", BusyError, AGAIN_HINT),
         (status in {409, 429} or status >= 500, RetriableTransportError, AGAIN_HINT),
         (status == 400, TransportError, "if the span is too long, set window_hours lower"),
         (True, TransportError, URL_HINT),

@@ -100,7 +100,7 @@ SURVIVED: dict[str, tuple[Callable[[Emulator], object], int]] = {
     "answer lost": (lambda h: h.fail("create", drop_after=-1), 1),
     "answer lost twice": (lambda h: h.fail("create", drop_after=20, times=2), 1),
     "request refused once": (lambda h: h.refuse("create", 500, "INTERNAL"), 1),
-    "another job active": (lambda h: h.refuse("create", 409, "EXPORT_ACTIVE"), 1),
+    "another job active": (lambda h: h.refuse("create", 409, "EXPORT_ACTIVE", times=6), 1),
     "list in pages": (_set(page_size=1), 1),
 }
 
@@ -273,6 +273,12 @@ ENDED: dict[str, tuple[Callable[[Emulator], object], type[ExportError], str, dic
         r"503 INTERNAL; .*request_id req_\d+$",
         {"locate": 3},
     ),
+    "another job active for ever": (
+        lambda h: h.refuse("create", 409, "EXPORT_ACTIVE", times=None),
+        ExportError,
+        r"409 EXPORT_ACTIVE; run again later: the state is kept; request_id req_\d+$",
+        {},
+    ),
     "no such API": (
         lambda h: h.refuse("list", 404, "NOT_FOUND", times=None),
         ExportError,
@@ -349,6 +355,16 @@ def test_job_that_is_gone_is_requested_again() -> None:
         hookbridge.add_export(Span(at(0), at(1)), "inbound", hookbridge.now())
         assert ids(run(hookbridge, cut.state, only=OUT)) == ["0", "1", "2"]
         assert len(hookbridge.exports) == 2
+
+
+def test_waits_for_another_export() -> None:
+    """A request that is refused for another active export is made once more when that has ended."""
+    with emulated(1, step=0.5, exclusive=True, processing=3) as hookbridge:
+        _day(hookbridge)
+        hookbridge.add_export(Span(at(-9), at(-8)), "outbound", hookbridge.now())
+        assert ids(run(hookbridge, only=OUT, max_retries=0)) == ["0", "1", "2"]
+        # One was refused, and the other export was not requested here.
+        assert hookbridge.count("create") == len(hookbridge.exports)
 
 
 def test_wrong_state() -> None:
