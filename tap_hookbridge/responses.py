@@ -5,6 +5,7 @@ Source: HookBridge's API reference, "Download export", "Create export" and "Get 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -196,7 +197,9 @@ def refusal(response: requests.Response, what: str, *, of_one: bool) -> Transpor
     words = f"{what}: HookBridge answered {status}"
     words += f" {code}" if code else ""
     words += f": {said}" if said else ""
-    locked_out = status == 429 and code == "RATE_LIMITED" and "auth" in said.lower()
+    # A message about a rate may well have "authenticated" in it.
+    failures = "failed" in said.lower() and re.search("auth|attempt", said, re.IGNORECASE)
+    locked_out = status == 429 and code == "RATE_LIMITED" and bool(failures)
     meanings: tuple[tuple[bool, type[TransportError], str], ...] = (
         (code == "EXPORT_NOT_READY", NotReadyError, ""),
         (code == "EXPORT_EXPIRED" or status == 410, FileGoneError, ""),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tap_hookbridge.emulator import Emulator
 
 S3_DENIED = b"<Error><Code>AccessDenied</Code></Error>"
+RATE = "Rate limit exceeded for this authenticated project"
 LOCKED = "Too many failed authentication attempts"
 
 
@@ -94,6 +95,10 @@ SURVIVED: dict[str, tuple[Callable[[Emulator], object], int]] = {
     "filters not shown": (_set(show_filters=False), 1),
     "burst, to be obeyed": (
         lambda h: h.refuse("create", 429, "BURST_LIMIT_EXCEEDED", headers={"Retry-After": "0"}),
+        1,
+    ),
+    "rate, to be obeyed": (
+        lambda h: h.refuse("create", 429, "RATE_LIMITED", RATE, headers={"Retry-After": "0"}),
         1,
     ),
     "list is busy": (lambda h: h.refuse("list", 503, "INTERNAL"), 1),
