@@ -48,15 +48,16 @@ _KEYS: Final = (("message_id",), ("id",))
 
 # The last word of the name of a column that holds such text.
 _TEXT_WORDS: Final = frozenset(
-    "id key url uri ip error reason name description type event topic tag tags label note text "
+    "id key url uri ip error reason name description type event topic tag label note text "
     "message subject body payload header headers metadata detail signature hash sha256 code "
     "version".split()
 )
 
 
 def _is_text(column: str) -> bool:
-    """True for ids, keys, URLs and what else customers write."""
-    return column.rpartition("_")[2] in _TEXT_WORDS
+    """True for ids, keys, URLs and what else customers write, also for several of them."""
+    word = column.rpartition("_")[2]
+    return word in _TEXT_WORDS or word.removesuffix("s") in _TEXT_WORDS
 
 
 def _assumed(column: str) -> str:

@@ -94,6 +94,18 @@ def test_other_column_of_time() -> None:
         assert done.state["bookmarks"][IN]["replication_key"] == "received_at"
 
 
+def test_no_column_of_the_key() -> None:
+    """A file without message_id and id is keyed by its rows; several ids are text as one is."""
+    with emulated(1) as hookbridge:
+        hookbridge.snapshot.columns = ("created_at", "correlation_ids", "callback_urls", "tries")
+        row = {"correlation_ids": "7", "callback_urls": "8", "tries": "9"}
+        hookbridge.add("outbound", at(0.5), **row)
+        schema = run(hookbridge, only=OUT).schema(OUT)
+        assert schema["key_properties"] == ["_sdc_row_hash", "_sdc_row_occurrence"]
+        kinds = {name: kind["type"][0] for name, kind in schema["schema"]["properties"].items()}
+        assert [kinds[name] for name in row] == ["string", "string", "integer"]
+
+
 def test_no_column_of_time(caplog: pytest.LogCaptureFixture) -> None:
     """A file without either is emitted whole, with a warning."""
     with emulated(1) as hookbridge:
