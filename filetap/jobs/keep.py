@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from filetap.jobs.windows import Window
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S%.fZ"
+_ZONE = r"^([^ ]+[T ][^ ]+) ([+-][0-9]{2}:?[0-9]{2})(?: [A-Z]{2,5})?$"  # +0000 UTC, after a space
+_SINCE_1970 = r"^([0-9]{9,10}|[0-9]{12,13})$"  # 1973 to 2286
+_LEAST_MILLISECONDS = 10**11
 
 
 class Keeper:
@@ -21,7 +24,7 @@ class Keeper:
 
     Args:
         window: The window.
-        times: Columns of which the first that the file has is a row's own time.
+        times: Columns of which the first in which a row has a readable time is the row's own.
 
     Attributes:
         timeless: Rows so far whose time cannot be read.
@@ -36,14 +39,14 @@ class Keeper:
 
     def __call__(self, frame: pl.DataFrame) -> pl.Series:
         """True for each row of a batch, as text, that is in the window."""
-        name = next((name for name in self._times if name in frame.columns), None)
-        if name is None:
-            self.timeless += frame.height
-            return pl.repeat(True, frame.height, eager=True)  # noqa: FBT003 - the value
-        texts = frame[name].cast(pl.String)
-        inside = self._compared(texts)
-        if inside is None:
-            inside = self._parsed(texts)
+        inside = pl.repeat(None, frame.height, dtype=pl.Boolean, eager=True)
+        for name in self._times:
+            if name in frame.columns and inside.null_count():
+                texts = frame[name].cast(pl.String)
+                found = self._compared(texts)
+                inside = inside.zip_with(
+                    inside.is_not_null(), self._parsed(texts) if found is None else found
+                )
         self.timeless += inside.null_count()
         self.dropped += int((~inside).sum())
         return inside.fill_null(value=True)
@@ -57,12 +60,19 @@ class Keeper:
         return (seconds >= start.removesuffix("Z")) & (seconds < end.removesuffix("Z"))
 
     def _parsed(self, texts: pl.Series) -> pl.Series:
-        """True for each time in the window, null for what is not a time."""
+        """True for each time in the window, null for what is not a time.
+
+        Besides times of columns, it reads those that Go prints, and seconds or milliseconds.
+        """
         # Only microseconds are told apart.
         text = pl.first().str.replace(r"(\.[0-9]{6})[0-9]+", "$1")
+        text = text.str.replace(_ZONE, "$1$2").str.replace(r" (?:UTC|GMT)$", "Z")
         whole = pl.when(fits("date-time", text) & (text != "")).then(text)
         moment = canonical("date-time", whole).str.to_datetime(
             _FORMAT, time_unit="us", time_zone="UTC", strict=False
         )
-        moments = texts.to_frame().select(moment).to_series()
+        since = pl.first().str.extract(_SINCE_1970).cast(pl.Int64)
+        micros = since * pl.when(since < _LEAST_MILLISECONDS).then(1_000_000).otherwise(1000)
+        epoch = micros.cast(pl.Datetime("us", "UTC"))
+        moments = texts.to_frame().select(pl.coalesce(moment, epoch)).to_series()
         return (moments >= self._window.start) & (moments < self._window.end)

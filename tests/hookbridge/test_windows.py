@@ -66,16 +66,42 @@ def test_changed_status() -> None:
 
 
 @pytest.mark.parametrize("border", ["half-open", "inclusive", "exclusive"])
-@pytest.mark.parametrize("printed", ["", ".999999", ".123456789"])
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "{:%Y-%m-%dT%H:%M:%S}Z",
+        "{:%Y-%m-%dT%H:%M:%S}.999999Z",
+        "{:%Y-%m-%dT%H:%M:%S}.123456789Z",
+        "{:%Y-%m-%d %H:%M:%S} +0000 UTC",
+        "{:%Y-%m-%d %H:%M:%S}.123456789 +0000 UTC",
+        "{:%Y-%m-%d %H:%M:%S} UTC",
+        "{1:.0f}",
+        "{1:.0f}123",
+    ],
+)
 def test_borders(border: str, printed: str) -> None:
     """Rows around midnight are emitted exactly once, however the API counts and prints times."""
     with emulated(3, border=border) as hookbridge:
+        hookbridge.snapshot.columns = ("message_id", "created_at")
         for number in range(-3, 4):
             moment = at(1, seconds=number)
-            text = f"{moment:%Y-%m-%dT%H:%M:%S}{printed}Z"
-            hookbridge.add("outbound", moment, message_id=str(number), created_at=text)
+            columns = {"created_at": printed.format(moment, moment.timestamp())}
+            exact = moment.isoformat()
+            hookbridge.add("outbound", moment, message_id=str(number), _exact=exact, **columns)
         done = run(hookbridge)
         assert sorted(ids(done), key=int) == [str(number) for number in range(-3, 4)]
+
+
+def test_time_of_each_row() -> None:
+    """A row without created_at is cut by its received_at, whatever other rows have."""
+    with emulated(3) as hookbridge:
+        hookbridge.snapshot.columns = ("message_id", "created_at", "received_at")
+        for number in range(-3, 4):
+            moment = at(1, seconds=number)
+            name, empty = ("created_at", "received_at")[:: number % 2 or -1]
+            times = {name: f"{moment:%Y-%m-%dT%H:%M:%SZ}", empty: ""}
+            hookbridge.add("inbound", moment, message_id=str(number), **times)
+        assert sorted(ids(run(hookbridge), IN), key=int) == [str(n) for n in range(-3, 4)]
 
 
 def test_other_column_of_time() -> None:
