@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -33,6 +34,14 @@ class StoredFile:
     name: str
     url: str
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its name and the path of its URL, which stay when the URL is signed again."""
+        try:
+            return self.name, urlsplit(self.url).path
+        except ValueError:
+            return self.name, ""
+
     def __repr__(self) -> str:
         """Without the URL."""
         return f"StoredFile({self.name!r})"
@@ -49,7 +58,7 @@ class Job:
         progress: How far it has come, in words; it may lag behind.
         chunks: The months that it exports, as the dates of their first days.
         completed: Those that are complete.
-        files: Its files, in order of their names.
+        files: Its files, in order of their names and paths.
     """
 
     id: str
@@ -136,7 +145,7 @@ def job_of(found: Any, what: str) -> Job:
         printable(_text(found.get("progress"))),
         _dates(found.get("all_chunks")),
         _dates(found.get("completed_chunks")),
-        tuple(sorted(stored, key=lambda file: file.name)),
+        tuple(sorted(stored, key=lambda file: file.place)),
     )
 
 
