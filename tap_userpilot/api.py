@@ -59,7 +59,16 @@ class NoJobError(TransportError):
 
 
 class RefusedError(TransportError):
-    """The request itself was refused."""
+    """The request itself was refused.
+
+    Attributes:
+        answer: All that the API answered, of which the message has the beginning.
+    """
+
+    def __init__(self, message: str, hint: str, answer: str) -> None:
+        """Store the answer beside message and hint."""
+        super().__init__(message, hint)
+        self.answer = answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,4 +247,4 @@ def _checked(response: requests.Response, what: str) -> requests.Response:
         raise NoJobError(msg, URL_HINT)
     if status == 409:
         raise ConflictError(msg, "wait until it has ended")
-    raise RefusedError(msg, "look at what Userpilot says")
+    raise RefusedError(msg, "look at what Userpilot says", response.text)

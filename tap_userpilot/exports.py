@@ -151,20 +151,21 @@ class UserpilotExports:
             try:
                 return Job(stream, self._ask(body, what), window)
             except RefusedError as error:
-                if not self._adapts(error.message.lower()):
+                if not self._adapts(error):
                     raise
 
     def _body(self) -> dict[str, Any]:
         """The filters of a request."""
         return {"event_type": list(self._types), **self._source.filters}
 
-    def _adapts(self, said: str) -> bool:
+    def _adapts(self, error: RefusedError) -> bool:
         """True if a refused request is worth another form: two documents differ in names."""
-        if _NEW_TYPE in said and _NEW_TYPE in self._types and not self._source.event_types:
+        is_known = _NEW_TYPE not in error.answer.lower()
+        if not is_known and _NEW_TYPE in self._types and not self._source.event_types:
             logger.warning("Userpilot does not know %s events; they are left out", _NEW_TYPE)
             self._types = tuple(kind for kind in self._types if kind != _NEW_TYPE)
             return True
-        if "format" in said and self._format == "json":
+        if "format" in error.message.lower() and self._format == "json":
             self._format = "ndjson"
             return True
         return False

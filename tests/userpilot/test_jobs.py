@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 
 from filetap.errors import AuthenticationError, JobError, SettingsError, TransportError
 from filetap.redaction import SECRECY
-from tap_userpilot.documented import EVENTS
+from tap_userpilot.documented import EVENT_TYPES, EVENTS
 from tap_userpilot.tap import TapUserpilot
 from tap_userpilot.vendor import USERPILOT
 from tests.userpilot.vendor import asked, emulated, keys, marks, run, truth
@@ -82,6 +83,25 @@ def test_missing_chunk(requests: int) -> None:
             threading.Timer(0.2, lambda: setattr(userpilot.jobs, "lack_next", 0)).start()
         check_all(userpilot)
         assert len(userpilot.jobs.made) >= 1 + (requests > 12)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"details": None, "message": "unknown event type session_start"}),
+        (400, {"details": "event_type is invalid", "message": "session_start is not allowed"}),
+        (400, {"details": {"event_type": ["session_start is invalid"]}, "message": "bad request"}),
+        (422, {"details": f"{'x' * 320} session_start", "message": "bad request"}),
+    ],
+    ids=["message", "beside", "object", "late"],
+)
+def test_new_type(status: int, error: dict[str, object]) -> None:
+    """An API that does not know session_start is asked for the six other types, however it says."""
+    with emulated(3) as userpilot:
+        userpilot.fail("create", status=status, body=json.dumps({"errors": [error]}))
+        assert run(userpilot).records(EVENTS)
+        (job,) = userpilot.jobs.made
+        assert job.request["event_type"] == list(EVENT_TYPES[:-1])
 
 
 def test_stuck() -> None:
