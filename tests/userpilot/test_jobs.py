@@ -17,6 +17,8 @@ from tap_userpilot.vendor import USERPILOT
 from tests.userpilot.vendor import asked, emulated, keys, marks, run, truth
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tap_userpilot.emulator import Emulator
 
 HOUR = timedelta(hours=1)
@@ -151,6 +153,25 @@ def test_broken_downloads(fault: dict[str, int]) -> None:
     with emulated(3) as userpilot:
         userpilot.bucket.fail("download", **fault)
         check_all(userpilot)
+
+
+def test_one_budget() -> None:
+    """A request that keeps failing is repeated max_retries times, also while a file is fetched."""
+    with emulated(3) as userpilot:
+        (name, *_) = userpilot.lookups
+        userpilot.fail("lookup", status=500, times=None)
+        with pytest.raises(TransportError, match=name):
+            run(userpilot, streams=[name], max_retries=2)
+        assert userpilot.count("lookup") == 3
+
+        def then_broken() -> Iterator[int]:
+            userpilot.fail("job", status=500, times=None)
+            yield 1
+
+        userpilot.order = then_broken()
+        with pytest.raises(TransportError, match="export job"):
+            run(userpilot, max_retries=2)
+        assert userpilot.count("job") == 1 + 3
 
 
 def test_paths() -> None:
