@@ -54,10 +54,11 @@ def _read(
 ) -> int | None:
     """Add the rows of every page; returns how many there should be, None if that is not known."""
     seen = {""}
-    after, total = "", None
+    after = ""
+    total: int | None = None
     while True:
         found = page(after)
-        total = found.total
+        total = total if found.total is None else found.total
         for row in found.rows:
             key, line = _identified(lookup, row)
             rows[key] = line

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 URL_HINT: Final = "check api_url, such as https://appex.userpilot.io, and the network"
 _JOB_ID = re.compile(r'"job_id"\s*:\s*"([^"\\]+)"')
+_COUNT = re.compile("[0-9]{1,18}")  # perhaps as text
 _LONGEST = 300  # characters of an answer that messages show
 DONE: Final = "completed"
 FAILED: Final = "failed"
@@ -205,7 +206,11 @@ def page_of(response: requests.Response, what: str) -> Page:
     metadata = paged.metadata or _Metadata()
     cursor = metadata.cursor or _Cursor()
     # The description has the count within the cursor, the example beside it.
-    counts = [n for n in (metadata.total_count, cursor.total_count) if isinstance(n, int)]
+    counts = [
+        int(count)
+        for count in map(str, (metadata.total_count, cursor.total_count))
+        if _COUNT.fullmatch(count)
+    ]
     capped = metadata.total_count_cap_exceeded or cursor.total_count_cap_exceeded
     total = counts[0] if counts and not capped else None
     return Page(rows, _text(cursor.after), total)
