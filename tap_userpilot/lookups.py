@@ -90,9 +90,9 @@ def _identified(lookup: str, row: bytes) -> tuple[tuple[bytes, ...], bytes]:
 
 
 def _values(members: _Members, key: Iterable[str]) -> tuple[bytes, ...]:
-    """The values of a key; empty unless all are there."""
+    """The values of a key as texts; empty unless all are there."""
     values = [bytes(members.get(column, b"null")) for column in key]
-    return () if b"null" in values else tuple(values)
+    return () if b"null" in values else tuple(map(_text, values))
 
 
 def _id_of(event: msgspec.Raw | None) -> str:
@@ -102,5 +102,12 @@ def _id_of(event: msgspec.Raw | None) -> str:
     except msgspec.MsgspecError:
         return ""
     own = bytes((found or {}).get("id", b"null"))
-    text = own if own.startswith(b'"') else b'"%b"' % own
-    return "" if own == b"null" else str(msgspec.json.decode(text))
+    return "" if own == b"null" else _text(own).decode()
+
+
+def _text(value: bytes) -> bytes:
+    """A value as a text: an id may be a number in one row and a string in another."""
+    try:
+        return msgspec.json.decode(value, type=str).encode()
+    except msgspec.MsgspecError:
+        return value

@@ -91,6 +91,14 @@ def test_count() -> None:
             assert userpilot.count("lookup") == 3 * len(pages)
 
 
+def test_ids_as_numbers_and_as_text() -> None:
+    """A repeat is one whether its id is a number or a text."""
+    with emulated(0) as userpilot:
+        userpilot.lookups["flows"] = [{"id": n, "title": "a"} for n in (7, "7", "8", 8)]
+        done = run(userpilot, streams=["flows"])
+        assert [row["id"] for row in done.records("flows")] == ["7", "8"]
+
+
 def test_property_of_several_events() -> None:
     """Where a property's id comes once per event, the event's id is part of the key."""
     with emulated(0) as userpilot:
