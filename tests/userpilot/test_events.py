@@ -155,6 +155,7 @@ def test_metadata_as_written() -> None:
         '{ "nested" : [ {"b":1, "a":[]} , null ] }',
         '{"a":1e999}',
         "{}",
+        '{"a":1,"b":{"c":1.10,"c":2},"a":[{"d":1,"d":1}]}',
     ]
     with emulated(1, len(odd)) as userpilot:
         events = userpilot.jobs.events
