@@ -90,9 +90,10 @@ def _identified(lookup: str, row: bytes) -> tuple[tuple[bytes, ...], bytes]:
 
 
 def _values(members: _Members, key: Iterable[str]) -> tuple[bytes, ...]:
-    """The values of a key as texts; empty unless all are there."""
+    """The values of a key as texts; nothing unless all are there, and one is not empty."""
     values = [bytes(members.get(column, b"null")) for column in key]
-    return () if b"null" in values else tuple(map(_text, values))
+    texts = tuple(map(_text, values))
+    return texts if b"null" not in values and any(texts) else ()
 
 
 def _id_of(event: msgspec.Raw | None) -> str:

@@ -89,6 +89,7 @@ def test_settling() -> None:
         ({"ids": "number", "time": "%Y-%m-%d %H:%M:%S.%f"}, {}),
         ({"ids": "absent", "time": "%Y-%m-%dT%H:%M:%S.%f+00:00"}, {}),
         ({"ids": "some", "shuffled": True}, {}),
+        ({"ids": "empty"}, {}),
         ({"line_end": "\r\n", "blank_lines": True, "members": 3}, {}),
         ({"members": 0, "shuffled": True}, {}),
         ({"doubled": True}, {}),

@@ -99,6 +99,14 @@ def test_ids_as_numbers_and_as_text() -> None:
         assert [row["id"] for row in done.records("flows")] == ["7", "8"]
 
 
+def test_empty_ids() -> None:
+    """An empty id identifies no row."""
+    with emulated(0) as userpilot:
+        userpilot.lookups["flows"] = [{"id": "", "title": title} for title in "ab"]
+        done = run(userpilot, streams=["flows"])
+        assert [row["title"] for row in done.records("flows")] == ["a", "b"]
+
+
 def test_property_of_several_events() -> None:
     """Where a property's id comes once per event, the event's id is part of the key."""
     with emulated(0) as userpilot:
