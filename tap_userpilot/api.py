@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from requests.auth import AuthBase
 
-from filetap.errors import AuthenticationError, FormatError, TransportError
+from filetap.errors import AuthenticationError, FormatError, RetriableTransportError, TransportError
 from filetap.transports.connection import bare_session
 from filetap.transports.http import http_date, json_object, send, target_of
 from filetap.transports.retry import with_retries
@@ -59,7 +59,16 @@ class NoJobError(TransportError):
 
 
 class RefusedError(TransportError):
-    """The request itself was refused."""
+    """The request itself was refused.
+
+    Attributes:
+        answer: All that the API answered, of which the message has the beginning.
+    """
+
+    def __init__(self, message: str, hint: str, answer: str) -> None:
+        """Store the answer beside message and hint."""
+        super().__init__(message, hint)
+        self.answer = answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +205,14 @@ class UserpilotAPI:
     def _get(
         self, path: str, what: str, query: Mapping[str, str] | None = None
     ) -> requests.Response:
-        """A successful response."""
-        response = with_retries(
-            lambda: send(
+        """A successful response.
+
+        Raises:
+            TransportError: There is none; never one that the caller would retry once more.
+        """
+
+        def get() -> requests.Response:
+            return send(
                 self._session,
                 "GET",
                 self._base + path,
@@ -208,9 +222,12 @@ class UserpilotAPI:
                 auth=self._auth,
                 params=query,
                 timeout=self._timeout,
-            ),
-            self._retries,
-        )
+            )
+
+        try:
+            response = with_retries(get, self._retries)
+        except RetriableTransportError as error:
+            raise TransportError(error.message, error.hint) from None
         return _checked(response, what)
 
     def _is_own(self, url: str) -> bool:
@@ -238,4 +255,4 @@ def _checked(response: requests.Response, what: str) -> requests.Response:
         raise NoJobError(msg, URL_HINT)
     if status == 409:
         raise ConflictError(msg, "wait until it has ended")
-    raise RefusedError(msg, "look at what Userpilot says")
+    raise RefusedError(msg, "look at what Userpilot says", response.text)

@@ -24,7 +24,8 @@ class Form:
     """How the emulator writes files; each documented or suspected way can be chosen.
 
     Attributes:
-        ids: ``internal_event_id`` as ``text``, as ``number``, or ``absent``; in ``some`` rows.
+        ids: ``internal_event_id`` as ``text``, as ``number``, ``empty`` or ``absent``; in ``some``
+            rows.
         time: Format of ``inserted_at``.
         twice: True if a week that crosses a month is two files of one name.
         scattered: True if the rows of a week are in two files of one name, in turns.
@@ -90,6 +91,8 @@ class Form:
         number = event_number(event)
         if self.ids == "number":
             found["internal_event_id"] = number
+        elif self.ids == "empty":
+            found["internal_event_id"] = ""
         elif self.ids == "text" or (self.ids == "some" and number % 2):
             found["internal_event_id"] = str(number)
         return found

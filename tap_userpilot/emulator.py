@@ -7,7 +7,9 @@ import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import format_datetime
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
 
 from filetap.testing.server import LocalServer, Response, Route, json_response
 from filetap.testing.storage import DOWNLOAD, Storage, StoredFile
@@ -15,7 +17,7 @@ from tap_userpilot.emulated_jobs import EmulatedJob, Jobs
 from tap_userpilot.sample_data import APP, lookups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from filetap.testing.server import Call
 
@@ -66,6 +68,9 @@ class Bucket(LocalServer):
         """Answer a request."""
         if call.route != DOWNLOAD.name:
             return error(404, None)
+        if wanted := call.query.get("file"):
+            (body,) = (stored.body for stored in self.files() if stored.key == wanted)
+            return Response(200, body, {"ETag": '"1"'})
         return self.storage.respond(call, self.files(), self.now())
 
 
@@ -82,6 +87,8 @@ class Emulator(LocalServer):
         slash: True if the path of a new job ends in a slash; the other form is redirected.
         url_life: How long a download URL is valid.
         fresh_urls: True if each description of a job has new URLs.
+        order: Of the files of each description of a job: 1, or -1 for the reverse.
+        one_path: True if the URLs of all files differ in their queries only.
         page: Rows of a page of the lookups that have pages.
         shift: Called after each page of a lookup with its rows, to change their order.
         last_cursor: What follows the last page: ``null``, ``missing`` or ``repeated``.
@@ -105,6 +112,8 @@ class Emulator(LocalServer):
     slash: bool = True
     url_life: timedelta = timedelta(days=2)
     fresh_urls: bool = True
+    order: Iterator[int] = field(default_factory=lambda: repeat(-1))
+    one_path: bool = False
     page: int = 50
     shift: Callable[[list[dict[str, Any]]], object] = lambda _: None
     last_cursor: str = "null"
@@ -204,11 +213,13 @@ class Emulator(LocalServer):
             files = files[:-1]
         if files or self.jobs.without_files == "empty":
             urls = [{"filename": n, "url": self._url(job, stored)} for n, stored in files]
-            found["presigned_urls"] = urls[::-1]
+            found["presigned_urls"] = urls[:: next(self.order)]
         return json_response(200, found)
 
     def _url(self, job: EmulatedJob, stored: StoredFile) -> str:
         """The URL of a file, valid since the job ended or from now on."""
+        if self.one_path:
+            return f"{self.bucket.url}/s3/file?file={quote(stored.key)}"
         begin = self.now() if self.fresh_urls else job.started + (job.takes or timedelta())
         life = int(self.url_life.total_seconds())
         url = self.bucket.storage.sign(self.bucket.url, stored.key, begin, life)

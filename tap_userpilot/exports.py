@@ -68,6 +68,21 @@ class Source:
     event_types: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A file as one answer lists it.
+
+    Attributes:
+        file: The file.
+        url: Its presigned URL; secret.
+        shifting: True if only the order of the answer tells it from another one of its name.
+    """
+
+    file: ExportFile
+    url: str = field(repr=False)
+    shifting: bool
+
+
 class UserpilotExports:
     """Asks for jobs, and fetches their files; lookups are files that are made when fetched.
 
@@ -85,6 +100,7 @@ class UserpilotExports:
         self._format = "json"
         self._incomplete: Counter[str] = Counter()
         self._expired: set[str] = set()
+        self._urls: dict[str, _Listed] = {}  # of files that share their names, by id
 
     def jobs(self) -> list[Described]:
         """The export jobs of the last days, other people's among them.
@@ -135,20 +151,21 @@ class UserpilotExports:
             try:
                 return Job(stream, self._ask(body, what), window)
             except RefusedError as error:
-                if not self._adapts(error.message.lower()):
+                if not self._adapts(error):
                     raise
 
     def _body(self) -> dict[str, Any]:
         """The filters of a request."""
         return {"event_type": list(self._types), **self._source.filters}
 
-    def _adapts(self, said: str) -> bool:
+    def _adapts(self, error: RefusedError) -> bool:
         """True if a refused request is worth another form: two documents differ in names."""
-        if _NEW_TYPE in said and _NEW_TYPE in self._types and not self._source.event_types:
+        is_known = _NEW_TYPE not in error.answer.lower()
+        if not is_known and _NEW_TYPE in self._types and not self._source.event_types:
             logger.warning("Userpilot does not know %s events; they are left out", _NEW_TYPE)
             self._types = tuple(kind for kind in self._types if kind != _NEW_TYPE)
             return True
-        if "format" in said and self._format == "json":
+        if "format" in error.message.lower() and self._format == "json":
             self._format = "ndjson"
             return True
         return False
@@ -198,7 +215,12 @@ class UserpilotExports:
             if self._incomplete[job.id] > _PATIENCE:
                 return Lost(f"was completed without the chunk {missing}")
             return Running(f"completed without the chunk {missing}")
-        return Ready(tuple(MadeFile(file) for file, _ in _files(job.stream, found)))
+        return Ready(
+            tuple(
+                MadeFile(listed.file, shifting=listed.shifting)
+                for listed in _files(job.stream, found)
+            )
+        )
 
     # Files
 
@@ -214,9 +236,9 @@ class UserpilotExports:
                 found = self._api.job(listed.id)
             except NoJobError:
                 continue
-            for file, _ in _files(stream, found):
-                if since is None or file.generated_at >= since:
-                    yield file
+            for one in _files(stream, found):
+                if since is None or one.file.generated_at >= since:
+                    yield one.file
 
     def _lookup(self, stream: str) -> ExportFile:
         """A lookup as a file of this moment."""
@@ -247,8 +269,10 @@ class UserpilotExports:
             with self._opened(file, offset, version) as body:
                 yield body
         except ExpiredURLError as error:
-            # Whether a job gets new URLs is not documented: a second refusal settles it.
-            if file.id in self._expired:
+            # Whether a job gets new URLs is not documented: a second refusal settles it. So does
+            # the first one where another answer may list the files in another order.
+            used = self._urls.pop(file.id, None)
+            if file.id in self._expired or (used and used.shifting):
                 raise FileGoneError(error.message, "Userpilot keeps files for two days") from None
             self._expired.add(file.id)
             raise
@@ -275,20 +299,34 @@ class UserpilotExports:
             FileGoneError: Its job is no longer described.
             TransportError: The URL is not safe to use.
         """
-        job = file.id.partition("/")[0]
+        listed = self._urls.get(file.id) or self._listed_again(file)
+        if not is_secure(listed.url):
+            msg = f"{file}: its download URL is not an https URL"
+            raise TransportError(msg, "report it to Userpilot")
+        return listed.url
+
+    def _listed_again(self, file: ExportFile) -> _Listed:
+        """A file as its job lists it now; others of its name are kept as this answer has them.
+
+        Raises:
+            FileGoneError: The job is no longer described, or has other files.
+        """
         try:
-            found = self._api.job(job)
+            found = self._api.job(file.id.partition("/")[0])
         except NoJobError:
             msg = f"{file}: its job no longer exists"
             raise FileGoneError(msg, "Userpilot keeps files for two days") from None
-        url = next((url for one, url in _files(file.stream, found) if one.id == file.id), None)
-        if url is None:
+        listed = {
+            one.file.id: one
+            for one in _files(file.stream, found)
+            if one.file.file_name == file.file_name
+        }
+        if file.id not in listed:
             msg = f"{file}: its job no longer has this file"
             raise FileGoneError(msg, "Userpilot keeps files for two days")
-        if not is_secure(url):
-            msg = f"{file}: its download URL is not an https URL"
-            raise TransportError(msg, "report it to Userpilot")
-        return url
+        if len(listed) > 1:
+            self._urls |= listed
+        return listed[file.id]
 
     def stored_size(self, file: ExportFile) -> int | None:  # noqa: ARG002 - nothing states it
         """None: neither jobs nor lookups state it."""
@@ -328,17 +366,18 @@ def _missing(found: Described, window: Window) -> str:
     return min(wanted - found.completed, default="")
 
 
-def _files(stream: str, found: Described) -> list[tuple[ExportFile, str]]:
-    """The files of a job with their URLs; a name may come twice."""
+def _files(stream: str, found: Described) -> list[_Listed]:
+    """The files of a job; those of one name are counted in the order of their URLs' paths."""
     try:
         moment = parse_generation(found.started)
     except ValueError:
         moment = _UNKNOWN_TIME
     generation, seen = format_time(moment), Counter[str]()
+    places = Counter(stored.place for stored in found.files)
     files = []
     for stored in found.files:
         seen[stored.name] += 1
         identity = f"{found.id}/{stored.name}/{seen[stored.name]}"
         file = ExportFile(stream, identity, stored.name, generation, moment)
-        files.append((file, stored.url))
+        files.append(_Listed(file, stored.url, places[stored.place] > 1))
     return files

@@ -54,10 +54,11 @@ def _read(
 ) -> int | None:
     """Add the rows of every page; returns how many there should be, None if that is not known."""
     seen = {""}
-    after, total = "", None
+    after = ""
+    total: int | None = None
     while True:
         found = page(after)
-        total = found.total
+        total = total if found.total is None else found.total
         for row in found.rows:
             key, line = _identified(lookup, row)
             rows[key] = line
@@ -89,9 +90,10 @@ def _identified(lookup: str, row: bytes) -> tuple[tuple[bytes, ...], bytes]:
 
 
 def _values(members: _Members, key: Iterable[str]) -> tuple[bytes, ...]:
-    """The values of a key; empty unless all are there."""
+    """The values of a key as texts; nothing unless all are there, and one is not empty."""
     values = [bytes(members.get(column, b"null")) for column in key]
-    return () if b"null" in values else tuple(values)
+    texts = tuple(map(_text, values))
+    return texts if b"null" not in values and any(texts) else ()
 
 
 def _id_of(event: msgspec.Raw | None) -> str:
@@ -101,5 +103,12 @@ def _id_of(event: msgspec.Raw | None) -> str:
     except msgspec.MsgspecError:
         return ""
     own = bytes((found or {}).get("id", b"null"))
-    text = own if own.startswith(b'"') else b'"%b"' % own
-    return "" if own == b"null" else str(msgspec.json.decode(text))
+    return "" if own == b"null" else _text(own).decode()
+
+
+def _text(value: bytes) -> bytes:
+    """A value as a text: an id may be a number in one row and a string in another."""
+    try:
+        return msgspec.json.decode(value, type=str).encode()
+    except msgspec.MsgspecError:
+        return value

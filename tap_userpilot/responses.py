@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 URL_HINT: Final = "check api_url, such as https://appex.userpilot.io, and the network"
 _JOB_ID = re.compile(r'"job_id"\s*:\s*"([^"\\]+)"')
+_COUNT = re.compile("[0-9]{1,18}")  # perhaps as text
 _LONGEST = 300  # characters of an answer that messages show
 DONE: Final = "completed"
 FAILED: Final = "failed"
@@ -33,6 +35,14 @@ class StoredFile:
     name: str
     url: str
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its name and the path of its URL, which stay when the URL is signed again."""
+        try:
+            return self.name, urlsplit(self.url).path
+        except ValueError:
+            return self.name, ""
+
     def __repr__(self) -> str:
         """Without the URL."""
         return f"StoredFile({self.name!r})"
@@ -49,7 +59,7 @@ class Job:
         progress: How far it has come, in words; it may lag behind.
         chunks: The months that it exports, as the dates of their first days.
         completed: Those that are complete.
-        files: Its files, in order of their names.
+        files: Its files, in order of their names and paths.
     """
 
     id: str
@@ -136,7 +146,7 @@ def job_of(found: Any, what: str) -> Job:
         printable(_text(found.get("progress"))),
         _dates(found.get("all_chunks")),
         _dates(found.get("completed_chunks")),
-        tuple(sorted(stored, key=lambda file: file.name)),
+        tuple(sorted(stored, key=lambda file: file.place)),
     )
 
 
@@ -196,7 +206,11 @@ def page_of(response: requests.Response, what: str) -> Page:
     metadata = paged.metadata or _Metadata()
     cursor = metadata.cursor or _Cursor()
     # The description has the count within the cursor, the example beside it.
-    counts = [n for n in (metadata.total_count, cursor.total_count) if isinstance(n, int)]
+    counts = [
+        int(count)
+        for count in map(str, (metadata.total_count, cursor.total_count))
+        if _COUNT.fullmatch(count)
+    ]
     capped = metadata.total_count_cap_exceeded or cursor.total_count_cap_exceeded
     total = counts[0] if counts and not capped else None
     return Page(rows, _text(cursor.after), total)

@@ -33,6 +33,8 @@ def choose_key(
 ) -> tuple[str, ...]:
     """The first key that every row of a file has, and no two rows share; empty if there is none.
 
+    A row whose key is empty texts only does not have it.
+
     Args:
         reader: Reads the file from its beginning.
         choices: The keys.
@@ -47,7 +49,8 @@ def choose_key(
         frame = without_texts(batch.frame.select(columns), nulls)
         for key, found in list(hashes.items()):
             found.append(key_hashes(frame, key))
-            if found[-1].null_count():
+            blank = pl.all_horizontal(pl.col(key) == "").any()
+            if found[-1].null_count() or frame.select(blank).item():
                 del hashes[key]
     whole = {key: pl.concat(found) for key, found in hashes.items() if found}
     return next((key for key, each in whole.items() if repeats or each.n_unique() == len(each)), ())

@@ -115,7 +115,11 @@ class Expected:
     def options(self) -> ReadOptions:
         """How such files are read."""
         return ReadOptions(
-            reserved=ADDED, known=self.names, nulls=self.nulls, protection=self.protection
+            reserved=ADDED,
+            known=self.names,
+            nulls=self.nulls,
+            protection=self.protection,
+            nested=self.documented.nested,
         )
 
 

@@ -230,6 +230,7 @@ class JobReader:
             FileGoneError: One of them can no longer be downloaded.
             NotReadyError: The job has not ended after all.
         """
+        self.reached = self.reached.without({made.file.key for made in files if made.shifting})
         opened = self.reached.job
         done = opened.files_done if opened else ()
         found: list[Spooled] = []

@@ -42,12 +42,15 @@ class MadeFile:
         rows: Data rows, or one more if the header row counts; None if not stated. A file of no
             rows may not exist.
         note: What the vendor's support needs to find the response; ends an error's text.
+        shifting: True if a later run may find another file of the job under this id; a run that
+            resumes the job reads such a file from its beginning, whatever was read of it.
     """
 
     file: ExportFile
     size: int | None = None
     rows: int | None = None
     note: str = ""
+    shifting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

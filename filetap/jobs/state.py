@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from filetap.errors import STATE_HINT, StateError
@@ -10,7 +10,7 @@ from filetap.jobs.windows import Window
 from filetap.times import format_time, parse_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Collection, Mapping, MutableMapping
     from datetime import datetime
 
 
@@ -49,6 +49,15 @@ class JobState:
     file: str = ""
     rows: int = 0
     closed: str = ""
+
+    def without(self, keys: Collection[str]) -> JobState:
+        """The state without what was read of some files of the open job."""
+        job = self.job and replace(
+            self.job, files_done=tuple(key for key in self.job.files_done if key not in keys)
+        )
+        if self.file in keys:
+            return replace(self, job=job, file="", rows=0)
+        return replace(self, job=job)
 
 
 def read_job_state(state: Mapping[str, Any], stream: str) -> JobState:

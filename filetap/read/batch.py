@@ -45,6 +45,8 @@ class ReadOptions:
             form.
         nulls: Texts that stand for null, quoted or not.
         protection: Columns that are left out, or whose values become hashes.
+        nested: True if objects within a JSON row stay as they are written: two of their members
+            may have one name.
     """
 
     reserved: Collection[str] = ()
@@ -57,6 +59,7 @@ class ReadOptions:
     integers: Collection[str] = ()
     nulls: Collection[str] = ()
     protection: Protection = NOTHING_PROTECTED
+    nested: bool = False
 
 
 DEFAULTS = ReadOptions()

@@ -189,7 +189,8 @@ class JSONReader:
 
     def _text(self) -> JSONText:
         """The file's text, from the beginning."""
-        return JSONText(self._pieces(), self._what, cut=self._options.cut)
+        options = self._options
+        return JSONText(self._pieces(), self._what, cut=options.cut, nested=options.nested)
 
     def _parts(self, take: _Take[_T]) -> Iterator[_T | Element]:
         """Yield what *take* makes of regular objects, and each other value that should be a row."""

@@ -35,6 +35,8 @@ _DEEP = 1000  # characters, at least, of a value that is nested too deeply
 _LONGEST_WORD = 10  # characters; an error so near to the end may only mean that more follows
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape for half of a surrogate pair
 
+_DOUBLED = "two of its members have one name"
+
 Element = tuple[str, Any, str]  # its text, its value, and why it is not an object with a row
 
 
@@ -49,9 +51,12 @@ class JSONText:
         pieces: Bytes in UTF-8, except where they are damaged.
         what: The file, as messages name it.
         cut: True if *pieces* may end within a value, which is dropped.
+        nested: True if two members of an object within a row may have one name.
     """
 
-    def __init__(self, pieces: Iterable[bytes], what: str, *, cut: bool) -> None:
+    def __init__(
+        self, pieces: Iterable[bytes], what: str, *, cut: bool, nested: bool = False
+    ) -> None:
         """Read the first lines to see if each holds an object."""
         self._source = _Source(pieces)
         self._what = what
@@ -61,7 +66,7 @@ class JSONText:
         self._dropped = 0  # characters of the file before the text
         self._ended = False
         self._alone = 0  # character of the file up to which each line is parsed alone
-        self._parser = _Parser()
+        self._parser = _Parser(nested=nested)
         self.closed = False
         while self.peek() and len(self._text) - self._at < _HEAD and self._more():
             pass
@@ -332,13 +337,17 @@ class _Source:
 class _Parser:
     """Python's parser, which notes what it should not accept.
 
+    Args:
+        nested: True if only the members of the outermost object must have names of their own.
+
     Attributes:
         faults: What was wrong with the values parsed since the list was cleared.
         decode: Returns the value at a place of some text, and where it ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, nested: bool) -> None:
         self.faults: list[str] = []
+        self._nested = nested
         self.decode = json.JSONDecoder(
             object_pairs_hook=self._object,
             parse_constant=self._constant,
@@ -349,8 +358,10 @@ class _Parser:
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """An object from the parser's pairs; notes a name that appears twice."""
         members = dict(pairs)
+        if self._nested and self.faults:  # the outermost object comes last
+            self.faults[:] = [fault for fault in self.faults if fault != _DOUBLED]
         if len(members) < len(pairs):
-            self.faults.append("two of its members have one name")
+            self.faults.append(_DOUBLED)
         return members
 
     def _constant(self, word: str) -> None:

@@ -167,6 +167,20 @@ def test_faults(bad: str | bytes, reason: str, array: bool) -> None:  # noqa: FB
         read(content, divert=False)
 
 
+@pytest.mark.parametrize("array", [True, False])
+def test_nested_members_of_one_name(array: bool) -> None:  # noqa: FBT001 - a parameter
+    """Where nested values stay as written, only a row's own members must have different names."""
+    nested = '{"a":1.10, "a":[{"b":1,"b":2}]}'
+    rows = [f'{{"user_id":{nested}}}', f'{{"date":{nested},"date":1}}', '{"user_id":1}']
+    content = f"[{','.join(rows)}]" if array else "\n".join(rows)
+    options = ReadOptions(known=KNOWN, divert=True, nested=True)
+    (batch,) = open_reader(io.BytesIO(content.encode()), "f", options)
+    assert batch.frame["user_id"].to_list() == [nested, "1"]
+    assert [(row.number, row.reason) for row in batch.malformed] == [
+        (2, "two of its members have one name")
+    ]
+
+
 @pytest.mark.parametrize("content", ["[{}]", "{}\n{}\n", '{"user_id":"a"}\n{}\n'])
 def test_objects_without_members(content: str) -> None:
     """An object without members is never a row of nulls."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from itertools import cycle, repeat
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,6 +89,7 @@ def test_settling() -> None:
         ({"ids": "number", "time": "%Y-%m-%d %H:%M:%S.%f"}, {}),
         ({"ids": "absent", "time": "%Y-%m-%dT%H:%M:%S.%f+00:00"}, {}),
         ({"ids": "some", "shuffled": True}, {}),
+        ({"ids": "empty"}, {}),
         ({"line_end": "\r\n", "blank_lines": True, "members": 3}, {}),
         ({"members": 0, "shuffled": True}, {}),
         ({"doubled": True}, {}),
@@ -154,6 +156,7 @@ def test_metadata_as_written() -> None:
         '{ "nested" : [ {"b":1, "a":[]} , null ] }',
         '{"a":1e999}',
         "{}",
+        '{"a":1,"b":{"c":1.10,"c":2},"a":[{"d":1,"d":1}]}',
     ]
     with emulated(1, len(odd)) as userpilot:
         events = userpilot.jobs.events
@@ -274,6 +277,23 @@ def test_resumed() -> None:
                 covered, lost = map(keys, cut.at_state())
                 assert set(lost) <= set(keys(rest))
                 assert covered + keys(rest) == keys(whole)
+
+
+@pytest.mark.parametrize("one_path", [False, True])
+def test_order_of_equal_names(one_path: bool) -> None:  # noqa: FBT001 - a parameter
+    """Files of one name may be listed in any order, in a run and after it: no event is lost."""
+    with emulated(6, form=Form(scattered=True)) as userpilot:
+        userpilot.order, userpilot.one_path = cycle((1, -1)), one_path
+        whole = run(userpilot)
+        assert marks(whole.records(EVENTS)) == truth(userpilot.jobs.events)
+        states = [n for n, m in enumerate(whole.messages, 1) if m["type"] == "STATE"]
+        for most in states[1:-1]:
+            userpilot.order = repeat(1)
+            cut = run(userpilot, most=most, lookback_days=0)
+            userpilot.order = repeat(-1)
+            rest = run(userpilot, cut.state, lookback_days=0)
+            assert {*keys(cut), *keys(rest)} == {*keys(whole)}
+            assert one_path or len(keys(cut)) + len(keys(rest)) == len(keys(whole))
 
 
 def test_filters() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,12 +11,14 @@ import pytest
 
 from filetap.errors import AuthenticationError, JobError, SettingsError, TransportError
 from filetap.redaction import SECRECY
-from tap_userpilot.documented import EVENTS
+from tap_userpilot.documented import EVENT_TYPES, EVENTS
 from tap_userpilot.tap import TapUserpilot
 from tap_userpilot.vendor import USERPILOT
 from tests.userpilot.vendor import asked, emulated, keys, marks, run, truth
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tap_userpilot.emulator import Emulator
 
 HOUR = timedelta(hours=1)
@@ -84,6 +87,25 @@ def test_missing_chunk(requests: int) -> None:
         assert len(userpilot.jobs.made) >= 1 + (requests > 12)
 
 
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"details": None, "message": "unknown event type session_start"}),
+        (400, {"details": "event_type is invalid", "message": "session_start is not allowed"}),
+        (400, {"details": {"event_type": ["session_start is invalid"]}, "message": "bad request"}),
+        (422, {"details": f"{'x' * 320} session_start", "message": "bad request"}),
+    ],
+    ids=["message", "beside", "object", "late"],
+)
+def test_new_type(status: int, error: dict[str, object]) -> None:
+    """An API that does not know session_start is asked for the six other types, however it says."""
+    with emulated(3) as userpilot:
+        userpilot.fail("create", status=status, body=json.dumps({"errors": [error]}))
+        assert run(userpilot).records(EVENTS)
+        (job,) = userpilot.jobs.made
+        assert job.request["event_type"] == list(EVENT_TYPES[:-1])
+
+
 def test_stuck() -> None:
     """A job that does not end is kept, and found again by the next run."""
     with emulated(3, takes=None) as userpilot:
@@ -131,6 +153,25 @@ def test_broken_downloads(fault: dict[str, int]) -> None:
     with emulated(3) as userpilot:
         userpilot.bucket.fail("download", **fault)
         check_all(userpilot)
+
+
+def test_one_budget() -> None:
+    """A request that keeps failing is repeated max_retries times, also while a file is fetched."""
+    with emulated(3) as userpilot:
+        (name, *_) = userpilot.lookups
+        userpilot.fail("lookup", status=500, times=None)
+        with pytest.raises(TransportError, match=name):
+            run(userpilot, streams=[name], max_retries=2)
+        assert userpilot.count("lookup") == 3
+
+        def then_broken() -> Iterator[int]:
+            userpilot.fail("job", status=500, times=None)
+            yield 1
+
+        userpilot.order = then_broken()
+        with pytest.raises(TransportError, match="export job"):
+            run(userpilot, max_retries=2)
+        assert userpilot.count("job") == 1 + 3
 
 
 def test_paths() -> None:

@@ -75,11 +75,36 @@ def test_count() -> None:
         userpilot.cap = 30
         assert len(run(userpilot, streams=["segments"]).records("segments")) == 61
         userpilot.cap = 1000
-        body = '{"data": [{"id": 1}], "metadata": {"cursor": {"after": null, "total_count": 2}}}'
-        userpilot.fail("lookup", status=200, body=body, times=None)
-        with pytest.raises(FormatError, match="only 1 of the 2 rows"):
-            run(userpilot, streams=["segments"])
-        assert userpilot.count("lookup") == 2 + 3
+        for pages in (
+            ['{"data": [{"id": 1}], "metadata": {"cursor": {"after": null, "total_count": 2}}}'],
+            ['{"data": [{"id": 1}], "metadata": {"total_count": "2"}}'],
+            [
+                '{"data": [], "metadata": {"cursor": {"after": "x"}, "total_count": 2}}',
+                '{"data": [{"id": 1}], "metadata": {"cursor": {"after": null}}}',
+            ],
+        ):
+            userpilot.forget()
+            for body in 3 * pages:
+                userpilot.fail("lookup", status=200, body=body)
+            with pytest.raises(FormatError, match="only 1 of the 2 rows"):
+                run(userpilot, streams=["segments"])
+            assert userpilot.count("lookup") == 3 * len(pages)
+
+
+def test_ids_as_numbers_and_as_text() -> None:
+    """A repeat is one whether its id is a number or a text."""
+    with emulated(0) as userpilot:
+        userpilot.lookups["flows"] = [{"id": n, "title": "a"} for n in (7, "7", "8", 8)]
+        done = run(userpilot, streams=["flows"])
+        assert [row["id"] for row in done.records("flows")] == ["7", "8"]
+
+
+def test_empty_ids() -> None:
+    """An empty id identifies no row."""
+    with emulated(0) as userpilot:
+        userpilot.lookups["flows"] = [{"id": "", "title": title} for title in "ab"]
+        done = run(userpilot, streams=["flows"])
+        assert [row["title"] for row in done.records("flows")] == ["a", "b"]
 
 
 def test_property_of_several_events() -> None:
