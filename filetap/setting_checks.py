@@ -140,6 +140,7 @@ def folder_of(config: Mapping[str, Any], account: str = "") -> Folder | None:
 
 def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
     """What is wrong with settings of the right types, and what to do about each."""
+    config = {**config, **_stripped(config, vendor)}  # a secret of blanks is none
     found = list(vendor.faults(config))
     folder = config.get("folder")
     if folder is not None and not _is_url(folder.get("url") or ""):

@@ -199,6 +199,7 @@ def test_discovery_and_catalog(firstup: Emulator, capsys: pytest.CaptureFixture[
         ({"columns_to_drop": {"usres": ["email"]}}, "'usres' is not one of"),
         ({"columns_to_drop": {"users": ["generated_at"]}}, "is added by the tap"),
         ({"hash_key": None}, "columns_to_hash needs hash_key"),
+        ({"hash_key": " \n"}, "columns_to_hash needs hash_key"),
         ({"primary_keys": {"users": ["tenure"]}, "columns_to_drop": {"users": ["*e*"]}}, "tenure"),
     ],
 )
