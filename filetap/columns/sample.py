@@ -356,9 +356,14 @@ class Sampler:
         """The key among those to choose from, of the first file with rows; None for others."""
         if not self.needs_key:
             return None
-        # All columns of a large file are not searched for the sake of a few.
-        plain = replace(options, most=None if spooled.whole else options.most, nulls=())
-        reader, expected = open_file(spooled, plain), self._expected
+        expected = self._expected
+        hashes = expected.protection.hashes
+        # All columns of a large file are not searched for the sake of a few, unless they must be:
+        # the hash of a text does not show that it stands for null.
+        is_hashed = any(hashes(name) for names in expected.choices for name in names)
+        nulls = expected.nulls if is_hashed else ()
+        most = None if spooled.whole else options.most
+        reader = open_file(spooled, replace(options, most=most, nulls=nulls))
         return choose_key(reader, expected.choices, expected.nulls, repeats=expected.repeats)
 
     def _examined(self, frame: pl.DataFrame, before: Evidence) -> Sample:

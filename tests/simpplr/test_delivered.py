@@ -329,22 +329,32 @@ def test_discovery_reads_the_lookback(
         ("code,active_date\na,2026-01-01\na,2026-01-02\n", ["code", "active_date"]),
         ("code,name\na,1\na,2\n", ["_sdc_row_hash", "_sdc_row_occurrence"]),
         ("code,name\na,1\n,2\n", ["_sdc_row_hash", "_sdc_row_occurrence"]),
+        ('code,name\na,1\n"",2\n', ["_sdc_row_hash", "_sdc_row_occurrence"]),
+        ('code,tenant_code,name\na,t,1\nb,"",2\n', ["code"]),
         ("id,name\n1,1\n2,2\n", ["_sdc_row_hash", "_sdc_row_occurrence"]),
     ],
 )
 @pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+@pytest.mark.parametrize("hashed", [[], ["code*", "tenant_*"]], ids=["plain", "hashed"])
 def test_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, key: list[str], *, large: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str,
+    key: list[str],
+    hashed: list[str],
+    *,
+    large: bool,
 ) -> None:
-    """The key is what every row of the first file has, no two alike; and it stays."""
+    """The key is what every row of the first file has, no two alike, hashed or not; it stays."""
     size = len(content) - 1 if large else 1 << 20
     monkeypatch.setattr(TapSimpplr, "tuning", TapSimpplr.tuning.__class__(whole=size, head=size))
     deliver(tmp_path, path_of("user", 0), "code,name\n")
     deliver(tmp_path, path_of("user", 1), content)
-    done = run(settings(tmp_path))
+    config = settings(tmp_path, columns_to_hash={"user": hashed}, hash_key="k")
+    done = run(config)
     assert done.schema("user")["key_properties"] == key
     deliver(tmp_path, path_of("user", 2), content + content.partition("\n")[2])
-    later = run(settings(tmp_path), done.state)
+    later = run(config, done.state)
     assert later.schema("user")["key_properties"] == key
     properties = later.schema("user")["schema"]["properties"]
     assert {properties[name]["type"][0] for name in key} <= {"string", "integer"}
