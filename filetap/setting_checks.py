@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from filetap.columns.added import ADDED, GENERATED_AT
 from filetap.environment import text_fault, typed
 from filetap.errors import SettingsError
-from filetap.read.names import column_names
+from filetap.read.names import column_names, composed
 from filetap.redaction import SECRECY
 from filetap.setting_schema import settings_schema
 from filetap.settings import PATTERN, Folder, Protection, Retries, Settings, Tuning
@@ -91,7 +91,7 @@ def _protected(config: Mapping[str, Any]) -> dict[str, Protection]:
 
 def _name(label: str) -> str:
     """The column that a label means, or the pattern of several, which may be in capitals."""
-    return label.lower() if PATTERN.search(label) else column_names([label])[0]
+    return composed(label) if PATTERN.search(label) else column_names([label])[0]
 
 
 def check_protected_streams(settings: Settings, streams: Collection[str]) -> None:

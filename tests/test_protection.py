@@ -7,7 +7,8 @@ import hmac
 import json
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from unicodedata import normalize
 
 import duckdb
 import polars as pl
@@ -222,6 +223,16 @@ def test_names_that_may_match_nothing(firstup: Emulator, caplog: Any) -> None:
     later = run(settings(firstup, **hiding), done.state)
     assert [r["user_id"] for r in later.records("users")] == ["dan"]
     assert later.state["bookmarks"]["users"]["protected"] == ["mobile_phone"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_patterns_in_any_unicode_form(emulator: Emulator, form: Literal["NFC", "NFD"]) -> None:
+    """A pattern and a label match whether their accents are composed or not."""
+    emulator.add("users", "2026-05-14-08", f"user_id,{normalize(form, 'Prénom.Été')}\n1,x\n")
+    for pattern in ("prén*", "*.Été"):
+        for other in ("NFC", "NFD"):
+            hiding = {"columns_to_drop": {"users": [normalize(other, pattern)]}}
+            assert "x" not in run(settings(emulator, **hiding)).records("users")[0].values()
 
 
 def test_patterns_spare_added_columns(emulator: Emulator) -> None:
