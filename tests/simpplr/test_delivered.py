@@ -370,6 +370,24 @@ def test_key_that_a_file_lacks(tmp_path: Path) -> None:
     assert len(done.records("user")) == 2
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "warning"),
+    [
+        ("column_types", {"badge": "integer"}, "column_types names columns that do not exist"),
+        ("primary_keys", ["badge"], "the key column badge is not in every file; the key is _sdc_r"),
+        ("primary_keys", ["code", "badge"], "the key column badge is not in every file"),
+    ],
+)
+def test_setting_that_names_no_column(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, setting: str, value: object, warning: str
+) -> None:
+    """Where nothing is documented, a name that no file has is warned about in the first run."""
+    deliver(tmp_path, path_of("user", 0), users({"a": "A"}))
+    done = run(settings(tmp_path, **{setting: {"user": value}}))
+    assert names(done) == [("a", "A")]
+    assert warning in caplog.text
+
+
 def test_discovered_key_is_not_final(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The catalog's key is what the newest file has; the first file decides nevertheless."""
     deliver(tmp_path, path_of("user", 0), "code,name\na,1\na,2\n")
