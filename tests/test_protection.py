@@ -244,12 +244,29 @@ def test_patterns_spare_added_columns(emulator: Emulator) -> None:
     }
 
 
-def test_doctor_shows_slips(firstup: Emulator, tmp_path: Path) -> None:
-    """A name that protects nothing is shown before any run."""
-    hiding = {**HIDING, "columns_to_drop": {"users": ["emial"]}}
+@pytest.mark.parametrize(("name", "is_refused"), [("emial", True), ("nick_name", False)])
+def test_commands_show_slips(
+    firstup: Emulator,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    *,
+    is_refused: bool,
+) -> None:
+    """A name on which a run fails is shown before any run; one that an older file has is not.
+
+    The check of the newest file fails; a report, which reads all files, warns.
+    """
+    firstup.add("users", "2026-05-14-04", "user_id,nick_name\nadaq,hunter2\n")
+    hiding = {**HIDING, "columns_to_drop": {"users": [name]}}
     path = write(tmp_path, "config.json", settings(firstup, **hiding))
-    done = CliRunner().invoke(main, ["doctor", "--config", path])
-    assert "columns_to_drop names the column emial, which no file has had" in done.output
+    words = f"columns_to_drop names the column {name}, which no file has had"
+    if is_refused:
+        done = CliRunner().invoke(main, ["doctor", "--config", path])
+        assert (done.exit_code, words in done.output) == (1, True)
+    page = str(tmp_path / "report.html")
+    done = CliRunner().invoke(main, ["report", "--to", page, "--config", path])
+    assert (done.exit_code, words in caplog.text) == (0, is_refused)
 
 
 def test_a_file_without_a_header_shows_nothing(emulator: Emulator) -> None:
