@@ -153,7 +153,7 @@ def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
     if spool and not _is_folder(spool):
         found.append(f"spool_dir {spool!r} is not a folder; create it or unset it")
     summary = config.get("summary_file")
-    if summary and (_is_folder(summary) or not _is_folder(str(Path(summary).parent))):
+    if summary and not _is_file_or_place(summary):
         found.append(f"summary_file {summary!r} is not a file in a folder that exists")
     if float(config.get("request_timeout") or 1) > _DAY:
         found.append("request_timeout is longer than a day; it is in seconds")
@@ -205,6 +205,15 @@ def _is_folder(path: str) -> bool:
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):
+        return False
+
+
+def _is_file_or_place(path: str) -> bool:
+    """True if *path*, or what it links to, is a regular file, or could be made one in a folder."""
+    try:
+        place = Path(path).resolve()
+        return place.is_file() or (not place.exists() and place.parent.is_dir())
+    except (OSError, RuntimeError, ValueError):  # a loop of links is one of the first two
         return False
 
 
