@@ -111,6 +111,22 @@ def check_protected_streams(settings: Settings, streams: Collection[str]) -> Non
             raise SettingsError(msg, f"did you mean {near[0]}?" if near else "check the name")
 
 
+def misnamed_streams(config: Mapping[str, Any], streams: Collection[str]) -> list[str]:
+    """Warnings about streams with a key or types of their own that do not exist.
+
+    Args:
+        config: Validated settings.
+        streams: The streams that exist.
+    """
+    found = []
+    for setting in ("primary_keys", "column_types"):
+        for name in sorted((config.get(setting) or {}).keys() - streams):
+            near = get_close_matches(name, streams, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            found.append(f"{setting} names the stream {name}, which is unknown{hint}")
+    return found
+
+
 def _types(config: Mapping[str, Any], vendor: Vendor) -> dict[str, dict[str, str]]:
     """Stream → column → type, of the columns whose type a setting decides."""
     types = {stream: dict(own) for stream, own in vendor.types(config).items()}

@@ -370,6 +370,21 @@ def test_key_that_a_file_lacks(tmp_path: Path) -> None:
     assert len(done.records("user")) == 2
 
 
+def test_setting_of_no_stream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A key or a type of a stream that does not exist is warned about, with the nearest name."""
+    deliver(tmp_path, path_of("user", 0), users({"a": "A"}))
+    deliver(tmp_path, path_of("badges", 0), "id\n1\n")
+    keys, types = {"usr": ["name"], "badges": ["id"]}, {"badge": {"id": "string"}}
+    done = run(settings(tmp_path, primary_keys=keys, column_types=types))
+    assert names(done) == [("a", "A")]
+    for words in (
+        "primary_keys names the stream usr, which is unknown; did you mean user?",
+        "column_types names the stream badge, which is unknown; did you mean badges?",
+    ):
+        assert caplog.text.count(words) == 1
+    assert caplog.text.count("which is unknown") == 2
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "warning"),
     [
