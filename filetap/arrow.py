@@ -31,11 +31,12 @@ from filetap.columns.added import (
     added_columns,
     with_added,
 )
+from filetap.columns.expected import Expected
 from filetap.columns.fit import fit
 from filetap.columns.kept import keep, load_kept
 from filetap.columns.protection import check_protected
 from filetap.columns.resolve import Columns, Known
-from filetap.columns.sample import Expected, Sample, sample
+from filetap.columns.sample import Sample, sample
 from filetap.columns.types import MISFIT_SUFFIX, to_values
 from filetap.download.spool import Spool
 from filetap.errors import FileGoneError, FormatError

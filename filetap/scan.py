@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from filetap.columns.added import ADDED, EVENT_ID, ROW_HASH, ROW_OCCURRENCE, with_added
+from filetap.columns.expected import check_columns
 from filetap.columns.fit import fit
 from filetap.columns.identities import Identities
 from filetap.columns.keys import with_row_hashes
-from filetap.columns.sample import check_columns
 from filetap.lazy import pl
 from filetap.prefetch import ahead
 from filetap.read.batch import rebatch
@@ -20,7 +20,7 @@ from filetap.read.names import clashes
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 
-    from filetap.columns.sample import Expected
+    from filetap.columns.expected import Expected
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.read.batch import Malformed, Reader

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from filetap.columns.added import ADDED, GENERATED_AT
 from filetap.environment import text_fault, typed
 from filetap.errors import SettingsError
-from filetap.read.names import column_names
+from filetap.read.names import column_names, composed
 from filetap.redaction import SECRECY
 from filetap.setting_schema import settings_schema
 from filetap.settings import PATTERN, Folder, Protection, Retries, Settings, Tuning
@@ -91,7 +91,7 @@ def _protected(config: Mapping[str, Any]) -> dict[str, Protection]:
 
 def _name(label: str) -> str:
     """The column that a label means, or the pattern of several, which may be in capitals."""
-    return label.lower() if PATTERN.search(label) else column_names([label])[0]
+    return composed(label) if PATTERN.search(label) else column_names([label])[0]
 
 
 def check_protected_streams(settings: Settings, streams: Collection[str]) -> None:
@@ -109,6 +109,22 @@ def check_protected_streams(settings: Settings, streams: Collection[str]) -> Non
             near = get_close_matches(name, streams, n=1)
             msg = f"settings: {' or '.join(PROTECTING)} names the stream {name}, which is unknown"
             raise SettingsError(msg, f"did you mean {near[0]}?" if near else "check the name")
+
+
+def misnamed_streams(config: Mapping[str, Any], streams: Collection[str]) -> list[str]:
+    """Warnings about streams with a key or types of their own that do not exist.
+
+    Args:
+        config: Validated settings.
+        streams: The streams that exist.
+    """
+    found = []
+    for setting in ("primary_keys", "column_types"):
+        for name in sorted((config.get(setting) or {}).keys() - streams):
+            near = get_close_matches(name, streams, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            found.append(f"{setting} names the stream {name}, which is unknown{hint}")
+    return found
 
 
 def _types(config: Mapping[str, Any], vendor: Vendor) -> dict[str, dict[str, str]]:
@@ -140,6 +156,7 @@ def folder_of(config: Mapping[str, Any], account: str = "") -> Folder | None:
 
 def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
     """What is wrong with settings of the right types, and what to do about each."""
+    config = {**config, **_stripped(config, vendor)}  # a secret of blanks is none
     found = list(vendor.faults(config))
     folder = config.get("folder")
     if folder is not None and not _is_url(folder.get("url") or ""):
@@ -152,7 +169,7 @@ def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
     if spool and not _is_folder(spool):
         found.append(f"spool_dir {spool!r} is not a folder; create it or unset it")
     summary = config.get("summary_file")
-    if summary and (_is_folder(summary) or not _is_folder(str(Path(summary).parent))):
+    if summary and not _is_file_or_place(summary):
         found.append(f"summary_file {summary!r} is not a file in a folder that exists")
     if float(config.get("request_timeout") or 1) > _DAY:
         found.append("request_timeout is longer than a day; it is in seconds")
@@ -204,6 +221,15 @@ def _is_folder(path: str) -> bool:
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):
+        return False
+
+
+def _is_file_or_place(path: str) -> bool:
+    """True if *path*, or what it links to, is a regular file, or could be made one in a folder."""
+    try:
+        place = Path(path).resolve()
+        return place.is_file() or (not place.exists() and place.parent.is_dir())
+    except (OSError, RuntimeError, ValueError):  # a loop of links is one of the first two
         return False
 
 

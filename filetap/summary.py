@@ -96,6 +96,7 @@ def _time(moment: datetime | None) -> str | None:
 
 def _replace(path: Path, text: str) -> None:
     """Replace a file as a whole; the run's own result matters more than an error here."""
+    path = path.resolve()  # a link stays, and what it links to is replaced
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -11,8 +11,8 @@ from filetap.columns.types import MISFIT_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from filetap.columns.expected import Expected
     from filetap.columns.resolve import Columns, Known
-    from filetap.columns.sample import Expected
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
     from filetap.settings import Tuning

@@ -7,7 +7,8 @@ import hmac
 import json
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from unicodedata import normalize
 
 import duckdb
 import polars as pl
@@ -199,6 +200,7 @@ def test_discovery_and_catalog(firstup: Emulator, capsys: pytest.CaptureFixture[
         ({"columns_to_drop": {"usres": ["email"]}}, "'usres' is not one of"),
         ({"columns_to_drop": {"users": ["generated_at"]}}, "is added by the tap"),
         ({"hash_key": None}, "columns_to_hash needs hash_key"),
+        ({"hash_key": " \n"}, "columns_to_hash needs hash_key"),
         ({"primary_keys": {"users": ["tenure"]}, "columns_to_drop": {"users": ["*e*"]}}, "tenure"),
     ],
 )
@@ -223,6 +225,16 @@ def test_names_that_may_match_nothing(firstup: Emulator, caplog: Any) -> None:
     assert later.state["bookmarks"]["users"]["protected"] == ["mobile_phone"]
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_patterns_in_any_unicode_form(emulator: Emulator, form: Literal["NFC", "NFD"]) -> None:
+    """A pattern and a label match whether their accents are composed or not."""
+    emulator.add("users", "2026-05-14-08", f"user_id,{normalize(form, 'Prénom.Été')}\n1,x\n")
+    for pattern in ("prén*", "*.Été"):
+        for other in ("NFC", "NFD"):
+            hiding = {"columns_to_drop": {"users": [normalize(other, pattern)]}}
+            assert "x" not in run(settings(emulator, **hiding)).records("users")[0].values()
+
+
 def test_patterns_spare_added_columns(emulator: Emulator) -> None:
     """A pattern is about the file's columns: rows keep their place, which may be the key."""
     emulator.add("activities", "2026-05-14-08", "user_id,opens,log_file\n1,2,x\n")
@@ -232,12 +244,29 @@ def test_patterns_spare_added_columns(emulator: Emulator) -> None:
     }
 
 
-def test_doctor_shows_slips(firstup: Emulator, tmp_path: Path) -> None:
-    """A name that protects nothing is shown before any run."""
-    hiding = {**HIDING, "columns_to_drop": {"users": ["emial"]}}
+@pytest.mark.parametrize(("name", "is_refused"), [("emial", True), ("nick_name", False)])
+def test_commands_show_slips(
+    firstup: Emulator,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    *,
+    is_refused: bool,
+) -> None:
+    """A name on which a run fails is shown before any run; one that an older file has is not.
+
+    The check of the newest file fails; a report, which reads all files, warns.
+    """
+    firstup.add("users", "2026-05-14-04", "user_id,nick_name\nadaq,hunter2\n")
+    hiding = {**HIDING, "columns_to_drop": {"users": [name]}}
     path = write(tmp_path, "config.json", settings(firstup, **hiding))
-    done = CliRunner().invoke(main, ["doctor", "--config", path])
-    assert "columns_to_drop names the column emial, which no file has had" in done.output
+    words = f"columns_to_drop names the column {name}, which no file has had"
+    if is_refused:
+        done = CliRunner().invoke(main, ["doctor", "--config", path])
+        assert (done.exit_code, words in done.output) == (1, True)
+    page = str(tmp_path / "report.html")
+    done = CliRunner().invoke(main, ["report", "--to", page, "--config", path])
+    assert (done.exit_code, words in caplog.text) == (0, is_refused)
 
 
 def test_a_file_without_a_header_shows_nothing(emulator: Emulator) -> None:

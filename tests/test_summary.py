@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from singer_sdk.exceptions import ConfigValidationError
 
 from tap_firstup_dde.cli import main
-from tests.runs import command, settings, write
+from tests.runs import command, run, settings, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,9 +71,31 @@ def test_summary(emulator: Emulator, tmp_path: Path, way: str) -> None:
     )
 
 
-def test_summary_that_cannot_be_written(emulator: Emulator, tmp_path: Path) -> None:
-    """A path that cannot be written to is a wrong setting."""
-    config = settings(emulator, summary_file=str(tmp_path / "no" / "summary.json"))
-    status, log = _run("tap", config, tmp_path, {})
-    assert status == 1
-    assert "is not a file in a folder that exists" in log
+@pytest.mark.parametrize("kind", ["no folder", "folder", "pipe", "device", "loop"])
+def test_summary_that_cannot_be_written(emulator: Emulator, tmp_path: Path, kind: str) -> None:
+    """A path that cannot be written to, or that is something else than a file, is refused."""
+    path = tmp_path / ("no/s.json" if kind == "no folder" else "s.json")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind in ("device", "loop"):
+        path.symlink_to(os.devnull if kind == "device" else path)
+    with pytest.raises(ConfigValidationError) as caught:
+        run(settings(emulator, summary_file=str(path)))
+    assert "is not a file in a folder that exists" in str(caught.value.errors)
+
+
+@pytest.mark.parametrize("text", ["before", ""])
+def test_summary_at_a_link(emulator: Emulator, tmp_path: Path, text: str) -> None:
+    """A link stays, and the file that it links to is replaced, or made."""
+    file, link = tmp_path / "kept" / "s.json", tmp_path / "link.json"
+    file.parent.mkdir()
+    if text:
+        file.write_text(text)
+    link.symlink_to(file)
+    emulator.add("users", "2026-05-14-08", "user_id\n1\n")
+    assert _run("tap", settings(emulator, summary_file=str(link)), tmp_path, {})[0] == 0
+    assert link.is_symlink()
+    assert json.loads(file.read_text())["rows"] == 1
+    assert [path.name for path in file.parent.iterdir()] == ["s.json"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from filetap.columns.added import ADDED, HASH_KEY, ROW_KEY
+from filetap.columns.expected import Expected
 from filetap.columns.infer import infer
 from filetap.columns.mapped import is_mapped_away, mapped_misfits
-from filetap.columns.sample import Expected, Sample
 from filetap.columns.types import MISFIT_SUFFIX, NESTED, TYPES, type_of
 from filetap.errors import STATE_HINT, SettingsError, StateError
 from filetap.settings import NOTHING_PROTECTED
@@ -16,6 +16,7 @@ from filetap.settings import NOTHING_PROTECTED
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from filetap.columns.sample import Sample
     from filetap.settings import Protection, Settings
     from filetap.vendor import StreamSpec
 
@@ -150,15 +151,17 @@ class Known:
     def expected(self) -> Expected:
         """What files are expected to hold."""
         choices = self.spec.choices if self._is_key_open else ()
-        spec = self.spec
+        spec, documented = self.spec, self.spec.documented
+        known = {*spec.key, *self.before, *documented.columns, *documented.likely}
         return Expected(
             self.fixed,
-            spec.documented,
+            documented,
             self.before,
             self.nulls,
             choices,
             self.protection,
             repeats=spec.repeats,
+            named=frozenset((*self.own_types, *self.own_key)) - known,
         )
 
     @property

@@ -8,39 +8,32 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from filetap.columns.added import ADDED
+from filetap.columns.expected import check_columns
 from filetap.columns.fit import misfitting
-from filetap.columns.header import looks_like_values
 from filetap.columns.infer import NO_EVIDENCE, Evidence, observe
 from filetap.columns.keys import choose_key
 from filetap.columns.types import MISFIT_SUFFIX
 from filetap.download.pack import Pack
-from filetap.errors import ExportError, FormatError, IntegrityError
+from filetap.errors import ExportError, IntegrityError
 from filetap.lazy import pl
 from filetap.prefetch import prefetch
-from filetap.read.batch import ReadOptions
 from filetap.read.detect import open_file
 from filetap.read.protected import ProtectedReader
-from filetap.redaction import SECRECY
-from filetap.settings import NOTHING_PROTECTED
-from filetap.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import (
         Callable,
-        Collection,
         Generator,
         Iterable,
         Iterator,
-        Mapping,
         Sequence,
     )
 
+    from filetap.columns.expected import Expected
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
-    from filetap.read.batch import Reader
-    from filetap.settings import Protection, Settings, Tuning
-    from filetap.vendor import Documented
+    from filetap.read.batch import ReadOptions
+    from filetap.settings import Settings, Tuning
 
 _TOGETHER = 2 << 20  # bytes of rows, as text in memory, that are examined together
 _FEW = 1 << 14  # bytes of a file that are sampled where the types are known
@@ -80,46 +73,6 @@ class Sample:
             self.misfits | other.misfits,
             other.key if self.key is None else self.key,
             self.protected | other.protected,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a stream's files are expected to hold.
-
-    Attributes:
-        fixed: Column → type, of those whose type is fixed.
-        documented: What the vendor documents.
-        before: Columns that earlier files, or a catalog, had.
-        nulls: Texts that stand for null.
-        choices: Keys to choose from; empty if the key is known.
-        protection: Columns that are left out, or whose values become hashes.
-        repeats: True if rows may share the key that is chosen.
-    """
-
-    fixed: Mapping[str, str]
-    documented: Documented
-    before: Collection[str] = ()
-    nulls: tuple[str, ...] = ()
-    choices: tuple[tuple[str, ...], ...] = ()
-    protection: Protection = NOTHING_PROTECTED
-    repeats: bool = False
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The columns that the stream documents, or is known or likely to have."""
-        documented = self.documented
-        return frozenset((*self.fixed, *self.before, *documented.columns, *documented.likely))
-
-    @property
-    def options(self) -> ReadOptions:
-        """How such files are read."""
-        return ReadOptions(
-            reserved=ADDED,
-            known=self.names,
-            nulls=self.nulls,
-            protection=self.protection,
-            nested=self.documented.nested,
         )
 
 
@@ -361,9 +314,14 @@ class Sampler:
         """The key among those to choose from, of the first file with rows; None for others."""
         if not self.needs_key:
             return None
-        # All columns of a large file are not searched for the sake of a few.
-        plain = replace(options, most=None if spooled.whole else options.most, nulls=())
-        reader, expected = open_file(spooled, plain), self._expected
+        expected = self._expected
+        hashes = expected.protection.hashes
+        # All columns of a large file are not searched for the sake of a few, unless they must be:
+        # the hash of a text does not show that it stands for null.
+        is_hashed = any(hashes(name) for names in expected.choices for name in names)
+        nulls = expected.nulls if is_hashed else ()
+        most = None if spooled.whole else options.most
+        reader = open_file(spooled, replace(options, most=most, nulls=nulls))
         return choose_key(reader, expected.choices, expected.nulls, repeats=expected.repeats)
 
     def _examined(self, frame: pl.DataFrame, before: Evidence) -> Sample:
@@ -374,31 +332,4 @@ class Sampler:
         return Sample(
             evidence=observe(frame, unknown, documented, before),
             misfits=misfitting(frame, typed, documented),
-        )
-
-
-def check_columns(file: ExportFile, reader: Reader, expected: Expected) -> None:
-    """Refuse a file that is not an export of its stream: a text, a page, other data.
-
-    Raises:
-        FormatError: It has columns, and none of those that the stream is known to have; or none is
-            known, and its first line is a row.
-    """
-    columns = reader.columns
-    if not columns or expected.documented.open or expected.names & {*columns}:
-        return
-    listed = SECRECY.scrub(", ".join(columns[:5]))[:80] + (", …" if len(columns) > 5 else "")
-    if expected.protection:  # without a header row, these are values
-        listed = counted(len(columns), "column")
-    if expected.names:
-        msg = (
-            f"{file}: the file is not an export of {file.stream}: none of its columns is one that "
-            f"the stream documents or has had ({listed})"
-        )
-        raise FormatError(msg, "look at the file; column_types can name a column that it has")
-    is_named = any(map(expected.documented.is_text, columns))
-    if looks_like_values(reader.labels) and not is_named:
-        msg = f"{file}: the first line does not look like a header: it would make columns {listed}"
-        raise FormatError(
-            msg, "ask for files with a header; if it is one, name a column of it in column_types"
         )

@@ -12,7 +12,7 @@ from filetap.read.detect import open_file
 from filetap.wording import counted
 
 if TYPE_CHECKING:
-    from filetap.columns.sample import Expected
+    from filetap.columns.expected import Expected
     from filetap.download.spool import Spooled
     from filetap.jobs.source import MadeFile
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping, Sequence
     from typing import Any
 
-    from filetap.columns.sample import Expected
+    from filetap.columns.expected import Expected
     from filetap.download.spool import Spool, Spooled
     from filetap.jobs.source import JobSource, MadeFile
     from filetap.jobs.windows import Window

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from filetap.columns.protection import check_protected
 from filetap.columns.resolve import Known
-from filetap.columns.sample import sample
-from filetap.errors import SettingsError
+from filetap.columns.sample import Sample, sample
 from filetap.plan import plan_columns
 from filetap.read.detect import open_file
 from filetap.scan import ScanOptions, scan
@@ -16,7 +15,7 @@ from filetap.stats import FileStats
 from filetap.table import KnownTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from filetap.download.spool import Spooled
     from filetap.scan import Rows
@@ -40,12 +39,25 @@ def table_for(spooled: Spooled, tap: FileTap, state: Mapping[str, Any]) -> Known
     known = Known.of(tap.specs[spooled.file.stream], settings, state)
     found = sample(spooled, known.expected, settings.tuning)
     columns = plan_columns(known, found)
-    try:
-        _, doubts = check_protected(known, found)
-    except SettingsError as error:  # another file may have the column
-        doubts = [str(error)]
-    columns = replace(columns, warnings=(*columns.warnings, *doubts))
+    known = replace(known, found=known.found | found.protected)
     return KnownTable(known, columns, settings.tuning)
+
+
+def check_names(table: KnownTable, found: Collection[str] = ()) -> list[str]:
+    """Refuse names of protected columns that a run would refuse.
+
+    Args:
+        table: The columns of a file of the stream, from `table_for`.
+        found: Names and patterns of protected columns that its other files have.
+
+    Returns:
+        What to warn about.
+
+    Raises:
+        SettingsError: A name is of no column of these files.
+    """
+    known = replace(table.known, found=table.known.found.union(found))
+    return check_protected(known, Sample(tuple(table.names)))[1]
 
 
 def read_rows(

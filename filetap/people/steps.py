@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from filetap.bookmark_checks import check_account
-from filetap.errors import FileGoneError
-from filetap.people.contents import header, read_rows, table_for
+from filetap.errors import FileGoneError, SettingsError
+from filetap.people.contents import check_names, header, read_rows, table_for
 from filetap.people.examination import Finding
 from filetap.people.freshness import Limits, freshness
 from filetap.people.inventory import GONE, PARTLY, PENDING, size_words, take_stock, weigh
@@ -165,13 +165,20 @@ def check_columns(examination: Examination) -> Finding:
 
 def check_types(examination: Examination) -> Finding:
     """Show the types and the key that a run would give these files' columns."""
-    details, warnings = [], []
+    details, warnings, refused = [], [], list[SettingsError]()
     for stream, table in examination.tables.items():
         columns = table.columns
         counts = Counter(columns.types.values()).most_common()
         types = ", ".join(f"{count} {kind}" for kind, count in counts)
         details.append(f"{stream} {types} (key {', '.join(columns.key)})")
-        warnings += [f"{stream}: {warning}" for warning in columns.warnings]
+        try:
+            doubts = check_names(table)
+        except SettingsError as error:
+            doubts = []
+            refused.append(error)
+        warnings += [f"{stream}: {warning}" for warning in (*columns.warnings, *doubts)]
+    if refused:
+        return Finding("; ".join(map(str, refused)), failed=True)
     if not details:
         return Finding("no file", skipped=True)
     return Finding("; ".join(details), "; ".join(warnings))

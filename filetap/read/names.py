@@ -43,6 +43,11 @@ def column_names(header: Sequence[str], reserved: Iterable[str] = ()) -> list[st
     return names
 
 
+def composed(label: str) -> str:
+    """A label in lower case and composed (NFC), with its spaces and punctuation."""
+    return normalize("NFC", _DOTTED_I.sub("i", normalize("NFC", label).lower()))
+
+
 def normal_form(label: str) -> str:
     """A label in snake case; empty if it has no letters or digits.
 
@@ -52,7 +57,7 @@ def normal_form(label: str) -> str:
     as in Devanagari and Sinhala; elsewhere, as between the parts of a Persian word, it becomes
     ``_`` like any other character.
     """
-    text = normalize("NFC", _DOTTED_I.sub("i", normalize("NFC", label).lower()))
+    text = composed(label)
     if not text.isascii():
         text = _letters(text)
     name = re.sub(r"[\x00-/:-@\[-`{-\x7f]+", "_", text).strip("_")

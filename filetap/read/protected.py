@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from filetap.errors import SettingsError
 from filetap.lazy import pl
-from filetap.read.names import normal_form
+from filetap.read.names import composed, normal_form
 from filetap.settings import matching
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ProtectedReader:
         self.columns: list[str] = []
         matched: set[str] = set()
         for name, label in zip(reader.columns, reader.labels, strict=True):
-            spellings = (name, normal_form(label), label.lower())
+            spellings = (name, normal_form(label), composed(label))
             named = (*protection.dropped, *protection.hashed)
             matched.update(matching(named, spellings))
             if protection.drops(*spellings):

@@ -24,6 +24,7 @@ from filetap.run import Run
 from filetap.setting_checks import (
     check_protected_streams,
     faults,
+    misnamed_streams,
     parse,
     secrets,
     settings_warnings,
@@ -150,14 +151,17 @@ class FileTap(ConfiguredTap):
         return Progress(self.logger, ("filetap", type(self).__module__.partition(".")[0]))
 
     def check_streams(self) -> None:
-        """Refuse protected columns of streams that do not exist.
+        """Refuse protected columns of streams that do not exist, and warn about other settings.
 
         Raises:
             SettingsError: A stream does not exist.
         """
-        if self.settings.protected.keys() - self.vendor.streams:
+        settings = self.settings
+        if {*settings.protected, *settings.keys, *settings.types} - self.vendor.streams.keys():
             known = {*self.specs, *self.state.get("bookmarks", ())}
-            check_protected_streams(self.settings, known)
+            check_protected_streams(settings, known)
+            for warning in misnamed_streams(self.config, known):
+                self.logger.warning("%s", warning)
 
     @override
     def setup_mapper(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import deque
 from threading import Lock
@@ -35,7 +36,7 @@ class RateLimit:
         self._pause = pause
         self._clock = clock
         self._lock = Lock()
-        self._last: deque[float] = deque(maxlen=per_minute)  # when requests may be sent
+        self._last: deque[float] = deque(maxlen=min(per_minute, sys.maxsize))  # when each was sent
         self._per_minute = per_minute
         self._held_until = 0.0
         self._logged_until = 0.0  # until then, the wait has been logged

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from filetap.columns.sample import Expected
+from filetap.columns.expected import Expected
 from filetap.download.spool import Spooled
 from filetap.errors import AuthenticationError, ExportError, IntegrityError, JobError
 from filetap.files import ExportFile

@@ -329,22 +329,32 @@ def test_discovery_reads_the_lookback(
         ("code,active_date\na,2026-01-01\na,2026-01-02\n", ["code", "active_date"]),
         ("code,name\na,1\na,2\n", ["_sdc_row_hash", "_sdc_row_occurrence"]),
         ("code,name\na,1\n,2\n", ["_sdc_row_hash", "_sdc_row_occurrence"]),
+        ('code,name\na,1\n"",2\n', ["_sdc_row_hash", "_sdc_row_occurrence"]),
+        ('code,tenant_code,name\na,t,1\nb,"",2\n', ["code"]),
         ("id,name\n1,1\n2,2\n", ["_sdc_row_hash", "_sdc_row_occurrence"]),
     ],
 )
 @pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+@pytest.mark.parametrize("hashed", [[], ["code*", "tenant_*"]], ids=["plain", "hashed"])
 def test_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, key: list[str], *, large: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str,
+    key: list[str],
+    hashed: list[str],
+    *,
+    large: bool,
 ) -> None:
-    """The key is what every row of the first file has, no two alike; and it stays."""
+    """The key is what every row of the first file has, no two alike, hashed or not; it stays."""
     size = len(content) - 1 if large else 1 << 20
     monkeypatch.setattr(TapSimpplr, "tuning", TapSimpplr.tuning.__class__(whole=size, head=size))
     deliver(tmp_path, path_of("user", 0), "code,name\n")
     deliver(tmp_path, path_of("user", 1), content)
-    done = run(settings(tmp_path))
+    config = settings(tmp_path, columns_to_hash={"user": hashed}, hash_key="k")
+    done = run(config)
     assert done.schema("user")["key_properties"] == key
     deliver(tmp_path, path_of("user", 2), content + content.partition("\n")[2])
-    later = run(settings(tmp_path), done.state)
+    later = run(config, done.state)
     assert later.schema("user")["key_properties"] == key
     properties = later.schema("user")["schema"]["properties"]
     assert {properties[name]["type"][0] for name in key} <= {"string", "integer"}
@@ -358,6 +368,39 @@ def test_key_that_a_file_lacks(tmp_path: Path) -> None:
     done = run(settings(tmp_path))
     assert done.schema("user")["key_properties"] == ["_sdc_row_hash", "_sdc_row_occurrence"]
     assert len(done.records("user")) == 2
+
+
+def test_setting_of_no_stream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A key or a type of a stream that does not exist is warned about, with the nearest name."""
+    deliver(tmp_path, path_of("user", 0), users({"a": "A"}))
+    deliver(tmp_path, path_of("badges", 0), "id\n1\n")
+    keys, types = {"usr": ["name"], "badges": ["id"]}, {"badge": {"id": "string"}}
+    done = run(settings(tmp_path, primary_keys=keys, column_types=types))
+    assert names(done) == [("a", "A")]
+    for words in (
+        "primary_keys names the stream usr, which is unknown; did you mean user?",
+        "column_types names the stream badge, which is unknown; did you mean badges?",
+    ):
+        assert caplog.text.count(words) == 1
+    assert caplog.text.count("which is unknown") == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "warning"),
+    [
+        ("column_types", {"badge": "integer"}, "column_types names columns that do not exist"),
+        ("primary_keys", ["badge"], "the key column badge is not in every file; the key is _sdc_r"),
+        ("primary_keys", ["code", "badge"], "the key column badge is not in every file"),
+    ],
+)
+def test_setting_that_names_no_column(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, setting: str, value: object, warning: str
+) -> None:
+    """Where nothing is documented, a name that no file has is warned about in the first run."""
+    deliver(tmp_path, path_of("user", 0), users({"a": "A"}))
+    done = run(settings(tmp_path, **{setting: {"user": value}}))
+    assert names(done) == [("a", "A")]
+    assert warning in caplog.text
 
 
 def test_discovered_key_is_not_final(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

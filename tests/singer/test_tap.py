@@ -44,6 +44,8 @@ def test_settings_from_file_and_environment(emulator: Emulator, tmp_path: Path) 
     [
         ({}, "no credentials"),
         ({"client_id": "a"}, "no credentials"),
+        ({"client_id": "a", "client_secret": " \n"}, "no credentials"),
+        ({"access_token": "\t"}, "no credentials"),
         ({"region": "mars"}, "'mars' is not one of ['us1', 'us2', 'eu']"),
         ({"access_token": "t", "api_url": "http://example.com"}, "api_url is not an https URL"),
         ({"access_token": "t", "auth_url": "ftp://example.com"}, "auth_url is not an https URL"),

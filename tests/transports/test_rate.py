@@ -118,3 +118,11 @@ def test_threads_share_it() -> None:
     for thread in threads:
         thread.join()
     assert sorted(pauses) == [60.0] * 10 + [120.0] * 10 + [180.0] * 10
+
+
+def test_more_than_any_clock_counts() -> None:
+    """A limit that no program reaches, however large, is none."""
+    clock, limit = limited(2**63)
+    for _ in range(3):
+        clock.send(limit)
+    assert clock.sent == [0.0] * 3

@@ -12,8 +12,8 @@ import click
 
 from filetap.columns.resolve import pinned_types
 from filetap.columns.types import MISFIT_SUFFIX
-from filetap.errors import ExportError
-from filetap.people.contents import read_rows, table_for
+from filetap.errors import ExportError, SettingsError
+from filetap.people.contents import check_names, read_rows, table_for
 from filetap.people.freshness import Limits, expected_streams, freshness, limit_options
 from filetap.people.inventory import GONE, weigh
 from filetap.people.options import FileOptions, file_options, quiet_option
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from filetap.people.cli import Program
     from filetap.people.inventory import Available
     from filetap.singer.tap import FileTap
+    from filetap.table import KnownTable
 
 logger = logging.getLogger(__name__)
 
@@ -196,11 +197,15 @@ def _frames(
         Stream and batch.
     """
     bookmarks, before = tap.state.get("bookmarks", {}), 0
+    tables: dict[str, KnownTable] = {}
+    found: dict[str, frozenset[str]] = {}
     for entry in stock:
         file, last = entry.file, 0
         try:
             with closing(tap.spool.download(tap.transport, file)) as spooled:
                 table = table_for(spooled, tap, bookmarks.get(file.stream, {}))
+                tables[file.stream] = table
+                found[file.stream] = found.get(file.stream, frozenset()) | table.known.found
                 for part in read_rows(spooled, table, tap.settings, divert=True):
                     last = part.last
                     yield file.stream, part.frame
@@ -210,3 +215,10 @@ def _frames(
             damaged.append(str(error))
         before += entry.size or 0
         show(before)
+    for stream, table in tables.items():
+        try:
+            doubts = [f"{stream}: {doubt}" for doubt in check_names(table, found[stream])]
+        except SettingsError as error:
+            doubts = [str(error)]
+        for doubt in doubts:
+            logger.warning("%s", doubt)
