@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 class DatedFolderTransport(FolderTransport):
     """Lists ``<year>/<month>/<day>/<any>/<file>``, at most two levels below the folder.
 
-    A listing reads the folders of the days that it is about, those above them, and nothing else.
+    A listing reads the folders of the days that it is about, those above them, a month of each
+    other year, and the folders beside those of years, which may be tenants'.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -132,14 +133,16 @@ class DatedFolderTransport(FolderTransport):
             raise TransportError(msg, hint) from None
         found: list[str] = []
         for _ in range(_ABOVE + 1):
-            found += [path for path in level if self._numbered(path, _YEAR)]
-            level = [
-                entry.path
-                for path in level
-                if path not in found
-                for entry in self._entries(path)
-                if entry.file is None
-            ]
+            below: list[str] = []
+            for path in level:
+                years = {year for _, year in self._numbered(path, _YEAR) if self._is_year(year)}
+                found += [path] if years else []
+                below += [
+                    entry.path
+                    for entry in self._entries(path)
+                    if entry.file is None and entry.path not in years
+                ]
+            level = below
         if not found:
             logger.warning(
                 "%s: no folder of a year was found here or two levels below; folder.url names a "
@@ -147,6 +150,10 @@ class DatedFolderTransport(FolderTransport):
                 self._folder.where,
             )
         return found
+
+    def _is_year(self, folder: str) -> bool:
+        """True if there are days in a folder: a tenant, too, may have a name of four digits."""
+        return any(self._numbered(month, _NUMBER) for _, month in self._numbered(folder, _NUMBER))
 
     def _entries(self, folder: str) -> list[Entry]:
         """What is in a folder, which is read once."""

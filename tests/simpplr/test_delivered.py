@@ -95,6 +95,27 @@ def test_roots(tmp_path: Path, root: str) -> None:
     assert record["generated_at"] == "2026-03-02T00:00:00Z"
 
 
+@pytest.mark.parametrize(
+    ("root", "paths", "read"),
+    [
+        ("", ["exports/1234/2026/01/05"], 1),
+        ("exports", ["exports/1234/2026/01/05"], 1),
+        ("exports/1234", ["exports/1234/2026/01/05"], 1),
+        ("exports", ["exports/1234/2026/1/5", "exports/2026/2026/1/5"], 2),
+        ("exports", ["exports/t1/2026/01/05", "exports/2025/notes"], 1),
+        ("", ["exports/t1/2026/01/05", "exports/2025/01/notes"], 1),
+        ("exports", ["exports/t1/2026/01/05", "exports/2025/01/05"], 2),
+        ("exports", ["exports/1234/2026/01/05", "exports/2026/01/05", "exports/2025/01/05"], 3),
+        ("", ["2026/01/05", "more/t1/2026/01/05", "more/t1/deeper/2026/01/05"], 2),
+    ],
+)
+def test_years(tmp_path: Path, root: str, paths: list[str], read: int) -> None:
+    """A folder is a year's if days are in it; what is beside it may be a tenant's, down to two."""
+    for path in paths:
+        deliver(tmp_path, f"{path}/user/user.csv", users({path: "A"}))
+    assert len(names(run(settings(tmp_path / root)))) == read
+
+
 def test_missing_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A folder that does not exist is an error; one without years is warned about."""
     with pytest.raises(TransportError, match="does not exist"):
