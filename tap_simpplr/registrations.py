@@ -190,13 +190,15 @@ def _known(entities: Iterable[str], registered: Iterable[Registration]) -> list[
 
     Args:
         entities: As people spell them: display names, or names of streams or folders.
-        registered: What Simpplr lists, which may be more than what is documented.
+        registered: What Simpplr lists, which may be more than what is documented, and one entity
+            in two spellings: that of an active registration is preferred.
 
     Raises:
         ClickException: One is not known.
     """
     names = {stream_of(entity): entity for entity in ENTITIES}
-    names |= {stream_of(one.entity): one.entity for one in registered}
+    by_activity = sorted(registered, key=lambda one: one.active)
+    names |= {stream_of(one.entity): one.entity for one in by_activity}
     found = []
     for entity in entities:
         stream = stream_of(entity)
@@ -212,11 +214,12 @@ def _known(entities: Iterable[str], registered: Iterable[Registration]) -> list[
 
 def _changed(action: str, before: Sequence[Registration], entities: Sequence[str]) -> list[str]:
     """The entities that are exported after a change."""
-    names = [one.entity for one in before]
+    names = list(dict.fromkeys(one.entity for one in before))
     if action == "add":
         return list(dict.fromkeys([*names, *entities]))
     if action == "remove":
-        return [name for name in names if name not in entities]
+        ended = {stream_of(entity) for entity in entities}
+        return [name for name in names if stream_of(name) not in ended]
     return [*entities] if action == "set" else []
 
 

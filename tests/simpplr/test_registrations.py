@@ -145,6 +145,36 @@ def test_odd_list(simpplr: Emulator, tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["+ site (weekly)", "  User (weekly)"]
 
 
+@pytest.mark.parametrize("first", ["user_login_events", "user logins"])
+@pytest.mark.parametrize(
+    ("words", "posted"),
+    [
+        (["add", "site", "user logins"], ["feed", "user_login_events", "site"]),
+        (["add", "user-logins", "site"], ["site", "feed", "user_login_events"]),
+        (["remove", "user logins"], ["feed"]),
+        (["remove", "user_login_events"], ["feed"]),
+        (["set", "user logins"], ["user_login_events"]),
+    ],
+)
+def test_two_spellings(
+    simpplr: Emulator, tmp_path: Path, first: str, words: list[str], posted: list[str]
+) -> None:
+    """An entity that is listed in two spellings is the active one, wherever it is in the list."""
+    items = [
+        {"entity": "feed", "is_active": True, "frequency": "daily"},
+        {"entity": "user_login_events", "is_active": True, "frequency": "daily"},
+        {"entity": "user logins", "is_active": False, "frequency": "daily"},
+    ]
+    items = sorted(items, key=lambda item: item["entity"] == first)
+    body = json.dumps({"result": {"listOfItems": items, "nextPageToken": ""}})
+    simpplr.fail("list", status=200, body=body, times=None)
+    simpplr.fail("register", status=200, body="{}")
+    done = call(simpplr, tmp_path, "registrations", *words, "--yes")
+    assert done.exit_code == 0, done.output
+    (sent,) = (json.loads(r.body) for r in simpplr.requests if r.route == "register")
+    assert sorted(sent["entityList"]) == sorted(posted)
+
+
 def test_token_is_renewed(simpplr: Emulator, tmp_path: Path) -> None:
     """A token that is refused is renewed once; a second refusal is an error."""
     simpplr.fail("list", status=401)
