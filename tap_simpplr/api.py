@@ -29,6 +29,7 @@ _TEST = "/b2b/identity/test"
 _LIFETIME = 600.0  # seconds; the response does not say how long a token is valid
 _LONGEST_BODY = 400  # characters of a refusal that messages show
 _MOST_PAGES = 1000
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 FREQUENCIES: Final = ("daily", "weekly", "monthly")
 URL_HINT: Final = "check api_url, such as https://platform.app.simpplr.com/v1, and the network"
@@ -214,15 +215,19 @@ def _registration(item: Any) -> Registration:
     """An item of the list.
 
     Raises:
-        FormatError: It names no entity.
+        FormatError: It names no entity, or does not state if it is exported.
     """
     if not isinstance(item, dict) or not isinstance(item.get("entity"), str):
         msg = "the list of exports: an item names no entity"
         raise FormatError(msg, "nothing was changed; report it to Simpplr")
+    active = _FLAGS.get(str(item.get("is_active")).strip().lower())
+    if active is None:
+        msg = f"the list of exports: is_active of {item['entity']} is neither true nor false"
+        raise FormatError(msg, "nothing was changed; report it to Simpplr")
     return Registration(
         item["entity"],
         str(item.get("frequency") or "").strip().lower(),
-        str(item.get("is_active")).lower() != "false",
+        active,
         str(item.get("registered_at") or ""),
         str(item.get("updated_at") or ""),
     )

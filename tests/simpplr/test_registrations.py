@@ -134,15 +134,19 @@ def test_others_stay(simpplr: Emulator, tmp_path: Path) -> None:
 
 
 def test_odd_list(simpplr: Emulator, tmp_path: Path) -> None:
-    """Frequencies may be in capitals, and flags text: nothing changes that was not asked for."""
+    """Frequencies may be in capitals, and flags text or numbers: nothing else changes."""
     items = [
         {"entity": "User", "is_active": True, "frequency": "Weekly"},
         {"entity": "feed", "is_active": "false", "frequency": "daily"},
+        {"entity": "file", "is_active": 0, "frequency": "daily"},
+        {"entity": "theme", "is_active": "True", "frequency": "weekly"},
+        {"entity": "polls", "is_active": 1, "frequency": "weekly"},
     ]
     body = json.dumps({"result": {"listOfItems": items, "nextPageToken": ""}})
     simpplr.fail("list", status=200, body=body, times=None)
     done = call(simpplr, tmp_path, "registrations", "add", "site")
-    assert done.stdout.splitlines() == ["+ site (weekly)", "  User (weekly)"]
+    kept = ["  User (weekly)", "  theme (weekly)", "  polls (weekly)"]
+    assert done.stdout.splitlines() == ["+ site (weekly)", *kept]
 
 
 @pytest.mark.parametrize("first", ["user_login_events", "user logins"])
@@ -201,8 +205,12 @@ def test_scope(simpplr: Emulator, tmp_path: Path) -> None:
         {"result": {"listOfItems": [], "nextPageToken": "1"}},
         {"result": {}},
         {"result": {"listOfItems": [{}]}},
+        {"result": {"listOfItems": [{"entity": "user", "frequency": "daily"}]}},
+        {"result": {"listOfItems": [{"entity": "user", "is_active": None}]}},
+        {"result": {"listOfItems": [{"entity": "user", "is_active": "yes"}]}},
+        {"result": {"listOfItems": [{"entity": "user", "is_active": 2}]}},
     ],
-    ids=["pages without end", "no list", "no entity"],
+    ids=["pages without end", "no list", "no entity", "no flag", "null", "text", "number"],
 )
 def test_incomplete_list(simpplr: Emulator, tmp_path: Path, body: dict[str, Any]) -> None:
     """Nothing is posted unless the list was read to its end."""
