@@ -96,6 +96,36 @@ def test_change(
 
 
 @pytest.mark.parametrize(
+    ("words", "posted", "changes"),
+    [
+        (["add", "user"], False, []),
+        (
+            ["remove", "user"],
+            False,
+            [("user", "weekly", None), ("content", "weekly", "weekly")],
+        ),
+        (
+            ["set", "site", "user", "--frequency", "daily", "--yes"],
+            True,
+            [("site", None, "daily"), ("content", "weekly", None), ("user", "weekly", "daily")],
+        ),
+    ],
+)
+def test_change_as_json(
+    simpplr: Emulator,
+    tmp_path: Path,
+    words: list[str],
+    posted: bool,  # noqa: FBT001 - a parameter of the table
+    changes: list[tuple[str, str | None, str | None]],
+) -> None:
+    """With ``--output json``, a change is JSON, and nothing else is on stdout."""
+    done = call(simpplr, tmp_path, "registrations", *words, "--output", "json")
+    shown = json.loads(done.stdout)
+    assert shown["posted"] is posted is (simpplr.count("register") == 1)
+    assert [(c["entity"], c["before"], c["after"]) for c in shown["changes"]] == changes
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["registrations", "add", "user login"], "did you mean user logins"),
@@ -177,6 +207,47 @@ def test_two_spellings(
     assert done.exit_code == 0, done.output
     (sent,) = (json.loads(r.body) for r in simpplr.requests if r.route == "register")
     assert sorted(sent["entityList"]) == sorted(posted)
+
+
+@pytest.mark.parametrize("frequency", ["hourly", None])
+def test_unknown_frequency(simpplr: Emulator, tmp_path: Path, frequency: str | None) -> None:
+    """A list with an unknown frequency is posted with ``--frequency`` only, or to end it."""
+    items = [
+        {"entity": "user", "is_active": True, "frequency": "weekly"},
+        {"entity": "feed", "is_active": True, "frequency": frequency},
+    ]
+    body = json.dumps({"result": {"listOfItems": items, "nextPageToken": ""}})
+    simpplr.fail("list", status=200, body=body, times=None)
+    for words in (["add", "site"], ["remove", "user"], ["set", "user"]):
+        done = call(simpplr, tmp_path, "registrations", *words, "--yes")
+        assert (done.exit_code, simpplr.count("register")) == (1, 0)
+        assert repr(frequency or "") in done.output
+        assert "--frequency" in done.output
+    given = ("add", "site", "--frequency", "daily", "--yes")
+    assert call(simpplr, tmp_path, "registrations", *given).exit_code == 0
+    assert call(simpplr, tmp_path, "registrations", "disable", "--yes").exit_code == 0
+    assert simpplr.count("register") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "failure", "hint"),
+    [
+        (["registrations", "add", "site", "--yes"], ("register", 500), "may have been replaced"),
+        (["registrations", "add", "site", "--yes"], ("register", 429), "run again later"),
+        (["full-load", "user", "--yes"], ("full load", 503), "may have been queued"),
+        (["registrations"], ("list", 500), "run again later"),
+    ],
+)
+def test_hint_after_a_failure(
+    simpplr: Emulator, tmp_path: Path, words: list[str], failure: tuple[str, int], hint: str
+) -> None:
+    """A post that failed midway is not repeated: it may have been carried out, as the hint says."""
+    route, status = failure
+    simpplr.fail(route, status=status, times=None)
+    done = call(simpplr, tmp_path, *words, max_retries=0)
+    assert (done.exit_code, simpplr.count(route)) == (1, 1)
+    assert hint in done.output
+    assert "the state is kept" not in done.output
 
 
 def test_token_is_renewed(simpplr: Emulator, tmp_path: Path) -> None:
