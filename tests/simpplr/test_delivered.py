@@ -116,6 +116,25 @@ def test_years(tmp_path: Path, root: str, paths: list[str], read: int) -> None:
     assert len(names(run(settings(tmp_path / root)))) == read
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "days"),
+    [
+        ("", "exports", []),
+        ("exports", "", []),
+        ("exports", "exports/t1", ["60", "61"]),
+        ("exports/t1", "", ["60", "61"]),
+    ],
+)
+def test_moved_root(tmp_path: Path, before: str, after: str, days: list[str]) -> None:
+    """With another root, the lookback is read again if the tenant's folder was or is the root."""
+    for day in (0, 60, 61):
+        deliver(tmp_path, "exports/t1/" + path_of("user", day), users({str(day): "A"}))
+    state = run(settings(tmp_path / before)).state
+    moved = run(settings(tmp_path / after), state)
+    assert [code for code, _ in names(moved)] == days
+    assert run(settings(tmp_path / after), moved.state).of("RECORD") == []
+
+
 def test_missing_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A folder that does not exist is an error; one without years is warned about."""
     with pytest.raises(TransportError, match="does not exist"):
