@@ -116,6 +116,35 @@ def test_years(tmp_path: Path, root: str, paths: list[str], read: int) -> None:
     assert len(names(run(settings(tmp_path / root)))) == read
 
 
+@pytest.mark.parametrize(("private", "is_error"), [("t1/lost+found", False), ("t2", True)])
+def test_private_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    private: str,
+    *,
+    is_error: bool,
+) -> None:
+    """A folder that cannot be read is skipped beside years, with a warning, else an error."""
+    plain = OpenFolder.entries
+
+    def refusing(self: OpenFolder, path: str) -> Any:
+        if path.endswith(private):
+            msg = "access was denied"
+            raise TransportError(msg)
+        return plain(self, path)
+
+    deliver(tmp_path, "t1/" + path_of("user", 0), users({"a": "A"}))
+    (tmp_path / private).mkdir()
+    monkeypatch.setattr(OpenFolder, "entries", refusing)
+    if is_error:
+        with pytest.raises(TransportError, match="access was denied"):
+            run(settings(tmp_path))
+        return
+    assert names(run(settings(tmp_path))) == [("a", "A")]
+    assert "the folder lost+found is skipped (access was denied)" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("before", "after", "days"),
     [
