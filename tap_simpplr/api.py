@@ -8,7 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from filetap.errors import FormatError, TransportError
+from filetap.errors import (
+    FormatError,
+    RateLimitError,
+    RetriableTransportError,
+    TransportError,
+)
 from filetap.redaction import printable
 from filetap.transports.connection import bare_session
 from filetap.transports.http import json_object, send
@@ -29,6 +34,13 @@ _TEST = "/b2b/identity/test"
 _LIFETIME = 600.0  # seconds; the response does not say how long a token is valid
 _LONGEST_BODY = 400  # characters of a refusal that messages show
 _MOST_PAGES = 1000
+_AGAIN = "run again later"
+# By path: a request that failed midway may have been carried out.
+_DOUBTS = {
+    _EXPORT: "the list may have been replaced: look at it with simpplr-exports registrations",
+    _FULL_LOAD: "the full load may have been queued; asking for it again makes it certain",
+}
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 FREQUENCIES: Final = ("daily", "weekly", "monthly")
 URL_HINT: Final = "check api_url, such as https://platform.app.simpplr.com/v1, and the network"
@@ -182,17 +194,23 @@ class SimpplrAPI:
         """Send *body*, or GET without one; a token that is refused is renewed once."""
         for may_renew in (True, False):
             token = self._tokens.current()
-            response = send(
-                self._session,
-                "GET" if body is None else "POST",
-                self._url + path,
-                what,
-                hint=URL_HINT,
-                auth=Bearer(token),
-                timeout=self._timeout,
-                params=query,
-                json=body,
-            )
+            try:
+                response = send(
+                    self._session,
+                    "GET" if body is None else "POST",
+                    self._url + path,
+                    what,
+                    hint=URL_HINT,
+                    auth=Bearer(token),
+                    timeout=self._timeout,
+                    params=query,
+                    json=body,
+                )
+            except RetriableTransportError as error:
+                is_doubtful = body is not None and not isinstance(error, RateLimitError)
+                plain = URL_HINT if error.hint == URL_HINT else _AGAIN  # there is no state here
+                hint = _DOUBTS[path] if is_doubtful else plain
+                raise type(error)(error.message, hint, error.retry_after) from None
             if response.status_code != 401 or not may_renew:
                 break
             self._tokens.discard(token)
@@ -214,15 +232,19 @@ def _registration(item: Any) -> Registration:
     """An item of the list.
 
     Raises:
-        FormatError: It names no entity.
+        FormatError: It names no entity, or does not state if it is exported.
     """
     if not isinstance(item, dict) or not isinstance(item.get("entity"), str):
         msg = "the list of exports: an item names no entity"
         raise FormatError(msg, "nothing was changed; report it to Simpplr")
+    active = _FLAGS.get(str(item.get("is_active")).strip().lower())
+    if active is None:
+        msg = f"the list of exports: is_active of {item['entity']} is neither true nor false"
+        raise FormatError(msg, "nothing was changed; report it to Simpplr")
     return Registration(
         item["entity"],
         str(item.get("frequency") or "").strip().lower(),
-        str(item.get("is_active")).lower() != "false",
+        active,
         str(item.get("registered_at") or ""),
         str(item.get("updated_at") or ""),
     )

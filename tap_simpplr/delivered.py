@@ -95,7 +95,7 @@ def parse_path(path: str) -> Named | None:
     """Parse a delivered file's path; returns None for any other file.
 
     The path from the tenant on identifies the file, so the folder of all exports and the one above
-    it are the same.
+    it are the same; from the tenant's own folder, its files have other ids.
     """
     match = _PATH.fullmatch(path)
     stream = stream_of(match["entity"]) if match else ""

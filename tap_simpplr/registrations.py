@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,31 @@ if TYPE_CHECKING:
     from filetap.people.cli import Program
 
 _API_SETTINGS = ("api_url", "client_id", "client_secret")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entity and its frequency, before a change of the list and after it.
+
+    Attributes:
+        entity: Its name, as Simpplr states it.
+        before: The frequency; None if it is not exported.
+        after: The same, after the change.
+    """
+
+    entity: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        """A line that begins with ``+`` (added), ``-`` (removed), ``~`` (changed) or a blank."""
+        if self.before is None:
+            return f"+ {self.entity} ({self.after})"
+        if self.after is None:
+            return f"- {self.entity} ({self.before})"
+        if self.before != self.after:
+            return f"~ {self.entity} ({self.before} → {self.after})"
+        return f"  {self.entity} ({self.after})"
 
 
 def _faults(config: Mapping[str, Any]) -> Iterator[str]:
@@ -152,17 +177,17 @@ def _registrations(  # noqa: PLR0913 - the command's options
         return
     before = [one for one in found if one.active]
     after = _changed(action, before, _known(entities, found))
-    often = frequency or _frequency(before)
+    often = frequency or (_frequency(before) if after else "")
     changes = _difference(before, after, often)
-    for line in changes:
-        click.echo(line)
-    if not changes:
-        click.echo("nothing changes, and nothing was posted", err=True)
-    elif yes:
+    if output == "table":  # before anything is posted
+        for one in changes:
+            click.echo(str(one))
+    if posted := bool(changes) and yes:
         api.register(after, often)
-        click.echo("posted", err=True)
-    else:
-        click.echo("nothing was posted; add --yes to post the whole list", err=True)
+    if output == "json":
+        shown = {"posted": posted, "changes": [asdict(one) for one in changes]}
+        click.echo(json.dumps(shown, indent=2))
+    click.echo(_outcome(changes, posted=posted), err=True)
 
 
 def _full_load(*, config: tuple[str, ...], entities: tuple[str, ...], yes: bool) -> None:
@@ -190,13 +215,15 @@ def _known(entities: Iterable[str], registered: Iterable[Registration]) -> list[
 
     Args:
         entities: As people spell them: display names, or names of streams or folders.
-        registered: What Simpplr lists, which may be more than what is documented.
+        registered: What Simpplr lists, which may be more than what is documented, and one entity
+            in two spellings: that of an active registration is preferred.
 
     Raises:
         ClickException: One is not known.
     """
     names = {stream_of(entity): entity for entity in ENTITIES}
-    names |= {stream_of(one.entity): one.entity for one in registered}
+    by_activity = sorted(registered, key=lambda one: one.active)
+    names |= {stream_of(one.entity): one.entity for one in by_activity}
     found = []
     for entity in entities:
         stream = stream_of(entity)
@@ -212,32 +239,51 @@ def _known(entities: Iterable[str], registered: Iterable[Registration]) -> list[
 
 def _changed(action: str, before: Sequence[Registration], entities: Sequence[str]) -> list[str]:
     """The entities that are exported after a change."""
-    names = [one.entity for one in before]
+    names = list(dict.fromkeys(one.entity for one in before))
     if action == "add":
         return list(dict.fromkeys([*names, *entities]))
     if action == "remove":
-        return [name for name in names if name not in entities]
+        ended = {stream_of(entity) for entity in entities}
+        return [name for name in names if stream_of(name) not in ended]
     return [*entities] if action == "set" else []
 
 
 def _frequency(before: Iterable[Registration]) -> str:
-    """The frequency that most registrations have; ``daily`` if there are none."""
-    counts = Counter(one.frequency for one in before if one.frequency in FREQUENCIES)
+    """The frequency that most registrations have; ``daily`` if there are none.
+
+    Raises:
+        ClickException: One is unknown, and could not be posted as it is.
+    """
+    counts = Counter(one.frequency for one in before)
+    if odd := sorted(counts.keys() - {*FREQUENCIES}):
+        message = (
+            f"Simpplr lists a frequency that is unknown here: {', '.join(map(repr, odd))}; "
+            "all are registered with one frequency, so choose it with --frequency"
+        )
+        raise click.ClickException(message)
     return counts.most_common(1)[0][0] if counts else "daily"
 
 
-def _difference(before: Sequence[Registration], after: Sequence[str], frequency: str) -> list[str]:
-    """What a change adds (``+``), removes (``-``) and changes (``~``); empty for nothing."""
+def _difference(
+    before: Sequence[Registration], after: Sequence[str], frequency: str
+) -> list[Change]:
+    """What a change adds, removes, changes and keeps, in this order; empty for nothing."""
     old = {one.entity: one.frequency for one in before}
-    added = [f"+ {name} ({frequency})" for name in after if name not in old]
-    removed = [f"- {name} ({old[name]})" for name in old if name not in after]
-    changed = [
-        f"~ {name} ({old[name]} → {frequency})"
-        for name in after
-        if name in old and old[name] != frequency
-    ]
-    kept = [f"  {name} ({frequency})" for name in after if old.get(name) == frequency]
-    return [*added, *removed, *changed, *kept] if added or removed or changed else []
+    added = [Change(name, None, frequency) for name in after if name not in old]
+    removed = [Change(name, old[name], None) for name in old if name not in after]
+    stay = [Change(name, old[name], frequency) for name in after if name in old]
+    stay.sort(key=lambda one: one.before == one.after)
+    changed = any(one.before != one.after for one in stay)
+    return [*added, *removed, *stay] if added or removed or changed else []
+
+
+def _outcome(changes: Sequence[Change], *, posted: bool) -> str:
+    """What became of a change."""
+    if posted:
+        return "posted"
+    if changes:
+        return "nothing was posted; add --yes to post the whole list"
+    return "nothing changes, and nothing was posted"
 
 
 def _show(found: Sequence[Registration], output: str) -> None:

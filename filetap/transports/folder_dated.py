@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 import re
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from filetap.errors import FileGoneError, TransportError
+from filetap.errors import FileGoneError, RetriableTransportError, TransportError
+from filetap.redaction import printable
 from filetap.times import utc_now
 from filetap.transports.folder import FolderTransport
 from filetap.transports.retry import with_retries
@@ -35,7 +37,8 @@ logger = logging.getLogger(__name__)
 class DatedFolderTransport(FolderTransport):
     """Lists ``<year>/<month>/<day>/<any>/<file>``, at most two levels below the folder.
 
-    A listing reads the folders of the days that it is about, those above them, and nothing else.
+    A listing reads the folders of the days that it is about, those above them, a month of each
+    other year, and the folders beside those of years, which may be tenants'.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -131,15 +134,23 @@ class DatedFolderTransport(FolderTransport):
             hint = "check folder.url; in a bucket, a folder exists once it contains a file"
             raise TransportError(msg, hint) from None
         found: list[str] = []
+        beside: set[str] = set()  # those beside folders of years, and below
         for _ in range(_ABOVE + 1):
-            found += [path for path in level if self._numbered(path, _YEAR)]
-            level = [
-                entry.path
-                for path in level
-                if path not in found
-                for entry in self._entries(path)
-                if entry.file is None
-            ]
+            below: list[str] = []
+            for path in level:
+                if path in beside and not self._is_open(path):
+                    continue
+                years = {year for _, year in self._numbered(path, _YEAR) if self._is_year(year)}
+                found += [path] if years else []
+                others = [
+                    entry.path
+                    for entry in self._entries(path)
+                    if entry.file is None and entry.path not in years
+                ]
+                below += others
+                if years or path in beside:
+                    beside |= {*others}
+            level = below
         if not found:
             logger.warning(
                 "%s: no folder of a year was found here or two levels below; folder.url names a "
@@ -147,6 +158,22 @@ class DatedFolderTransport(FolderTransport):
                 self._folder.where,
             )
         return found
+
+    def _is_year(self, folder: str) -> bool:
+        """True if there are days in a folder: a tenant, too, may have a name of four digits."""
+        return any(self._numbered(month, _NUMBER) for _, month in self._numbered(folder, _NUMBER))
+
+    def _is_open(self, folder: str) -> bool:
+        """True if a folder can be read; warns if not, as it may be no tenant's at all."""
+        try:
+            self._entries(folder)
+        except RetriableTransportError:
+            raise
+        except TransportError as error:
+            where, name = self._folder.where, printable(posixpath.basename(folder))
+            logger.warning("%s: the folder %s is skipped (%s)", where, name, error.message)
+            return False
+        return True
 
     def _entries(self, folder: str) -> list[Entry]:
         """What is in a folder, which is read once."""

@@ -95,6 +95,75 @@ def test_roots(tmp_path: Path, root: str) -> None:
     assert record["generated_at"] == "2026-03-02T00:00:00Z"
 
 
+@pytest.mark.parametrize(
+    ("root", "paths", "read"),
+    [
+        ("", ["exports/1234/2026/01/05"], 1),
+        ("exports", ["exports/1234/2026/01/05"], 1),
+        ("exports/1234", ["exports/1234/2026/01/05"], 1),
+        ("exports", ["exports/1234/2026/1/5", "exports/2026/2026/1/5"], 2),
+        ("exports", ["exports/t1/2026/01/05", "exports/2025/notes"], 1),
+        ("", ["exports/t1/2026/01/05", "exports/2025/01/notes"], 1),
+        ("exports", ["exports/t1/2026/01/05", "exports/2025/01/05"], 2),
+        ("exports", ["exports/1234/2026/01/05", "exports/2026/01/05", "exports/2025/01/05"], 3),
+        ("", ["2026/01/05", "more/t1/2026/01/05", "more/t1/deeper/2026/01/05"], 2),
+    ],
+)
+def test_years(tmp_path: Path, root: str, paths: list[str], read: int) -> None:
+    """A folder is a year's if days are in it; what is beside it may be a tenant's, down to two."""
+    for path in paths:
+        deliver(tmp_path, f"{path}/user/user.csv", users({path: "A"}))
+    assert len(names(run(settings(tmp_path / root)))) == read
+
+
+@pytest.mark.parametrize(("private", "is_error"), [("t1/lost+found", False), ("t2", True)])
+def test_private_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    private: str,
+    *,
+    is_error: bool,
+) -> None:
+    """A folder that cannot be read is skipped beside years, with a warning, else an error."""
+    plain = OpenFolder.entries
+
+    def refusing(self: OpenFolder, path: str) -> Any:
+        if path.endswith(private):
+            msg = "access was denied"
+            raise TransportError(msg)
+        return plain(self, path)
+
+    deliver(tmp_path, "t1/" + path_of("user", 0), users({"a": "A"}))
+    (tmp_path / private).mkdir()
+    monkeypatch.setattr(OpenFolder, "entries", refusing)
+    if is_error:
+        with pytest.raises(TransportError, match="access was denied"):
+            run(settings(tmp_path))
+        return
+    assert names(run(settings(tmp_path))) == [("a", "A")]
+    assert "the folder lost+found is skipped (access was denied)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "days"),
+    [
+        ("", "exports", []),
+        ("exports", "", []),
+        ("exports", "exports/t1", ["60", "61"]),
+        ("exports/t1", "", ["60", "61"]),
+    ],
+)
+def test_moved_root(tmp_path: Path, before: str, after: str, days: list[str]) -> None:
+    """With another root, the lookback is read again if the tenant's folder was or is the root."""
+    for day in (0, 60, 61):
+        deliver(tmp_path, "exports/t1/" + path_of("user", day), users({str(day): "A"}))
+    state = run(settings(tmp_path / before)).state
+    moved = run(settings(tmp_path / after), state)
+    assert [code for code, _ in names(moved)] == days
+    assert run(settings(tmp_path / after), moved.state).of("RECORD") == []
+
+
 def test_missing_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A folder that does not exist is an error; one without years is warned about."""
     with pytest.raises(TransportError, match="does not exist"):

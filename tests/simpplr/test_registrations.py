@@ -96,6 +96,36 @@ def test_change(
 
 
 @pytest.mark.parametrize(
+    ("words", "posted", "changes"),
+    [
+        (["add", "user"], False, []),
+        (
+            ["remove", "user"],
+            False,
+            [("user", "weekly", None), ("content", "weekly", "weekly")],
+        ),
+        (
+            ["set", "site", "user", "--frequency", "daily", "--yes"],
+            True,
+            [("site", None, "daily"), ("content", "weekly", None), ("user", "weekly", "daily")],
+        ),
+    ],
+)
+def test_change_as_json(
+    simpplr: Emulator,
+    tmp_path: Path,
+    words: list[str],
+    posted: bool,  # noqa: FBT001 - a parameter of the table
+    changes: list[tuple[str, str | None, str | None]],
+) -> None:
+    """With ``--output json``, a change is JSON, and nothing else is on stdout."""
+    done = call(simpplr, tmp_path, "registrations", *words, "--output", "json")
+    shown = json.loads(done.stdout)
+    assert shown["posted"] is posted is (simpplr.count("register") == 1)
+    assert [(c["entity"], c["before"], c["after"]) for c in shown["changes"]] == changes
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["registrations", "add", "user login"], "did you mean user logins"),
@@ -134,15 +164,90 @@ def test_others_stay(simpplr: Emulator, tmp_path: Path) -> None:
 
 
 def test_odd_list(simpplr: Emulator, tmp_path: Path) -> None:
-    """Frequencies may be in capitals, and flags text: nothing changes that was not asked for."""
+    """Frequencies may be in capitals, and flags text or numbers: nothing else changes."""
     items = [
         {"entity": "User", "is_active": True, "frequency": "Weekly"},
         {"entity": "feed", "is_active": "false", "frequency": "daily"},
+        {"entity": "file", "is_active": 0, "frequency": "daily"},
+        {"entity": "theme", "is_active": "True", "frequency": "weekly"},
+        {"entity": "polls", "is_active": 1, "frequency": "weekly"},
     ]
     body = json.dumps({"result": {"listOfItems": items, "nextPageToken": ""}})
     simpplr.fail("list", status=200, body=body, times=None)
     done = call(simpplr, tmp_path, "registrations", "add", "site")
-    assert done.stdout.splitlines() == ["+ site (weekly)", "  User (weekly)"]
+    kept = ["  User (weekly)", "  theme (weekly)", "  polls (weekly)"]
+    assert done.stdout.splitlines() == ["+ site (weekly)", *kept]
+
+
+@pytest.mark.parametrize("first", ["user_login_events", "user logins"])
+@pytest.mark.parametrize(
+    ("words", "posted"),
+    [
+        (["add", "site", "user logins"], ["feed", "user_login_events", "site"]),
+        (["add", "user-logins", "site"], ["site", "feed", "user_login_events"]),
+        (["remove", "user logins"], ["feed"]),
+        (["remove", "user_login_events"], ["feed"]),
+        (["set", "user logins"], ["user_login_events"]),
+    ],
+)
+def test_two_spellings(
+    simpplr: Emulator, tmp_path: Path, first: str, words: list[str], posted: list[str]
+) -> None:
+    """An entity that is listed in two spellings is the active one, wherever it is in the list."""
+    items = [
+        {"entity": "feed", "is_active": True, "frequency": "daily"},
+        {"entity": "user_login_events", "is_active": True, "frequency": "daily"},
+        {"entity": "user logins", "is_active": False, "frequency": "daily"},
+    ]
+    items = sorted(items, key=lambda item: item["entity"] == first)
+    body = json.dumps({"result": {"listOfItems": items, "nextPageToken": ""}})
+    simpplr.fail("list", status=200, body=body, times=None)
+    simpplr.fail("register", status=200, body="{}")
+    done = call(simpplr, tmp_path, "registrations", *words, "--yes")
+    assert done.exit_code == 0, done.output
+    (sent,) = (json.loads(r.body) for r in simpplr.requests if r.route == "register")
+    assert sorted(sent["entityList"]) == sorted(posted)
+
+
+@pytest.mark.parametrize("frequency", ["hourly", None])
+def test_unknown_frequency(simpplr: Emulator, tmp_path: Path, frequency: str | None) -> None:
+    """A list with an unknown frequency is posted with ``--frequency`` only, or to end it."""
+    items = [
+        {"entity": "user", "is_active": True, "frequency": "weekly"},
+        {"entity": "feed", "is_active": True, "frequency": frequency},
+    ]
+    body = json.dumps({"result": {"listOfItems": items, "nextPageToken": ""}})
+    simpplr.fail("list", status=200, body=body, times=None)
+    for words in (["add", "site"], ["remove", "user"], ["set", "user"]):
+        done = call(simpplr, tmp_path, "registrations", *words, "--yes")
+        assert (done.exit_code, simpplr.count("register")) == (1, 0)
+        assert repr(frequency or "") in done.output
+        assert "--frequency" in done.output
+    given = ("add", "site", "--frequency", "daily", "--yes")
+    assert call(simpplr, tmp_path, "registrations", *given).exit_code == 0
+    assert call(simpplr, tmp_path, "registrations", "disable", "--yes").exit_code == 0
+    assert simpplr.count("register") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "failure", "hint"),
+    [
+        (["registrations", "add", "site", "--yes"], ("register", 500), "may have been replaced"),
+        (["registrations", "add", "site", "--yes"], ("register", 429), "run again later"),
+        (["full-load", "user", "--yes"], ("full load", 503), "may have been queued"),
+        (["registrations"], ("list", 500), "run again later"),
+    ],
+)
+def test_hint_after_a_failure(
+    simpplr: Emulator, tmp_path: Path, words: list[str], failure: tuple[str, int], hint: str
+) -> None:
+    """A post that failed midway is not repeated: it may have been carried out, as the hint says."""
+    route, status = failure
+    simpplr.fail(route, status=status, times=None)
+    done = call(simpplr, tmp_path, *words, max_retries=0)
+    assert (done.exit_code, simpplr.count(route)) == (1, 1)
+    assert hint in done.output
+    assert "the state is kept" not in done.output
 
 
 def test_token_is_renewed(simpplr: Emulator, tmp_path: Path) -> None:
@@ -171,8 +276,12 @@ def test_scope(simpplr: Emulator, tmp_path: Path) -> None:
         {"result": {"listOfItems": [], "nextPageToken": "1"}},
         {"result": {}},
         {"result": {"listOfItems": [{}]}},
+        {"result": {"listOfItems": [{"entity": "user", "frequency": "daily"}]}},
+        {"result": {"listOfItems": [{"entity": "user", "is_active": None}]}},
+        {"result": {"listOfItems": [{"entity": "user", "is_active": "yes"}]}},
+        {"result": {"listOfItems": [{"entity": "user", "is_active": 2}]}},
     ],
-    ids=["pages without end", "no list", "no entity"],
+    ids=["pages without end", "no list", "no entity", "no flag", "null", "text", "number"],
 )
 def test_incomplete_list(simpplr: Emulator, tmp_path: Path, body: dict[str, Any]) -> None:
     """Nothing is posted unless the list was read to its end."""
