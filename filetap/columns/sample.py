@@ -113,12 +113,9 @@ class Expected:
     @property
     def options(self) -> ReadOptions:
         """How such files are read."""
+        nulls, nested = self.nulls, self.documented.nested
         return ReadOptions(
-            reserved=ADDED,
-            known=self.names,
-            nulls=self.nulls,
-            protection=self.protection,
-            nested=self.documented.nested,
+            reserved=ADDED, known=self.names, nulls=nulls, protection=self.protection, nested=nested
         )
 
 
