@@ -363,11 +363,12 @@ def _of_one_name(api: UserpilotAPI, file: ExportFile) -> dict[str, _Listed]:
 def _missing(found: Described, window: Window) -> str:
     """A chunk that a completed job lacks; empty if it has every one.
 
-    Chunks are months. One that was not even planned counts as missing, too.
+    Chunks are months. One that was not even planned counts as missing, too, from the day before
+    the window on, which was asked for; the day after it may not count.
     """
     wanted = set(found.chunks)
     if wanted:
-        day, last = window.start.date(), (window.end - timedelta(microseconds=1)).date()
+        day, last = _before(window.start.date()), (window.end - timedelta(microseconds=1)).date()
         while day <= last:
             wanted.add(day.replace(day=1).isoformat())
             day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
