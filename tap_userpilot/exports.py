@@ -311,19 +311,7 @@ class UserpilotExports:
         Raises:
             FileGoneError: The job is no longer described, or has other files.
         """
-        try:
-            found = self._api.job(file.id.partition("/")[0])
-        except NoJobError:
-            msg = f"{file}: its job no longer exists"
-            raise FileGoneError(msg, "Userpilot keeps files for two days") from None
-        listed = {
-            one.file.id: one
-            for one in _files(file.stream, found)
-            if one.file.file_name == file.file_name
-        }
-        if file.id not in listed:
-            msg = f"{file}: its job no longer has this file"
-            raise FileGoneError(msg, "Userpilot keeps files for two days")
+        listed = _of_one_name(self._api, file)
         if len(listed) > 1:
             self._urls |= listed
         return listed[file.id]
@@ -352,14 +340,35 @@ def _before(day: date) -> date:
     return day - _DAY if day > date.min else day
 
 
+def _of_one_name(api: UserpilotAPI, file: ExportFile) -> dict[str, _Listed]:
+    """The files with a file's name, by id, as one answer lists them.
+
+    Raises:
+        FileGoneError: The job is no longer described, or has other files.
+        TransportError: It cannot be fetched.
+    """
+    try:
+        found = api.job(file.id.partition("/")[0])
+    except NoJobError:
+        msg = f"{file}: its job no longer exists"
+        raise FileGoneError(msg, "Userpilot keeps files for two days") from None
+    files = _files(file.stream, found)
+    listed = {one.file.id: one for one in files if one.file.file_name == file.file_name}
+    if file.id not in listed:
+        msg = f"{file}: its job no longer has this file"
+        raise FileGoneError(msg, "Userpilot keeps files for two days")
+    return listed
+
+
 def _missing(found: Described, window: Window) -> str:
     """A chunk that a completed job lacks; empty if it has every one.
 
-    Chunks are months. One that was not even planned counts as missing, too.
+    Chunks are months. One that was not even planned counts as missing, too, from the day before
+    the window on, which was asked for; the day after it may not count.
     """
     wanted = set(found.chunks)
     if wanted:
-        day, last = window.start.date(), (window.end - timedelta(microseconds=1)).date()
+        day, last = _before(window.start.date()), (window.end - timedelta(microseconds=1)).date()
         while day <= last:
             wanted.add(day.replace(day=1).isoformat())
             day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)

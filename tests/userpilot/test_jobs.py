@@ -106,6 +106,15 @@ def test_new_type(status: int, error: dict[str, object]) -> None:
         assert job.request["event_type"] == list(EVENT_TYPES[:-1])
 
 
+def test_missing_month_before() -> None:
+    """The month of the day before a window must be planned, too: days may be of another zone."""
+    with emulated(9) as userpilot:
+        chunks = userpilot.jobs.chunks
+        userpilot.jobs.chunks = lambda job: chunks(job)[1:]  # type: ignore[method-assign]
+        with pytest.raises(JobError, match="completed without the chunk 2026-04-01"):
+            run(userpilot, start_date="2026-05-01T00:00:00Z", job_timeout=0.05)
+
+
 def test_stuck() -> None:
     """A job that does not end is kept, and found again by the next run."""
     with emulated(3, takes=None) as userpilot:
