@@ -34,7 +34,7 @@ MEMBERS = (
 NOTHING_READ = "nothing read"
 
 
-def read_bookmark(state: Mapping[str, Any], now: datetime) -> Bookmark:
+def read_bookmark(state: Mapping[str, Any], now: datetime, stream: str) -> Bookmark:
     """Read a stream's part of the Singer state, also one that Meltano merged of two.
 
     A merge takes lists and single values from one state and the members of objects from
@@ -43,6 +43,7 @@ def read_bookmark(state: Mapping[str, Any], now: datetime) -> Bookmark:
     Args:
         state: The stream's part of the state.
         now: The run's clock; no bookmark is later than a day after it.
+        stream: Name of the stream, for messages.
 
     Raises:
         StateError: A value is not what a state holds.
@@ -66,7 +67,9 @@ def read_bookmark(state: Mapping[str, Any], now: datetime) -> Bookmark:
         owners = _owners(state.get("owners") or {}, finished)
         generations = frozenset(map(parse_generation, state.get("unfinished") or ()))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        msg = f"the state cannot be read: {error!r}"
+        is_value = isinstance(error, ValueError)
+        reason = str(error) if is_value else "a member is missing, or is not of its type"
+        msg = f"{stream}: the state cannot be read: {reason}"
         raise StateError(msg, STATE_HINT) from None
     closed_at = newest if keys is None else None
     partly_read = tuple(part for part in partly_read if part.key not in finished)

@@ -52,7 +52,7 @@ class Listing:
         self._now = utc_now()
         newest = run.vendor.newest
         by_date = newest is not None and incremental
-        since = listed_since(state, run.settings, self._now) if by_date else None
+        since = listed_since(spec.name, state, run.settings, self._now) if by_date else None
         self._files = tuple(run.transport.list_files(spec.name, since))
         self._newest = newest and newest(run.transport)
         self._contents: dict[ExportFile, str] = {}

@@ -79,7 +79,7 @@ def plan_files(  # noqa: PLR0913 - everything that the choice depends on
         StateError: The state cannot be read.
     """
     files = tuple(listed)
-    before = read_bookmark(state, now)
+    before = read_bookmark(state, now, stream)
     reconciled = reconcile(before, files)
     since = reconciled if incremental else Bookmark()
     pending = since.pending(files, settings.lookback, settings.start)
@@ -147,10 +147,13 @@ def _place(file: ExportFile) -> tuple[datetime, str]:
     return file.generated_at, file.id
 
 
-def listed_since(state: Mapping[str, Any], settings: Settings, now: datetime) -> datetime | None:
+def listed_since(
+    stream: str, state: Mapping[str, Any], settings: Settings, now: datetime
+) -> datetime | None:
     """The time since when files are listed, where they are listed by date; None for all.
 
     Args:
+        stream: Name of the stream.
         state: The stream's part of the state; empty for none.
         settings: First date and lookback.
         now: The run's clock.
@@ -158,7 +161,7 @@ def listed_since(state: Mapping[str, Any], settings: Settings, now: datetime) ->
     Raises:
         StateError: The state cannot be read.
     """
-    reached = [read_bookmark(state, now).generated_at, last_date(state)]
+    reached = [read_bookmark(state, now, stream).generated_at, last_date(state)]
     newest = max((moment for moment in reached if moment), default=None)
     since = None if newest is None else earlier(newest, settings.lookback)
     return max((moment for moment in (since, settings.start) if moment), default=None)

@@ -154,7 +154,7 @@ def _bookmarks(draw: st.DrawFn) -> Bookmark:
 def test_state_round_trip(bookmark: Bookmark) -> None:
     """A bookmark survives the state, and JSON, without a loss."""
     state = json.loads(json.dumps(write_bookmark(bookmark)))
-    assert read_bookmark(state, NOW) == bookmark
+    assert read_bookmark(state, NOW, "users") == bookmark
     assert set(state["finished"]) == set(bookmark.finished)
     if bookmark.generated_at:
         assert state["replication_key_value"] == format_time(bookmark.generated_at)
@@ -177,7 +177,7 @@ def test_state_shape() -> None:
 @pytest.mark.parametrize("state", [{}, {"finished": []}, {"types": {"a": "integer"}}])
 def test_first_run(state: dict[str, Any]) -> None:
     """Without a bookmark every file is read."""
-    bookmark = read_bookmark(state, NOW)
+    bookmark = read_bookmark(state, NOW, "users")
     old = file(NOON - 1000 * DAY)
     assert reconcile(bookmark, [old]).pending([old], LOOKBACK) == [old]
 
@@ -190,7 +190,7 @@ def test_documented_state() -> None:
         "finished": [file(NOON, "a").key],
         "types": {"blocked_at": "date-time"},
     }
-    bookmark = read_bookmark(state, NOW)
+    bookmark = read_bookmark(state, NOW, "users")
     listed = [file(NOON, "a"), file(NOON, "b"), file(NOON - 14 * DAY, "c")]
     assert ids(reconcile(bookmark, listed).pending(listed, LOOKBACK)) == ["c", "b"]
 
@@ -262,14 +262,16 @@ def test_settle(text: str) -> None:
     """A state with a bookmark alone counts every listed file up to it as finished."""
     state = {"replication_key": "generated_at", "replication_key_value": text}
     listed = [file(NOON - DAY, "a"), file(NOON, "b"), file(NOON + DAY, "c")]
-    settled = reconcile(read_bookmark(state, NOW), listed)
+    settled = reconcile(read_bookmark(state, NOW, "users"), listed)
     assert ids(settled.pending(listed, LOOKBACK)) == ["c"]
-    assert read_bookmark(write_bookmark(settled), NOW).pending(listed, LOOKBACK) == [listed[2]]
+    assert read_bookmark(write_bookmark(settled), NOW, "users").pending(listed, LOOKBACK) == [
+        listed[2]
+    ]
 
 
 def test_settle_leaves_lists_alone() -> None:
     """A state with a list of finished files is not complete: unread files remain unread."""
-    bookmark = read_bookmark(write_bookmark(read(Bookmark(), file(NOON))), NOW)
+    bookmark = read_bookmark(write_bookmark(read(Bookmark(), file(NOON))), NOW, "users")
     missed = file(NOON, "b")
     assert reconcile(bookmark, [missed]).pending([missed], LOOKBACK) == [missed]
 
@@ -311,9 +313,10 @@ def test_in_progress() -> None:
 )
 def test_invalid_state(state: Any) -> None:
     """An invalid state is a one-line error, not a guess."""
-    with pytest.raises(StateError, match="the state cannot be read") as caught:
-        read_bookmark(state, NOW)
+    with pytest.raises(StateError, match="users: the state cannot be read") as caught:
+        read_bookmark(state, NOW, "users")
     assert "\n" not in str(caught.value)
+    assert "Error" not in str(caught.value)
 
 
 @st.composite
@@ -331,7 +334,7 @@ def test_exactly_once(runs: list[tuple[list[ExportFile], int]]) -> None:
     done: list[ExportFile] = []
     for listed, endurance in runs:
         state = json.loads(json.dumps(write_bookmark(bookmark)))
-        bookmark = reconcile(read_bookmark(state, NOW), listed)
+        bookmark = reconcile(read_bookmark(state, NOW, "users"), listed)
         floor = (bookmark.generated_at or NOON) - LOOKBACK
         within = {f for f in listed if f.generated_at >= floor}
         pending = bookmark.pending(listed, LOOKBACK)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +27,28 @@ def test_another_taps_files(emulator: Emulator) -> None:
     with pytest.raises(StateError, match="the state is about orders, and none of the streams"):
         run(settings(emulator), {"bookmarks": {"orders": {}}})
     run(settings(emulator), {"bookmarks": {"orders": {}, "users": {}}})
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"replication_key_value": "garbage"}, "the state cannot be read: 'garbage' is not a time"),
+        ({"in_progress": {"file": "a"}}, "the state cannot be read: a member is missing"),
+        ({"types": {"user_id": "money"}}, "the state's types cannot be read"),
+        ({"key": 5}, "the state's key cannot be read"),
+    ],
+)
+def test_a_state_that_cannot_be_read(
+    emulator: Emulator, tmp_path: Path, part: dict[str, Any], words: str
+) -> None:
+    """It ends the run before the first row of any stream, and the message names the stream."""
+    emulator.add("campaigns", "2026-05-14-08", "campaign_id\n1\n")
+    emulator.add("users", "2026-05-14-08", "user_id\n1\n")
+    config = write(tmp_path, "config.json", settings(emulator))
+    state = write(tmp_path, "state.json", {"bookmarks": {"users": part, "campaigns": {}}})
+    done = command("--config", config, "--state", state)
+    assert (done.status, done.of("RECORD")) == (1, [])
+    assert f"users: {words}" in done.log
 
 
 def test_which_file_is_not_json(emulator: Emulator, tmp_path: Path) -> None:

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Any
 from jsonschema import Draft202012Validator, validators
 from singer_sdk.singerlib import Catalog
 
+from filetap.bookmark_state import read_bookmark
+from filetap.columns.resolve import pinned_key, pinned_types
 from filetap.errors import STATE_HINT, ExportError, SettingsError, StateError
+from filetap.jobs.state import read_job_state
 from filetap.singer.private import load_json
+from filetap.times import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
+
+    from filetap.vendor import StreamSpec
 
 CATALOG_HINT = "create one with --discover"
 _SHOWN = 5  # streams in a message, at most
@@ -234,6 +240,27 @@ def check_streams(catalog: Any, state: Any, streams: Collection[str]) -> None:
     if read and not read.keys() & streams:
         msg = f"the state is about {_listed(sorted(read))}, and none of the streams {names}"
         raise StateError(msg, "it belongs to another tap; " + STATE_HINT)
+
+
+def check_states(state: Mapping[str, Any], specs: Iterable[StreamSpec]) -> None:
+    """Refuse a state of which a stream's part cannot be read, before any stream is.
+
+    Args:
+        state: A usable state.
+        specs: The streams that are read.
+
+    Raises:
+        StateError: A part cannot be read.
+    """
+    now = utc_now()
+    for spec in specs:
+        part = state.get("bookmarks", {}).get(spec.name, {})
+        if spec.times:
+            read_job_state(part, spec.name)
+        else:
+            read_bookmark(part, now, spec.name)
+        pinned_types(part, spec.name)
+        pinned_key(part, spec)
 
 
 def _listed(names: Collection[str]) -> str:

@@ -34,6 +34,7 @@ from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
 from filetap.singer.command import tap_command
 from filetap.singer.inputs import (
+    check_states,
     check_streams,
     read_json,
     settings_file,
@@ -279,6 +280,8 @@ class FileTap(ConfiguredTap):
             config=config.config, parse_env_config=config.parse_env, state=state, catalog=catalog
         )
         with summarized(tap.settings.summary, cls.name, tap.progress), tap.progress:
+            selected = {name for name, stream in tap.streams.items() if stream.selected}
+            check_states(tap.state, [spec for n, spec in tap.specs.items() if n in selected])
             tap.sync_all()
 
     @classmethod

@@ -687,4 +687,6 @@ def test_bookmarks_are_not_changed(emulator: Emulator, tmp_path: Path) -> None:
     before = path.read_bytes()
     listed(emulator, "--state", "state.json")
     assert path.read_bytes() == before
-    assert read_bookmark(json.loads(before)["bookmarks"]["users"], datetime.now(UTC)).finished
+    assert read_bookmark(
+        json.loads(before)["bookmarks"]["users"], datetime.now(UTC), "users"
+    ).finished
