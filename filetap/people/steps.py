@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from contextlib import closing
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -172,7 +173,7 @@ def check_types(examination: Examination) -> Finding:
         types = ", ".join(f"{count} {kind}" for kind, count in counts)
         details.append(f"{stream} {types} (key {', '.join(columns.key)})")
         try:
-            doubts = check_names(table)
+            doubts = _check_names(examination, stream)
         except SettingsError as error:
             doubts = []
             refused.append(error)
@@ -182,6 +183,33 @@ def check_types(examination: Examination) -> Finding:
     if not details:
         return Finding("no file", skipped=True)
     return Finding("; ".join(details), "; ".join(warnings))
+
+
+def _check_names(examination: Examination, stream: str) -> list[str]:
+    """Check the names of protected columns; older files are read only where the newest lacks one.
+
+    Returns:
+        What to warn about.
+
+    Raises:
+        SettingsError: A name is of no column of any file that a run reads.
+    """
+    tap, table = examination.tap, examination.tables[stream]
+    newest, found = examination.spooled[stream].file, frozenset[str]()
+    older = [
+        entry.file
+        for entry in examination.stock
+        if entry.file.stream == stream and entry.file != newest
+        if entry.status in {None, PENDING, PARTLY}
+    ]
+    while True:
+        try:
+            return check_names(table, found)
+        except SettingsError:
+            if not older:
+                raise
+        with closing(tap.spool.download(tap.transport, older.pop())) as spooled:
+            found |= table_for(spooled, tap, {}).known.found
 
 
 CONTENT: Final[Mapping[str, Step]] = {
