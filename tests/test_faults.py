@@ -21,7 +21,9 @@ from awscrt.checksums import crc64nvme
 
 from filetap.errors import ExportError, FormatError, IntegrityError
 from filetap.redaction import Secrecy
-from tests.runs import command, run, settings, write
+from filetap.testing.runs import environment_without, run_command
+from tap_firstup_dde.vendor import FIRSTUP
+from tests.runs import TAP, command, run, settings, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,9 +60,12 @@ def test_two_runs_at_once(emulator: Emulator, tmp_path: Path) -> None:
         emulator.add_generation(rows=50)
     config = write(tmp_path, "c.json", settings(emulator, spool_dir=str(tmp_path)))
     done: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda: done.append(command("--config", config))) for _ in "ab"
-    ]
+    environment = environment_without(FIRSTUP.prefix)
+
+    def go() -> None:
+        done.append(run_command(TAP, "--config", config, env=environment))
+
+    threads = [threading.Thread(target=go) for _ in "ab"]
     for thread in threads:
         thread.start()
     for thread in threads:

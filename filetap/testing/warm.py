@@ -3,8 +3,8 @@
 Importing takes most of the time of a short run, and most tests are about something else. So one
 process imports what a program needs and then forks for each command. It has no threads and runs no
 program itself; a child has the arguments, environment, folder and output of its command, and ends
-as any process does. What is about the start of a program, its locale or its kill needs a process of
-its own.
+as any process does. What is about the start of a program, its locale or its kill, or about two at
+once, needs a process of its own.
 """
 
 from __future__ import annotations
