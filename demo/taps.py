@@ -26,7 +26,7 @@ class Tap:
         title: Heading of what the query shows.
         query: Rows that are shown once they have arrived.
         own: How to go on with one's own account.
-        generation: Column with the time by which rows are told apart.
+        generation: Column with the time of the generation that a row belongs to.
         reads_folder: True if the option ``--folder`` is for this tap.
         grows: True if more rows are due with time, so that a later reading may have more.
     """

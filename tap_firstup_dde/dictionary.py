@@ -119,8 +119,8 @@ Assistant Delivered Count: Assistant now refers to Notification Center.
 Assistant Opens: Assistant now refers to Notification Center. Listed apart from Opens, which may or may not include it.
 Video Plays
 Push Delivered
-Link Clicks: Listed next to Link Clicked; what tells the two apart is not documented.
-Link Clicked: Listed next to Link Clicks; what tells the two apart is not documented.
+Link Clicks: Listed next to Link Clicked; how the two differ is not documented.
+Link Clicked: Listed next to Link Clicks; how the two differ is not documented.
 Opens: Listed apart from Email Opens and Assistant Opens; whether it includes them is not documented.
 Clicks: Listed apart from Feed, Emails, Push and Link Clicks; whether it includes them is not documented.
 Subject Line

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from filetap.people.emulate import port_option, serve
+from filetap.people.emulate import port_option, seed_option, serve
 from filetap.times import utc_now
 from tap_firstup_dde.emulator import Emulator
 from tap_firstup_dde.sample_data import INTERVAL
@@ -31,13 +31,7 @@ def emulate_command(program: Program) -> click.Command:
         epilog=program.example("emulate --port 8765 --generations 3 --new-every 60"),
         params=[
             port_option(),
-            click.Option(
-                ["--seed"],
-                type=int,
-                default=0,
-                show_default=True,
-                help="Seed of the sample data.",
-            ),
+            seed_option(),
             click.Option(
                 ["--generations"],
                 type=click.IntRange(min=0),

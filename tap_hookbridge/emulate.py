@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from filetap.people.emulate import port_option, serve
+from filetap.people.emulate import port_option, seed_option, serve
 from tap_hookbridge.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -29,13 +29,7 @@ def emulate_command(program: Program) -> click.Command:
         epilog=program.example("emulate --port 8765 --messages 500 --new-every 60"),
         params=[
             port_option(),
-            click.Option(
-                ["--seed"],
-                type=int,
-                default=0,
-                show_default=True,
-                help="Seed of the sample data.",
-            ),
+            seed_option(),
             click.Option(
                 ["--messages"],
                 type=click.IntRange(min=0),

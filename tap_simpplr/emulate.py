@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from filetap.people.emulate import port_option, serve
+from filetap.people.emulate import port_option, seed_option, serve
 from filetap.times import utc_now
 from tap_simpplr.delivered import ENTITIES
 from tap_simpplr.emulator import Emulator
@@ -39,13 +39,7 @@ def emulate_command(program: Program) -> click.Command:
         epilog=program.example("emulate --port 8765 --days 3 --new-every 60 --sftp"),
         params=[
             port_option(),
-            click.Option(
-                ["--seed"],
-                type=int,
-                default=0,
-                show_default=True,
-                help="Seed of the sample data.",
-            ),
+            seed_option(),
             click.Option(
                 ["--days"],
                 type=click.IntRange(min=0),

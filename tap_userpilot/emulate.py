@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from filetap.people.emulate import port_option, serve
+from filetap.people.emulate import port_option, seed_option, serve
 from filetap.times import utc_now
 from tap_userpilot.emulated_jobs import Jobs
 from tap_userpilot.emulator import Emulator
@@ -29,13 +29,7 @@ def emulate_command(program: Program) -> click.Command:
         epilog=program.example("emulate --port 8765 --days 60 --rows 1000"),
         params=[
             port_option(),
-            click.Option(
-                ["--seed"],
-                type=int,
-                default=0,
-                show_default=True,
-                help="Seed of the sample data.",
-            ),
+            seed_option(),
             click.Option(
                 ["--days"],
                 type=click.IntRange(min=1),

@@ -64,7 +64,7 @@ class Keeper:
 
         Besides times of columns, it reads those that Go prints, and seconds or milliseconds.
         """
-        # Only microseconds are told apart.
+        # Further digits than microseconds are ignored.
         text = pl.first().str.replace(r"(\.[0-9]{6})[0-9]+", "$1")
         text = text.str.replace(_ZONE, "$1$2").str.replace(r" (?:UTC|GMT)$", "Z")
         whole = pl.when(fits("date-time", text) & (text != "")).then(text)

@@ -46,6 +46,13 @@ def port_option() -> click.Option:
     )
 
 
+def seed_option() -> click.Option:
+    """The option ``--seed``."""
+    return click.Option(
+        ["--seed"], type=int, default=0, show_default=True, help="Seed of the sample data."
+    )
+
+
 def serve(
     emulator: Emulator, add: Callable[[], object], *, first: int, every: float | None
 ) -> None:

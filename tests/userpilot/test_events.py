@@ -205,7 +205,7 @@ def test_batch_files(tmp_path: Path) -> None:
 
 
 def test_event_ids() -> None:
-    """Without ids, an event's id is the same in every export; equal ones are told apart."""
+    """Without ids, an event's id is the same in every export; equal ones are numbered."""
     with emulated(1, form=Form(ids="absent")) as userpilot:
         first, *rest = userpilot.jobs.events
         equal = [replace(first, metadata=f'{{"n":{n}}}') for n in (2, 1, 1)]
