@@ -65,12 +65,15 @@ class RetriableTransportError(TransportError):
 
     Attributes:
         retry_after: Seconds that the server asked to wait; None if it stated none.
+        is_final: True once the request was repeated as often as allowed, so that a caller which
+            repeats a whole download does not repeat the request as often again.
     """
 
     def __init__(self, message: str, hint: str = "", retry_after: float | None = None) -> None:
         """Store the wait beside message and hint."""
         super().__init__(message, hint)
         self.retry_after = retry_after
+        self.is_final = False
 
 
 class RangeRefusedError(RetriableTransportError):

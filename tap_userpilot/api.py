@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from requests.auth import AuthBase
 
-from filetap.errors import AuthenticationError, FormatError, RetriableTransportError, TransportError
+from filetap.errors import AuthenticationError, FormatError, TransportError
 from filetap.transports.connection import bare_session
 from filetap.transports.http import http_date, json_object, send, target_of
 from filetap.transports.retry import with_retries
@@ -208,7 +208,7 @@ class UserpilotAPI:
         """A successful response.
 
         Raises:
-            TransportError: There is none; never one that the caller would retry once more.
+            TransportError: There is none.
         """
 
         def get() -> requests.Response:
@@ -224,11 +224,7 @@ class UserpilotAPI:
                 timeout=self._timeout,
             )
 
-        try:
-            response = with_retries(get, self._retries)
-        except RetriableTransportError as error:
-            raise TransportError(error.message, error.hint) from None
-        return _checked(response, what)
+        return _checked(with_retries(get, self._retries), what)
 
     def _is_own(self, url: str) -> bool:
         """True for a URL of the API's own origin."""

@@ -162,6 +162,8 @@ class Spool:
                     download.receive(body, largest, self.head)
                 break
             except (RetriableTransportError, ExpiredURLError) as error:
+                if isinstance(error, RetriableTransportError) and error.is_final:
+                    raise  # a request for the link, say, that was repeated already
                 # Only failures in a row count: bytes beyond all earlier ones are progress.
                 failures = 1 if download.size > furthest else failures + 1
                 furthest = max(furthest, download.size)

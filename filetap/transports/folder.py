@@ -12,7 +12,6 @@ from filetap.checksum import parse_sidecar
 from filetap.errors import (
     FileGoneError,
     RangeRefusedError,
-    RetriableTransportError,
     TransportError,
 )
 from filetap.files import Body, ExportFile
@@ -157,9 +156,6 @@ class FolderTransport:
             now = with_retries(lambda: self._folder.stat(before.path, what), self._retries)
         except FileGoneError:
             return  # moved away after it was read; a rewrite in place would not remove it
-        except RetriableTransportError as error:
-            # Not retriable: all bytes are received, so a retry would accept them unchecked.
-            raise TransportError(error.message, error.hint) from None
         if now.stamp != before.stamp:
             msg = f"{what}: the file changed while it was read"
             raise RangeRefusedError(msg, "run again once it is complete")

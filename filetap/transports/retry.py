@@ -38,7 +38,7 @@ def with_retries(
         The result of the call that succeeded.
 
     Raises:
-        RetriableTransportError: The last try failed as well.
+        RetriableTransportError: The last try failed as well, which makes the error final.
         TransportError: The server asked to wait longer than a run should.
     """
     attempt = 0
@@ -46,7 +46,8 @@ def with_retries(
         try:
             return action()
         except RetriableTransportError as error:
-            if attempt >= retries.count:
+            if error.is_final or attempt >= retries.count:
+                error.is_final = True
                 raise
             attempt += 1
             seconds = delay(error, attempt, retries)

@@ -23,7 +23,7 @@ from filetap.errors import (
 )
 from tap_firstup_dde.api import REGIONS, Connection, FirstupTransport
 from tap_firstup_dde.emulator import Emulator
-from tests.runs import connect, tune
+from tests.runs import connect, run, settings, tune
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -682,6 +682,16 @@ def test_retries_end(emulator: Emulator, route: str, fault: dict[str, Any]) -> N
     emulator.fail(route, times=None, **fault)
     with pytest.raises(RetriableTransportError, match=r"127\.0\.0\.1"):
         transport.list_files("users")
+    assert emulator.count(route) == 3
+
+
+@pytest.mark.parametrize("route", ["show", "download"])
+def test_one_budget(emulator: Emulator, route: str) -> None:
+    """A link, and the bytes behind it, are asked for max_retries times more, not their product."""
+    emulator.add("users", "2026-05-14-16", CSV)
+    emulator.fail(route, status=503, times=None)
+    with pytest.raises(RetriableTransportError, match="answered 503"):
+        run(settings(emulator, max_retries=2))
     assert emulator.count(route) == 3
 
 
