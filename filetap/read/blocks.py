@@ -196,38 +196,44 @@ def _plain_lines(data: bytes, block: Block) -> bytes | memoryview:
     """
     whole = memoryview(data)[: block.size]
     has_returns = data.find(b"\r", 0, block.size) >= 0
-    # Searching is several times faster than the masks below.
+    # Searching is several times faster than the comparisons below.
     if not has_returns and data[:1] != b"\n" and data.find(b"\n\n", 0, block.size) < 0:
         return whole
     text = np.frombuffer(data, np.uint8, block.size)
-    feeds = text == LF
-    starts = np.ones(len(text), np.bool_)  # of lines
-    starts[1:] = feeds[:-1]
-    returns = alone = np.zeros(0, np.bool_)
-    odd = feeds & starts
+    places = np.flatnonzero(text == LF)
+    places = places[(places == 0) | (text[places - 1] == LF)]
     if has_returns:
-        returns = text == CR
-        alone = returns.copy()
-        alone[:-1] &= ~feeds[1:]
-        odd |= alone | (returns & starts)
-    places = np.flatnonzero(odd)
+        returns = np.flatnonzero(text == CR)
+        following = text[np.minimum(returns + 1, len(text) - 1)]
+        odd = (following != LF) | (returns == 0) | (text[returns - 1] == LF)
+        places = np.concatenate((places, returns[odd]))
     quoted = np.searchsorted(block.opening, places) > np.searchsorted(block.closing, places)
     if quoted.all():
         return whole
-    if (inside := _inside(block)) is not None:
+    return _without_blank_lines(text, _inside(block))
+
+
+def _without_blank_lines(text: NDArray[np.uint8], inside: _Mask | None) -> bytes:
+    """Rows without the blank lines among them, with LF for each CR that ends a line alone.
+
+    Args:
+        text: The rows.
+        inside: A mask of their bytes that are within quotes; None if there are no quotes.
+    """
+    feeds, returns = text == LF, text == CR
+    if inside is not None:
         feeds &= ~inside
-        alone &= ~inside if has_returns else alone
-    if not has_returns:
-        starts[1:] = feeds[:-1]
-        return bytes(text[~(feeds & starts)])
-    text = np.where(alone, np.uint8(LF), text)
+        returns &= ~inside
+    alone = returns.copy()
+    alone[:-1] &= ~feeds[1:]
+    starts = np.ones(len(text), np.bool_)  # of lines
     starts[1:] = (feeds | alone)[:-1]
     pairs = returns & ~alone & starts  # CR of a blank line that ends with CRLF
     if inside is not None:
         pairs &= ~inside
     blank = (feeds | alone) & starts | pairs
     blank[1:] |= pairs[:-1]
-    return bytes(text[~blank])
+    return bytes(np.where(alone, np.uint8(LF), text)[~blank])
 
 
 def first_odd_row(data: bytes, block: Block, separator: int, width: int) -> int:
