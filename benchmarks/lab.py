@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tap_firstup_dde.emulator import Emulator
 from tap_firstup_dde.sample_data import generation
@@ -60,11 +60,13 @@ class Taken:
 
     Attributes:
         seconds: From start to end.
+        processors: Processor seconds of it and of the processes that it waited for.
         lines: Lines it wrote to standard output.
         peak: Most resident memory (MiB) of any one of its processes.
     """
 
     seconds: float
+    processors: float
     lines: int
     peak: int
 
@@ -97,7 +99,7 @@ def timed(command: Sequence[str], folder: Path) -> Taken:
         said = log.read_text(encoding="utf-8", errors="replace").split("\n")
         message = next((line.strip() for line in reversed(said) if line.strip()), "")
         raise RunError(message[:300] or f"status {process.returncode}")
-    return Taken(seconds, lines, usage.ru_maxrss >> 10)
+    return Taken(seconds, usage.ru_utime + usage.ru_stime, lines, usage.ru_maxrss >> 10)
 
 
 class Lab:
@@ -119,23 +121,24 @@ class Lab:
         folder.mkdir()
         return folder
 
-    def file(self, rows: int, columns: int = COLUMNS) -> Path:
-        """A gzip CSV file of activities, alone in its folder."""
-        path = self.folder / f"{rows}x{columns}" / "activities.csv.gz"
+    def file(self, rows: int, columns: int = COLUMNS, *, quoted: bool = False) -> Path:
+        """A gzip CSV file of activities, alone in its folder; perhaps with every cell quoted."""
+        path = self.folder / f"{rows}x{columns}{'q' * quoted}" / "activities.csv.gz"
         if not path.exists():
             path.parent.mkdir()
-            process = _spawn.Process(target=_write_csv, args=(path, rows, columns))
+            process = _spawn.Process(target=_write_csv, args=(path, rows, columns, quoted))
             process.start()
             process.join()
             assert not process.exitcode
         return path
 
-    def served(self, rows: int) -> dict[str, str]:
+    def served(self, rows: int, *, quoted: bool = False) -> dict[str, str]:
         """The tap's settings for an emulated Firstup with one file."""
-        if ("served", rows) not in self._made:
-            fill = partial(add_copies, file=self.file(rows))
-            self._made["served", rows] = self._stack.enter_context(serving(fill))
-        return dict(self._made["served", rows])
+        key = ("served", rows, quoted)
+        if key not in self._made:
+            fill = partial(add_copies, file=self.file(rows, quoted=quoted))
+            self._made[key] = self._stack.enter_context(serving(fill))
+        return dict(self._made[key])
 
     def bucket(self, rows: int, name: str) -> str:
         """URL of an emulated S3 with that file: as it is, or unpacked if *name* has no ``.gz``."""
@@ -223,15 +226,16 @@ def add_copies(emulator: Emulator, file: Path, copies: int = 1) -> None:
         emulator.add("activities", "2026-05-14-16", body, file_name=name, gzip=False)
 
 
-def _write_csv(path: Path, rows: int, columns: int) -> None:
+def _write_csv(path: Path, rows: int, columns: int, quoted: bool = False) -> None:  # noqa: FBT001, FBT002 - passed to a process
     """Write a file; one wider than the activities has their cells over and over."""
+    line = partial(_line, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
     moment = datetime(2026, 5, 14, 16, tzinfo=UTC)
     (text,) = generation(0, 0, moment, min(rows, BLOCK) or 1, parts=1)["activities"]
     names, *cells = csv.reader(io.StringIO(text, newline=""))
     header = [
         names[i % COLUMNS] + (f"_{i // COLUMNS}" if i >= COLUMNS else "") for i in range(columns)
     ]
-    lines = [_line(itertools.islice(itertools.cycle(row), columns)) for row in cells]
+    lines = [line(itertools.islice(itertools.cycle(row), columns)) for row in cells]
     blocks, rest = divmod(rows, BLOCK)
     block = "".join(lines).encode() if blocks else b""
     # With the file's name inside, without which some readers leave it out.
@@ -239,16 +243,16 @@ def _write_csv(path: Path, rows: int, columns: int) -> None:
         path.open("wb") as stored,
         gzip.GzipFile("activities.csv", "wb", 6, fileobj=stored, mtime=0) as file,
     ):
-        file.write(_line(header).encode())
+        file.write(line(header).encode())
         for _ in range(blocks):
             file.write(block)
         file.write("".join(lines[:rest]).encode())
 
 
-def _line(cells: Iterable[str]) -> str:
+def _line(cells: Iterable[str], quoting: Literal[0, 1]) -> str:
     """A row as CSV."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    csv.writer(text, lineterminator="\n", quoting=quoting).writerow(cells)
     return text.getvalue()
 
 

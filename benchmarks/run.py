@@ -30,6 +30,8 @@ from tap_firstup_dde.documented import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lab import Taken
+
 HERE = Path(__file__).parent / "contenders"
 TAP = [sys.executable, "-m", "tap_firstup_dde"]
 SDK = [sys.executable, str(HERE / "sdk_path.py")]
@@ -77,36 +79,52 @@ class Result:
     """What a contender took.
 
     Attributes:
-        idle: Seconds with nothing to read.
-        busy: Seconds with its rows, in each round.
-        peak: Most resident memory (MiB).
+        idle: Its runs with nothing to read.
+        busy: Its runs with its rows, one in each round.
     """
 
     def __init__(self) -> None:
-        self.idle: list[float] = []
-        self.busy: list[float] = []
-        self.peak = 0
+        self.idle: list[Taken] = []
+        self.busy: list[Taken] = []
 
-    def rates(self, rows: int) -> list[float]:
+    @property
+    def peak(self) -> int:
+        """Most resident memory (MiB)."""
+        return max(taken.peak for taken in self.busy)
+
+    def rates(self, rows: int, took: Callable[[Taken], float]) -> list[float]:
         """Records per second in each round, without the start.
 
         Raises:
             RunError: The start is longer than all else, so that nothing can be told.
         """
-        start = statistics.median(self.idle)
-        if min(self.busy) < 1.1 * start:
+        start = statistics.median(map(took, self.idle))
+        if min(map(took, self.busy)) < 1.1 * start:
             message = "too few rows: they took no longer than the start"
             raise RunError(message)
-        return [rows / (seconds - start) for seconds in self.busy]
+        return [rows / (took(taken) - start) for taken in self.busy]
 
 
 def tap(
-    lab: Lab, rows: int, folder: Path, program: Sequence[str] = TAP, **settings: Any
+    lab: Lab,
+    rows: int,
+    folder: Path,
+    program: Sequence[str] = TAP,
+    *,
+    quoted: bool = False,
+    **settings: Any,
 ) -> list[str]:
     """The tap, from the emulated Firstup to standard output."""
     config = folder / "tap.json"
-    config.write_text(json.dumps(lab.served(rows) | settings))
+    config.write_text(json.dumps(lab.served(rows, quoted=quoted) | settings))
     return [*program, "--config", str(config)]
+
+
+def plain(lab: Lab, rows: int, folder: Path, *, quoted: bool = False) -> list[str]:
+    """A tap of a few lines, from a local file to standard output."""
+    config = folder / "tap.json"
+    config.write_text(json.dumps({"path": str(lab.file(rows, quoted=quoted))}))
+    return [sys.executable, str(HERE / "plain_tap.py"), "--config", str(config)]
 
 
 def batches(
@@ -167,9 +185,9 @@ def s3_config(rows: int, folder: Path, name: str) -> str:
     return str(path)
 
 
-def polars_record(lab: Lab, rows: int, _folder: Path) -> list[str]:
+def polars_record(lab: Lab, rows: int, _folder: Path, *, quoted: bool = False) -> list[str]:
     """RECORD lines by polars alone."""
-    return [sys.executable, str(HERE / "polars_record.py"), str(lab.file(rows))]
+    return [sys.executable, str(HERE / "polars_record.py"), str(lab.file(rows, quoted=quoted))]
 
 
 def tap_arrow(lab: Lab, rows: int = SAMPLE) -> Path:
@@ -334,6 +352,7 @@ def _meltano(source: Command, **target: Any) -> Command:
 
 
 RECORD = "RECORD to a pipe"
+QUOTED = "RECORD to a pipe, every cell quoted"
 POSTGRES = "into PostgreSQL"
 MELTANO = "into PostgreSQL by meltano run"
 DUCKDB = "into DuckDB"
@@ -355,7 +374,15 @@ CONTENDERS = {
     "singer-io": Contender(
         "tap-s3-csv of singer-io", RECORD, 50_000, partial(s3_tap, tool="tap-s3-csv")
     ),
+    "plain": Contender("the SDK with csv.DictReader", RECORD, 100_000, plain),
     "polars": Contender("bound: polars alone", RECORD, MILLION, polars_record),
+    "tap-quoted": Contender("the tap", QUOTED, MILLION, partial(tap, quoted=True)),
+    "plain-quoted": Contender(
+        "the SDK with csv.DictReader", QUOTED, 100_000, partial(plain, quoted=True)
+    ),
+    "polars-quoted": Contender(
+        "bound: polars alone", QUOTED, MILLION, partial(polars_record, quoted=True)
+    ),
     "jsonl": Contender("the tap", "jsonl.gz files", MILLION, partial(batches, form="jsonl")),
     "sdk-jsonl": Contender(
         "the SDK's batcher",
@@ -430,15 +457,15 @@ CONTENDERS = {
 }
 
 
-def run(lab: Lab, contender: Contender, rows: int) -> tuple[float, int]:
-    """Seconds and peak memory (MiB) of one run, once all rows are found where it wrote them.
+def run(lab: Lab, contender: Contender, rows: int) -> Taken:
+    """What one run took, once all rows are found where it wrote them.
 
     Raises:
         RunError: It failed, or rows are missing.
     """
     folder = lab.new_folder()
     taken = timed(contender.command(lab, rows, folder), folder)
-    if contender.group == RECORD:
+    if contender.group in {RECORD, QUOTED}:
         found = taken.lines  # with some that are not RECORD
         complete = found >= rows
     elif contender.group in {POSTGRES, MELTANO}:
@@ -459,7 +486,7 @@ def run(lab: Lab, contender: Contender, rows: int) -> tuple[float, int]:
         message = f"wrote {found} of {rows} rows"
         raise RunError(message)
     subprocess.run(["/bin/rm", "-rf", folder], check=True)
-    return taken.seconds, taken.peak
+    return taken
 
 
 def loaded(lab: Lab, schema: str) -> int:
@@ -488,18 +515,17 @@ def measure(
             result = results[name]
             try:
                 if turn:
-                    seconds, peak = run(lab, contender, contender.rows)
-                    result.busy.append(seconds)
-                    result.peak = max(result.peak, peak)
-                seconds, _ = run(lab, contender, 0)
+                    result.busy.append(run(lab, contender, contender.rows))
+                started = run(lab, contender, 0)
                 if turn:  # the first one is only a trial
-                    result.idle.append(seconds)
+                    result.idle.append(started)
             except RunError as error:
                 left_out[name] = str(error)
                 say(f"{name}: {error}")
                 continue
             if turn:
-                say(f"{turn}. {name}: {result.busy[-1]:.2f} s, the start {result.idle[-1]:.2f} s")
+                busy, idle = result.busy[-1].seconds, result.idle[-1].seconds
+                say(f"{turn}. {name}: {busy:.2f} s, the start {idle:.2f} s")
     return results, left_out
 
 
@@ -508,29 +534,42 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def ratio(first: Sequence[float], other: Sequence[float]) -> str:
+    """Median and range of the ratio within each round."""
+    ratios = [one / two for one, two in zip(first, other, strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
 def table(
     chosen: Mapping[str, Contender], results: Mapping[str, Result], left_out: dict[str, str]
 ) -> list[str]:
     """The results in Markdown."""
     lines = [
-        "| written | by | rows | records/s | first to this, median (range) | peak memory |",
-        "|---|---|--:|--:|--:|--:|",
+        "| written | by | rows | records/s | first to this, median (range) | processors | memory |",
+        "|---|---|--:|--:|--:|--:|--:|",
     ]
-    first: dict[str, list[float]] = {}
+    first: dict[str, tuple[list[float], list[float]]] = {}
     for name, contender in chosen.items():
         rows = contender.rows * contender.times
-        try:
-            mine = [] if name in left_out else results[name].rates(rows)
-        except RunError as error:
-            left_out[name] = str(error)
         if name in left_out:
             continue
-        reference = first.setdefault(contender.group, mine)
-        ratios = [one / other for one, other in zip(reference, mine, strict=True)]
-        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        try:
+            by_clock = results[name].rates(rows, lambda taken: taken.seconds)
+            by_processor = results[name].rates(rows, lambda taken: taken.processors)
+        except RunError as error:
+            left_out[name] = str(error)
+            continue
+        is_first = contender.group not in first
+        reference = first.setdefault(contender.group, (by_clock, by_processor))
+        has_server = contender.group in {POSTGRES, MELTANO}
+        ratios = [
+            "1" if is_first else ratio(reference[0], by_clock),
+            "-" if has_server else "1" if is_first else ratio(reference[1], by_processor),
+        ]
         lines.append(
-            f"| {contender.group} | {contender.title} | {rows:,} | {statistics.median(mine):,.0f}"
-            f" | {'1' if mine is reference else ratio} | {results[name].peak} MiB |"
+            f"| {contender.group} | {contender.title} | {rows:,} "
+            f"| {statistics.median(by_clock):,.0f} | {' | '.join(ratios)} "
+            f"| {results[name].peak} MiB |"
         )
     return [
         *lines,
