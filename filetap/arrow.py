@@ -327,7 +327,6 @@ class Reading:
             most=ROWS,
             fill=True,
             divert=diverts,
-            values=True,
         )
         stats = FileStats(file, self.key)
         for rows in scan(spooled, scanned, options, stats):

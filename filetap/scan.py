@@ -11,7 +11,6 @@ from filetap.columns.expected import check_columns
 from filetap.columns.fit import fit
 from filetap.columns.identities import Identities
 from filetap.columns.keys import with_row_hashes
-from filetap.lazy import pl
 from filetap.prefetch import ahead
 from filetap.read.batch import rebatch
 from filetap.read.detect import open_file
@@ -19,6 +18,8 @@ from filetap.read.names import clashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+
+    import polars as pl
 
     from filetap.columns.expected import Expected
     from filetap.download.spool import Spooled
@@ -88,7 +89,6 @@ class ScanOptions:
         fill: True to give every batch but the last that many rows.
         divert: True to hand malformed rows on, False to fail.
         skip: Rows at the beginning that an earlier run emitted.
-        values: True to have integers as such, where that loses nothing of their text.
         keeps: Takes a batch of rows as text; returns True for each that is wanted. None for all.
         identities: Ids of the rows of several files; None for those of each file alone.
     """
@@ -98,7 +98,6 @@ class ScanOptions:
     fill: bool = False
     divert: bool = False
     skip: int = 0
-    values: bool = False
     keeps: Callable[[pl.DataFrame], pl.Series] | None = None
     identities: Identities | None = None
 
@@ -108,8 +107,8 @@ class Rows:
     """Some rows of one file.
 
     Attributes:
-        frame: The table's columns and the added ones in canonical text, or integers where values
-            were asked for. It may have no rows.
+        frame: The table's columns and the added ones in canonical text; an integer column may come
+            as integers, where that loses nothing of their text. It may have no rows.
         malformed: Rows among them that cannot be read.
         last: Number of the last of them in the file.
     """
@@ -157,12 +156,11 @@ def scan(spooled: Spooled, table: Table, options: ScanOptions, stats: FileStats)
             )
         fitted, misfits = _fit(batch.frame, spooled.file, table)
         stats.add(fitted, misfits, len(batch.malformed), last)
-        numbers = batch.numbers if options.values else batch.numbers.cast(pl.String)
         if ROW_HASH in table.added:
-            fitted = fitted.with_columns(_row_key(batch.frame, values=options.values))
+            fitted = fitted.with_columns(batch.frame.select(ROW_HASH, ROW_OCCURRENCE))
         if EVENT_ID in table.added:
             fitted = fitted.with_columns(batch.frame[EVENT_ID])
-        frame = with_added(fitted, spooled.file, numbers, table.added)
+        frame = with_added(fitted, spooled.file, batch.numbers, table.added)
         malformed = batch.malformed
         del batch, fitted  # not in memory while the batch is written
         yield Rows(frame, malformed, last)
@@ -184,12 +182,6 @@ def identify(
 def _identities(files: Sequence[Spooled], table: Table, options: ScanOptions) -> Identities:
     """Ids of the rows of files; raises as `identify` does."""
     return Identities(table.documented, files, lambda spooled: _reader(spooled, table, options))
-
-
-def _row_key(frame: pl.DataFrame, *, values: bool) -> pl.DataFrame:
-    """The two columns of `HASH_KEY`, of rows that have them."""
-    occurrence = pl.col(ROW_OCCURRENCE)
-    return frame.select(ROW_HASH, occurrence if values else occurrence.cast(pl.String))
 
 
 def _open(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
@@ -221,14 +213,9 @@ def _reader(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
             divert=options.divert,
             # An occurrence counts all equal rows before it.
             skip=0 if {ROW_HASH, EVENT_ID}.intersection(table.added) else options.skip,
-            integers=_integers(table.types) if options.values else (),
+            integers=[name for name, kind in table.types.items() if kind == "integer"],
         ),
     )
-
-
-def _integers(types: Mapping[str, str]) -> Collection[str]:
-    """The columns whose type is integer."""
-    return [name for name, kind in types.items() if kind == "integer"]
 
 
 def _fit(

@@ -24,8 +24,9 @@ class Activities(Stream):
         """The header's columns: integers, and text."""
         with gzip.open(self.config["path"], "rt", encoding="utf-8", newline="") as file:
             names = next(csv.reader(file))
-        kinds = [th.IntegerType if KINDS.get(n) == "integer" else th.StringType for n in names]
-        return th.PropertiesList(*map(th.Property, names, kinds)).to_dict()
+        kinds = {"integer": th.IntegerType()}
+        columns = [th.Property(n, kinds.get(KINDS.get(n, ""), th.StringType())) for n in names]
+        return th.PropertiesList(*columns).to_dict()
 
     def get_records(self, context: Any) -> Iterable[dict[str, Any]]:  # noqa: ARG002 - the SDK's
         """The rows."""

@@ -70,7 +70,7 @@ def iter_records(frame: pl.DataFrame, types: Mapping[str, str]) -> Iterator[dict
     """Rows of a fitted frame as dictionaries, nested JSON as objects and lists.
 
     Args:
-        frame: Text columns in canonical text.
+        frame: Columns in canonical text, or integers as such.
         types: Column → type.
     """
     nested = [name for name in frame.columns if types.get(name) in NESTED]

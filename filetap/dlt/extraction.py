@@ -194,7 +194,6 @@ class Extraction:
             fill=True,
             divert=diverts,
             skip=skip,
-            values=True,
         )
 
     def _typed(self, frame: pl.DataFrame, file: ExportFile) -> Batch:

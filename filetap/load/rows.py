@@ -85,7 +85,6 @@ class RowLoader:
             most=settings.tuning.slice,
             divert=settings.diverts,
             skip=skip,
-            values=True,
             keeps=keeps,
             identities=identities,
         )

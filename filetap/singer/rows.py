@@ -29,13 +29,11 @@ class BatchOptions:
     Attributes:
         most: Rows of a batch.
         fill: True to fill every batch of a file but the last.
-        values: True to have integers as such.
         identities: As in `ScanOptions`.
     """
 
     most: int
     fill: bool = False
-    values: bool = False
     identities: Identities | None = None
 
 
@@ -95,7 +93,6 @@ class RowReader:
             fill=batches.fill,
             divert=self._malformed is not None,
             skip=skip,
-            values=batches.values,
             keeps=keeps,
             identities=batches.identities,
         )

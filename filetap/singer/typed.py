@@ -150,8 +150,7 @@ class TypedStream(ExtractorStream):
         if batch_config.batch_size > most:
             self.logger.warning("%s: batch files get at most %d rows", self.name, most)
         stem = f"{storage.prefix or ''}{self.tap_name}--{self.name}-{uuid4()}"
-        values = chosen.format != "jsonl"
-        options = BatchOptions(min(batch_config.batch_size, most), fill=True, values=values)
+        options = BatchOptions(min(batch_config.batch_size, most), fill=True)
         for number, frame in enumerate(self.typed_frames(options), start=1):
             write = partial(write_file, frame, self._types, chosen.format, compression)
             name = f"{stem}-{number}.{suffix}"

@@ -80,12 +80,33 @@ def test_rows(batch: tuple[dict[str, list[str | None]], dict[str, str]], stream:
         assert [*map(type, message["record"].values())] == [*map(type, expected.values())]
 
 
-@pytest.mark.parametrize("kind", ["integer", "number"])
-@pytest.mark.parametrize("text", ["9223372036854775807", "0.0001", "100"])
-def test_numbers_as_read(kind: str, text: str) -> None:
-    """Digits are copied, never parsed and printed again."""
-    lines = lines_of({"a": [text]}, {"a": kind}, "users")
-    assert f'"record":{{"a":{text}}}'.encode() in lines
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        ("integer", ["9223372036854775807", "-9223372036854775808", "100", "0"]),
+        ("number", ["9223372036854775807", "0.0001", "100", "-1.5"]),
+    ],
+)
+def test_numbers_as_read(kind: str, texts: list[str | None]) -> None:
+    """Digits come out as they were read."""
+    for line, text in zip(
+        lines_of({"a": texts}, {"a": kind}, "users").splitlines(), texts, strict=True
+    ):
+        assert f'"record":{{"a":{text}}}'.encode() in line
+
+
+@pytest.mark.parametrize("other", ["boolean", "number"])
+def test_typed_integers(other: str) -> None:
+    """Integers as such and as text give the same lines, beside other numbers or not."""
+    types = {"a": "integer", "b": other, "c": "string"}
+    texts = pl.DataFrame(
+        {"a": ["5", None, "-7"], "b": [None] * 3, "c": ["", None, 'a "b"']},
+        dict.fromkeys(types, pl.String),
+    )
+    typed = texts.with_columns(pl.col("a").cast(pl.Int64))
+    lines = record_lines(texts, types, "users", WHEN)
+    assert record_lines(typed, types, "users", WHEN) == lines
+    assert [json.loads(line)["record"]["a"] for line in lines.splitlines()] == [5, None, -7]
 
 
 def test_unknown_type() -> None:
