@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -13,6 +14,7 @@ from psycopg.errors import InsufficientPrivilege, UndefinedTable
 
 from filetap.columns.added import SOURCE_LINE
 from filetap.errors import DatabaseError, FormatError
+from filetap.load.database import AGAIN, STORE_HINT
 from filetap.load.names import quoted
 from filetap.redaction import SECRECY
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _OLDEST: Final = 120_000  # PostgreSQL 12, as the server numbers it
 _CLOCK: Final = 60.0  # seconds that two clocks may differ
+# Classes of the server's errors: resources such as its disk, its system, its own defects.
+_TROUBLE: Final = frozenset({"53", "58", "XX"})
 # What loading does with a table that exists; it also adds columns, which only an owner can.
 _RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -58,6 +62,8 @@ class Postgres:
 
     def __init__(self, url: str, program: str) -> None:
         SECRECY.guard(_secrets(url))
+        # It warns of what follows from an error, which is reported.
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
         self.catalog = ""
         self._subject, self._hint = "the database", ""
         try:
@@ -116,12 +122,13 @@ class Postgres:
             why = _words(error)
             if self._connection.closed:
                 msg = f"{self._subject}: the connection to the database was lost ({why})"
-                raise DatabaseError(
-                    msg, "run again: files are loaded whole or not at all"
-                ) from None
+                raise DatabaseError(msg, AGAIN) from None
             if isinstance(error, InsufficientPrivilege):
                 msg = f"{self._subject}: the database does not allow it ({why})"
                 raise DatabaseError(msg, "grant the rights that docs/load.md lists") from None
+            if error.sqlstate and error.sqlstate[:2] in _TROUBLE:
+                msg = f"{self._subject}: the database cannot store it ({why})"
+                raise DatabaseError(msg, STORE_HINT) from None
             msg = f"{self._subject}: the database refused it ({why})"
             raise DatabaseError(msg, self._hint) from None
 
