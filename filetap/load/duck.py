@@ -126,7 +126,7 @@ class DuckDB:
         found = self.query(
             "SELECT column_name, data_type FROM information_schema.columns "
             "WHERE table_catalog = current_database() AND table_name = $1 "
-            "AND table_schema = coalesce(nullif($2, ''), current_schema()) "
+            "AND lower(table_schema) = lower(coalesce(nullif($2, ''), current_schema())) "
             "ORDER BY ordinal_position",
             table.name,
             table.schema,

@@ -398,6 +398,15 @@ def test_doctor(emulator: Emulator, place: Place) -> None:
     assert "the database cannot be reached" in failed.stdout
 
 
+def test_doctor_of_no_folder(emulator: Emulator, tmp_path: Path) -> None:
+    """`doctor --to duckdb:` fails where `load` could not create the file."""
+    place = DuckDBFile(tmp_path)
+    assert place.doctor(emulator).exit_code == 0
+    failed = place.doctor(emulator, "--to", f"duckdb:{tmp_path}/no/such/folder/file")
+    assert failed.exit_code == 1
+    assert "file cannot be created in its folder" in failed.stdout
+
+
 def test_state_of_no_database(tmp_path: Path) -> None:
     """The command ``state`` makes no file."""
     place = DuckDBFile(tmp_path)
