@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from filetap.load.names import Table
 
 _OLDEST: Final = 120_000  # PostgreSQL 12, as the server numbers it
+# Both ends find out within two minutes that the other one is gone; by default it takes two hours,
+# for which the server keeps the locks of a loader whose machine has died.
+_KEEPALIVE: Final = {"idle": 60, "interval": 10, "count": 6}  # seconds, seconds, probes
 _CLOCK: Final = 60.0  # seconds that two clocks may differ
 # Classes of the server's errors: resources such as its disk, its system, its own defects.
 _TROUBLE: Final = frozenset({"53", "58", "XX"})
@@ -66,10 +69,13 @@ class Postgres:
         logging.getLogger("psycopg").setLevel(logging.ERROR)
         self.catalog = ""
         self._subject, self._hint = "the database", ""
+        self._keeps_alive = False
         try:
             parts = psycopg.conninfo.conninfo_to_dict(url)
             if "@" in f"{parts.get('host')}{parts.get('hostaddr')}":
                 raise psycopg.ProgrammingError  # an @ in the password that is not written %40
+            alive = {f"keepalives_{name}": value for name, value in _KEEPALIVE.items()}
+            target = psycopg.conninfo.make_conninfo("", **{**alive, **parts})
         except psycopg.Error:
             # Without the error's own message, which may contain a part of the password.
             msg = "--to: the URL cannot be read"
@@ -77,7 +83,7 @@ class Postgres:
             raise DatabaseError(msg, hint) from None
         try:
             self._connection = psycopg.connect(
-                url,
+                target,
                 autocommit=True,
                 prepare_threshold=None,  # poolers may change the server between transactions
                 client_encoding="utf8",
@@ -108,8 +114,10 @@ class Postgres:
         before = self._subject, self._hint
         self._subject, self._hint = subject, hint
         try:
-            with self._errors(), self._connection.transaction():
-                yield
+            with self._errors():
+                self._keep_alive()
+                with self._connection.transaction():
+                    yield
         finally:
             self._subject, self._hint = before
 
@@ -131,6 +139,15 @@ class Postgres:
                 raise DatabaseError(msg, STORE_HINT) from None
             msg = f"{self._subject}: the database refused it ({why})"
             raise DatabaseError(msg, self._hint) from None
+
+    def _keep_alive(self) -> None:
+        """Let the server find out when this machine is gone."""
+        if not self._keeps_alive:
+            values = {f"keepalives_{name}": value for name, value in _KEEPALIVE.items()}
+            values["user_timeout"] = 120_000  # milliseconds until an answer must have arrived
+            text = "; ".join(f"SET tcp_{name} = {value}" for name, value in values.items())
+            self._connection.execute(text.encode())
+            self._keeps_alive = True
 
     def lock_set_up(self) -> None:
         """Let one transaction at a time create tables that all loaders share."""

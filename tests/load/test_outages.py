@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import resource
+import socket
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -189,3 +191,33 @@ def test_cut_connection(emulator: Emulator, own: Own, what: bytes, cut: str, fil
     assert line.endswith("; run again: files are loaded whole or not at all")
     assert len(own.ledger()) == files
     assert_all_loaded(own, emulator, total)
+
+
+@pytest.mark.parametrize(("more", "idle"), [("", 60), ("?keepalives_idle=7", 7)])
+def test_keepalive(
+    emulator: Emulator, own: Own, monkeypatch: pytest.MonkeyPatch, more: str, idle: int
+) -> None:
+    """Loader and server probe a connection on which nothing happens, the loader as its URL says."""
+    exports(emulator, 1)
+    connect, sent, found = psycopg.connect, bytearray(), []
+
+    def connected(*arguments: Any, **options: Any) -> Any:
+        connection = connect(*arguments, **options)
+        with socket.socket(fileno=os.dup(connection.fileno())) as plain:
+            found.append(plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+        return connection
+
+    def is_cut(data: bytes) -> str:
+        sent.extend(data)
+        return ""
+
+    with Proxy(own.server.uri, is_cut) as proxy, monkeypatch.context() as patch:
+        patch.setattr(psycopg, "connect", connected)
+        own.to = proxy.uri + more
+        own.loaded(emulator)
+        assert found == [idle]
+        assert sent.count(b"SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10;") == 1
+        sent.clear()
+        own.loaded(emulator)
+    assert sent.count(b"SELECT") == 1
+    assert b"SET" not in sent
