@@ -81,7 +81,7 @@ class Pack:
         """Copy a complete download into the file, and close the original.
 
         Raises:
-            SpoolError: The local disk refused it.
+            SpoolError: The local disk refused it; the original is closed, too.
         """
         try:
             if self._file is None:
@@ -94,6 +94,7 @@ class Pack:
                 while left:
                     left = left[self._file.write(left) :]
         except OSError as error:
+            spooled.close()
             msg = f"{spooled.file}: the download cannot be written to disk ({error.strerror})"
             raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
         region = io.BufferedReader(_Region(self._file, self.size, spooled.size), 1 << 16)

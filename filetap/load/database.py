@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from filetap.files import ExportFile
     from filetap.load.names import Table
+
+AGAIN: Final = "run again: files are loaded whole or not at all"
+STORE_HINT: Final = f"check the free space on its disk, then {AGAIN}"
 
 
 class Database(Protocol):

@@ -16,6 +16,7 @@ import polars as pl
 
 from filetap.columns.types import to_values
 from filetap.errors import DatabaseError, SpoolError
+from filetap.load.database import STORE_HINT
 from filetap.load.names import quoted
 
 if TYPE_CHECKING:
@@ -106,6 +107,9 @@ class DuckDB:
         """Turn the database's errors into ours."""
         try:
             yield
+        except (duckdb.OperationalError, duckdb.FatalException) as error:
+            msg = f"{self._subject}: the database cannot store it ({_words(error)})"
+            raise DatabaseError(msg, STORE_HINT) from None
         except duckdb.Error as error:
             msg = f"{self._subject}: the database refused it ({_words(error)})"
             raise DatabaseError(msg, self._hint) from None
@@ -122,7 +126,7 @@ class DuckDB:
         found = self.query(
             "SELECT column_name, data_type FROM information_schema.columns "
             "WHERE table_catalog = current_database() AND table_name = $1 "
-            "AND table_schema = coalesce(nullif($2, ''), current_schema()) "
+            "AND lower(table_schema) = lower(coalesce(nullif($2, ''), current_schema())) "
             "ORDER BY ordinal_position",
             table.name,
             table.schema,

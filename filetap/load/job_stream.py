@@ -100,7 +100,7 @@ class JobLoadStream:
         keeper = Keeper(delivery.job.window, self._spec.times)
         files, table, tuning = delivery.files, self._table, settings.tuning
         identities = identify(files, table, block=tuning.block, divert=settings.diverts)
-        with self._store.database.transaction(str(delivery.job), _WHOLE):
+        with self._store.database.transaction(f"{delivery.job} into {self._rows.target}", _WHOLE):
             self._lock()
             for spooled in delivery.files:
                 if self._jobs.is_done(spooled):

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-_LONGEST: Final = 63  # bytes of a name in PostgreSQL, which cuts longer ones silently
+LONGEST: Final = 63  # bytes of a name in PostgreSQL, which cuts longer ones silently
 _MARK: Final = 10  # hex digits
 _MARKED: Final = re.compile(rf"_[0-9a-f]{{{_MARK}}}$")
 # PostgreSQL's own columns; DuckDB has rowid.
@@ -23,11 +23,11 @@ def database_name(name: str) -> str:
     like that gets the digits too, so that two names never become equal.
     """
     data = name.encode()
-    plain = len(data) <= _LONGEST and name == name.lower() and name not in _SYSTEM
+    plain = len(data) <= LONGEST and name == name.lower() and name not in _SYSTEM
     if plain and not _MARKED.search(name):
         return name
     mark = hashlib.sha256(data).hexdigest()[:_MARK]
-    return f"{data[: _LONGEST - _MARK - 1].decode(errors='ignore')}_{mark}"
+    return f"{data[: LONGEST - _MARK - 1].decode(errors='ignore')}_{mark}"
 
 
 def quoted(name: str) -> str:

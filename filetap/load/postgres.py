@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -13,6 +14,7 @@ from psycopg.errors import InsufficientPrivilege, UndefinedTable
 
 from filetap.columns.added import SOURCE_LINE
 from filetap.errors import DatabaseError, FormatError
+from filetap.load.database import AGAIN, STORE_HINT
 from filetap.load.names import quoted
 from filetap.redaction import SECRECY
 
@@ -25,7 +27,12 @@ if TYPE_CHECKING:
     from filetap.load.names import Table
 
 _OLDEST: Final = 120_000  # PostgreSQL 12, as the server numbers it
+# Both ends find out within two minutes that the other one is gone; by default it takes two hours,
+# for which the server keeps the locks of a loader whose machine has died.
+_KEEPALIVE: Final = {"idle": 60, "interval": 10, "count": 6}  # seconds, seconds, probes
 _CLOCK: Final = 60.0  # seconds that two clocks may differ
+# Classes of the server's errors: resources such as its disk, its system, its own defects.
+_TROUBLE: Final = frozenset({"53", "58", "XX"})
 # What loading does with a table that exists; it also adds columns, which only an owner can.
 _RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -58,12 +65,17 @@ class Postgres:
 
     def __init__(self, url: str, program: str) -> None:
         SECRECY.guard(_secrets(url))
+        # It warns of what follows from an error, which is reported.
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
         self.catalog = ""
         self._subject, self._hint = "the database", ""
+        self._keeps_alive = False
         try:
             parts = psycopg.conninfo.conninfo_to_dict(url)
             if "@" in f"{parts.get('host')}{parts.get('hostaddr')}":
                 raise psycopg.ProgrammingError  # an @ in the password that is not written %40
+            alive = {f"keepalives_{name}": value for name, value in _KEEPALIVE.items()}
+            target = psycopg.conninfo.make_conninfo("", **{**alive, **parts})
         except psycopg.Error:
             # Without the error's own message, which may contain a part of the password.
             msg = "--to: the URL cannot be read"
@@ -71,7 +83,7 @@ class Postgres:
             raise DatabaseError(msg, hint) from None
         try:
             self._connection = psycopg.connect(
-                url,
+                target,
                 autocommit=True,
                 prepare_threshold=None,  # poolers may change the server between transactions
                 client_encoding="utf8",
@@ -102,8 +114,10 @@ class Postgres:
         before = self._subject, self._hint
         self._subject, self._hint = subject, hint
         try:
-            with self._errors(), self._connection.transaction():
-                yield
+            with self._errors():
+                self._keep_alive()
+                with self._connection.transaction():
+                    yield
         finally:
             self._subject, self._hint = before
 
@@ -116,14 +130,24 @@ class Postgres:
             why = _words(error)
             if self._connection.closed:
                 msg = f"{self._subject}: the connection to the database was lost ({why})"
-                raise DatabaseError(
-                    msg, "run again: files are loaded whole or not at all"
-                ) from None
+                raise DatabaseError(msg, AGAIN) from None
             if isinstance(error, InsufficientPrivilege):
                 msg = f"{self._subject}: the database does not allow it ({why})"
                 raise DatabaseError(msg, "grant the rights that docs/load.md lists") from None
+            if error.sqlstate and error.sqlstate[:2] in _TROUBLE:
+                msg = f"{self._subject}: the database cannot store it ({why})"
+                raise DatabaseError(msg, STORE_HINT) from None
             msg = f"{self._subject}: the database refused it ({why})"
             raise DatabaseError(msg, self._hint) from None
+
+    def _keep_alive(self) -> None:
+        """Let the server find out when this machine is gone."""
+        if not self._keeps_alive:
+            values = {f"keepalives_{name}": value for name, value in _KEEPALIVE.items()}
+            values["user_timeout"] = 120_000  # milliseconds until an answer must have arrived
+            text = "; ".join(f"SET tcp_{name} = {value}" for name, value in values.items())
+            self._connection.execute(text.encode())
+            self._keeps_alive = True
 
     def lock_set_up(self) -> None:
         """Let one transaction at a time create tables that all loaders share."""

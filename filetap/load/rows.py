@@ -38,6 +38,9 @@ class RowLoader:
         settings: How much is read at a time, and what happens to malformed rows.
         tally: Counts what is loaded.
         logger: Receives what is logged about each file.
+
+    Attributes:
+        target: The table of the rows that can be read.
     """
 
     def __init__(
@@ -54,12 +57,12 @@ class RowLoader:
         self._tally = tally
         self._log = logger
         stream = table.known.spec.name
-        self._target = store.table(stream)
+        self.target = store.table(stream)
         self._aside = store.table(stream + MALFORMED_SUFFIX)
 
     def delete(self, file: ExportFile) -> None:
         """Delete the rows that earlier versions of a file had, except those that are merged."""
-        self._store.delete(self._target, file, _merged_by(self._table))
+        self._store.delete(self.target, file, _merged_by(self._table))
         self._store.delete(self._aside, file)
 
     def load(
@@ -109,17 +112,17 @@ class RowLoader:
             copier.complete()
         self._tally.misfits += stats.misfits.total()
         if staged:
-            store.merge(self._target, file, staged, table.key)
+            store.merge(self.target, file, staged, table.key)
         store.count(file, rows)
         stats.log(self._log, table.columns.types, table.types)
 
     def _copy(self, copier: Copier, block: Block, staged: dict[str, str]) -> None:
         """Copy rows into the table, or the one where they wait to be merged."""
         store, key = self._store, _merged_by(self._table)
-        table = store.staged if key else self._target
+        table = store.staged if key else self.target
         if not copier.is_open(table, block.types):
             copier.complete()
-            store.ensure(self._target, block.types, key)
+            store.ensure(self.target, block.types, key)
             if key:
                 store.stage(block.types, staged)
                 staged.update(block.types)

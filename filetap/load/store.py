@@ -97,7 +97,7 @@ class Store:
         query, types = self.database.query, self.database.TYPES
         known = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1"
         if self._schema and not query(known, self._schema):
-            query(f"CREATE SCHEMA {Table(self.database.catalog, self._schema)}")
+            query(f"CREATE SCHEMA IF NOT EXISTS {Table(self.database.catalog, self._schema)}")
         columns = ", ".join(f"{name} {types[kind]} NOT NULL" for name, kind in _LEDGER.items())
         query(
             f"CREATE TABLE IF NOT EXISTS {self._ledger} "

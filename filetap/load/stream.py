@@ -143,7 +143,7 @@ class LoadStream:
         """Load one file in one transaction, together with the state after it."""
         file, store, checkpoint = spooled.file, self._store, self._checkpoint
         try:
-            with store.database.transaction(str(file), _WHOLE):
+            with store.database.transaction(f"{file} into {self._rows.target}", _WHOLE):
                 self._claim(spooled)
                 repeated = checkpoint.is_repeated(file)
                 if repeated or not is_unchanged_copy(checkpoint.bookmark, spooled, self._log):

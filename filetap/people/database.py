@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import closing
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from filetap.errors import DatabaseError
+from filetap.load.names import LONGEST
 from filetap.load.store import Store
 from filetap.people.examination import Finding
 from filetap.wording import counted
@@ -38,6 +40,7 @@ def schema_option() -> click.Option:
     return click.Option(
         ["--schema"],
         default="",
+        callback=_checked_schema,
         help="Schema of the tables, created if needed; by default the one the database chooses.",
     )
 
@@ -48,6 +51,14 @@ def _checked(_context: click.Context, _option: click.Parameter, value: str | Non
     known = r"postgres(?:ql)?://|duckdb:(?!:memory:|md:|motherduck:|\w+://)."
     if value is not None and not re.match(known, value):
         message = f"it must be {_FORMS}"
+        raise click.BadParameter(message)
+    return value
+
+
+def _checked_schema(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """A schema that PostgreSQL does not silently cut, so that two would become one."""
+    if len(value.encode()) > LONGEST:
+        message = f"a name has at most {LONGEST} bytes"
         raise click.BadParameter(message)
     return value
 
@@ -87,6 +98,9 @@ def database_step(to: str, schema: str, program: str) -> Step:
     def check(examination: Examination) -> Finding:
         path = Path(to.removeprefix("duckdb:"))
         if to.startswith("duckdb:") and not path.exists():
+            if not os.access(path.parent, os.W_OK | os.X_OK):
+                msg = f"the database {path} cannot be created in its folder"
+                raise DatabaseError(msg, "check --to, and that the folder exists")
             return Finding(f"{path} does not exist yet")
         with closing(open_database(to, program)) as database:
             version, vendor = database.version(), examination.tap.vendor

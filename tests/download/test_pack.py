@@ -141,13 +141,17 @@ def test_an_error_waits_for_its_turn() -> None:
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    """A disk that takes only a part is an error that names the file and the setting to change."""
+    """A disk that takes only a part is an error that names the file and the setting to change.
+
+    The download's own file is closed.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     download = spooled(bytes(100_000))
-    with closing(Pack(tmp_path)) as pack, closing(download):
+    with closing(Pack(tmp_path)) as pack:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
         try:
             with pytest.raises(SpoolError, match=r"^users .*0\.csv.* written to disk .*spool_dir"):
                 pack.add(download)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert download.stored.closed

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
+from filetap.load.job_stream import JobLoadStream
 from filetap.load.store import Store
 from tap_hookbridge.cli import main
 from tests.hookbridge.vendor import IN, OUT, at, emulated, ids, run, settings
@@ -92,6 +93,27 @@ def test_load(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None
         state = place.state()
         assert ids(run(hookbridge, state, status_lookback_days=0)) == []
         assert state["bookmarks"][IN]["replication_key_value"] == "2026-05-14T01:00:00Z"
+
+
+def test_two_at_once(tmp_path: Path, postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two loads at once one ends with an error, and each message is loaded once."""
+    with emulated(2) as hookbridge:
+        place = Place(hookbridge, tmp_path, postgres_server)
+        for n in range(2):
+            hookbridge.add("outbound", at(0, seconds=n), message_id=f"{n}", status="queued")
+        lock, calls = JobLoadStream._lock, iter(range(100))
+
+        def overtaken(self: JobLoadStream) -> None:
+            if next(calls) == 1:
+                place.load("--schema", "two", "--quiet")
+            lock(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(JobLoadStream, "_lock", overtaken)
+            failed = place.load("--schema", "two", "--quiet", status=1)
+        assert f"{OUT}: another loader has loaded it meanwhile; run again, one load at" in failed
+        place.load("--schema", "two", "--quiet")
+        assert place.rows(f"select message_id from two.{OUT} order by 1") == [("0",), ("1",)]  # noqa: S608
 
 
 def _fails_at(number: int) -> Any:

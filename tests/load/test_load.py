@@ -334,6 +334,27 @@ def test_schemas(emulator: Emulator, place: Place) -> None:
         place.query('drop schema loaded, "odd ""name""" cascade')
 
 
+def test_case_of_a_schema(emulator: Emulator, place: Place) -> None:
+    """To DuckDB, schemas that only case distinguishes are one; to PostgreSQL they are two."""
+    names = [place.schema, place.schema.upper()]
+    for hour, schema in enumerate(names, start=12):
+        for stream in ("users", "activities"):
+            emulator.add(stream, f"2026-05-14-{hour}", f"user_id\n{hour}\n")
+        place.loaded(emulator, "--schema", schema)
+    there = [place.query(f'select user_id from "{name}".users order by 1') for name in names]  # noqa: S608
+    both = [{"user_id": "12"}, {"user_id": "13"}]
+    assert there == ([both, both] if "duckdb" in place.to else [both[:1], both])
+
+
+def test_long_schema(emulator: Emulator, place: Place) -> None:
+    """PostgreSQL would cut a longer name, so that two schemas became one: it is refused."""
+    emulator.add("users", "2026-05-14-12", "user_id\n1\n")
+    assert place.loaded(emulator, "--schema", "ä" * 31)["files"] == 1
+    refused = place.try_to(emulator, "--schema", "ä" * 32)
+    assert refused.exit_code == 2
+    assert "Invalid value for '--schema': a name has at most 63 bytes" in refused.stderr
+
+
 def test_output(emulator: Emulator, place: Place) -> None:
     """The JSON counts what was loaded; as text a summary of each stream is logged."""
     emulator.add_generation(rows=20)

@@ -20,6 +20,7 @@ from psycopg.types.json import Json
 
 from tap_firstup_dde.cli import main
 from tests.load.places import CODE, DuckDBFile, PostgresSchema
+from tests.load.whole import assert_whole_files, exports
 from tests.runs import run, settings, write
 
 if TYPE_CHECKING:
@@ -57,35 +58,6 @@ prepare(psycopg.Copy, ["write", "finish"])
 prepare(psycopg.transaction.Transaction, ["__exit__"])
 prepare(duck.DuckDB, ["query"])
 """
-
-
-def assert_whole_files(place: Place) -> None:
-    """The tables have the rows of the files in the ledger, and no others."""
-    ledger = place.ledger()
-    rows: Counter[str] = Counter()
-    for stream in ("campaigns", "users", "activities"):
-        if place.columns(stream):
-            found = place.query(f"select _sdc_source_file as f from {place.schema}.{stream}")  # noqa: S608
-            rows.update(row["f"] for row in found)
-    assert rows == ledger
-    finished = {
-        key for part in place.state()["bookmarks"].values() for key in part.get("finished", ())
-    }
-    assert {name.rpartition("/")[2] for name in ledger} == finished
-
-
-def exports(emulator: Emulator, files: int, first: int = 0) -> int:
-    """Files whose rows all have keys of their own; returns the number of rows."""
-    total = 0
-    for number in range(first, first + files):
-        for stream, key in (("users", "user_id"), ("activities", "user_id")):
-            rows = 40 + number
-            lines = "".join(f"{number}-{i},{i}\n" for i in range(rows))
-            name = "tenure" if number < 2 else "team"
-            moment = f"2026-05-{14 + number // 6:02}-{number % 6 * 4:02}"
-            emulator.add(stream, moment, f"{key},{name}\n{lines}")
-            total += rows
-    return total
 
 
 def test_killed(emulator: Emulator, place: Place, pytestconfig: pytest.Config) -> None:
@@ -157,35 +129,6 @@ def _wait_for_lock(postgres: PostgresSchema) -> None:
     while not postgres.query("select 1 from pg_locks where not granted"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def test_lost_connection(
-    emulator: Emulator, postgres: PostgresSchema, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A connection that is lost while rows are copied leaves the files before."""
-    total = exports(emulator, 3)
-    before, calls = psycopg.Copy.write, iter(range(100))
-
-    def write(self: Any, data: bytes) -> None:
-        before(self, data)
-        if next(calls) == 4:
-            postgres.query(
-                "select pg_terminate_backend(pid) from pg_stat_activity "
-                "where application_name = 'firstup-dde'"
-            )
-
-    with monkeypatch.context() as patch:
-        patch.setattr(psycopg.Copy, "write", write)
-        done = postgres.try_to(emulator, "--quiet")
-    assert done.exit_code == 1
-    (line,) = re.findall(r"^Error: .*$", done.stderr, re.MULTILINE)
-    assert "the connection to the database was lost" in line
-    assert "activities 2026-05-14" in line
-    assert "run again" in line
-    assert_whole_files(postgres)
-    postgres.loaded(emulator)
-    assert_whole_files(postgres)
-    assert postgres.count("users") + postgres.count("activities") == total
 
 
 PRECIOUS = "pass/word:of the@database"
@@ -453,6 +396,15 @@ def test_doctor(emulator: Emulator, place: Place) -> None:
     failed = place.doctor(emulator, "--to", "postgresql://127.0.0.1:1/x")
     assert failed.exit_code == 1
     assert "the database cannot be reached" in failed.stdout
+
+
+def test_doctor_of_no_folder(emulator: Emulator, tmp_path: Path) -> None:
+    """`doctor --to duckdb:` fails where `load` could not create the file."""
+    place = DuckDBFile(tmp_path)
+    assert place.doctor(emulator).exit_code == 0
+    failed = place.doctor(emulator, "--to", f"duckdb:{tmp_path}/no/such/folder/file")
+    assert failed.exit_code == 1
+    assert "file cannot be created in its folder" in failed.stdout
 
 
 def test_state_of_no_database(tmp_path: Path) -> None:
