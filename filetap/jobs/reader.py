@@ -16,7 +16,7 @@ from filetap.errors import (
 from filetap.jobs.proof import Proof
 from filetap.jobs.source import Job, Lost, Ready, Running
 from filetap.jobs.state import JobState, OpenJob, read_job_state, store_job_state
-from filetap.jobs.windows import plan_windows
+from filetap.jobs.windows import Window, common, first_moment, outside, plan_windows
 from filetap.times import format_time
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from filetap.columns.expected import Expected
     from filetap.download.spool import Spool, Spooled
     from filetap.jobs.source import JobSource, MadeFile
-    from filetap.jobs.windows import Window
+    from filetap.jobs.windows import Schedule
     from filetap.settings import Settings
 
 MOST_AGAIN = 3  # times that a lost job is requested again
@@ -85,6 +85,7 @@ class JobReader:
         self._log = logger
         self._proof = Proof()
         self._fingerprint = ""
+        self._schedule: Schedule  # from `plan` on
 
     def plan(self, state: Mapping[str, Any], *, incremental: bool = True) -> Sequence[Window]:
         """The windows that are read, in order; no job is requested yet.
@@ -109,8 +110,9 @@ class JobReader:
             self._log.warning(message, self._stream, format_time(self.reached.bookmark))
         job = self.reached.job
         opened = job.window if job and job.fingerprint == self._fingerprint else None
-        schedule = self._source.schedule(self._stream)
-        windows = plan_windows(schedule, self.reached.bookmark, opened)
+        self._schedule = self._source.schedule(self._stream)
+        reached = self.reached
+        windows = plan_windows(self._schedule, reached.bookmark, opened, reached.again)
         if job and windows[:1] != [opened]:
             self._log.info("%s: job %s is not needed any more", self._stream, job.id)
             self.reached = replace(self.reached, job=None, file="", rows=0, closed=job.id)
@@ -174,7 +176,21 @@ class JobReader:
         window, bookmark = delivery.job.window, self.reached.bookmark
         # A window that is read again lies before the bookmark.
         bookmark = max(bookmark or window.end, window.end)
-        self.reached = JobState(bookmark, closed=delivery.job.id)
+        again = [rest for span in self.reached.again for rest in outside(span, [window])]
+        again += self._stale(window)
+        self.reached = JobState(bookmark, closed=delivery.job.id, again=tuple(again))
+
+    def _stale(self, window: Window) -> Sequence[Window]:
+        """What of a window must be read once more, because of when its job was requested.
+
+        The run that requested the job would have left that to the lookback of the next one; after
+        this run, that lookback begins later.
+        """
+        job = self.reached.job
+        if job is None or job.asked is None or job.asked >= self._schedule.end:
+            return ()
+        then, now = (first_moment(self._schedule, end) for end in (job.asked, self._schedule.end))
+        return common(window, Window(then or window.start, now or window.end))
 
     def _opened(self, window: Window) -> Job | None:
         """The open job, if it is this window's."""
@@ -190,7 +206,7 @@ class JobReader:
         verb = "found" if job else "requested"
         job = job or self._source.request(self._stream, window)
         self._log.info("%s: %s", job, verb)
-        opened = OpenJob(job.id, window, self._fingerprint)
+        opened = OpenJob(job.id, window, self._fingerprint, asked=self._schedule.end)
         self.reached = replace(self.reached, job=opened, file="", rows=0)
         return job
 

@@ -200,3 +200,32 @@ def test_plan(
     reached = None if bookmark is None else at(0) + bookmark * HOUR
     windows = plan_windows(schedule, reached, window)
     assert [((w.start - at(0)) / HOUR, (w.end - at(0)) / HOUR) for w in windows] == expected
+
+
+@pytest.mark.parametrize(
+    ("again", "opened", "expected"),
+    [
+        ([(6, 12)], None, [(6, 12), (72, 84)]),
+        ([(6, 30), (66, 78)], None, [(6, 24), (24, 30), (66, 72), (72, 84)]),
+        ([(30, 40), (6, 12), (35, 45)], None, [(6, 12), (30, 40), (40, 45), (72, 84)]),
+        ([(6, 30)], (24, 30), [(24, 30), (6, 24), (72, 84)]),
+        ([(6, 30)], (24, 36), [(6, 24), (24, 30), (72, 84)]),
+        ([(-9, 3)], (72, 84), [(72, 84), (0, 3)]),
+        ([(90, 99)], None, [(72, 84)]),
+    ],
+)
+def test_plan_of_spans_again(
+    again: list[tuple[int, int]],
+    opened: tuple[int, int] | None,
+    expected: list[tuple[int, int]],
+) -> None:
+    """Spans that must be read once more come before the lookback, cut at the same borders."""
+
+    def window(hours: tuple[int, int]) -> Window:
+        return Window(*(at(0) + hour * HOUR for hour in hours))
+
+    schedule = Schedule(DAY, at(3.5), lookback=6 * HOUR, start=at(0), repeats=True)
+    windows = plan_windows(
+        schedule, at(3.25), opened and window(opened), [window(span) for span in again]
+    )
+    assert windows == [window(span) for span in expected]
