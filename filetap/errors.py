@@ -101,6 +101,10 @@ class JobError(TransportError):
     """A job did not end in time, or failed each time it was requested."""
 
 
+class TooLongError(TransportError):
+    """A job was refused because its span is longer than the vendor accepts."""
+
+
 class IntegrityError(ExportError):
     """Length, checksum or gzip's own check differ from what was promised."""
 

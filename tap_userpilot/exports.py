@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from filetap.errors import ExpiredURLError, FileGoneError, JobError, TransportError
+from filetap.errors import ExpiredURLError, FileGoneError, JobError, TooLongError, TransportError
 from filetap.files import Body, ExportFile
-from filetap.jobs.source import Job, Lost, MadeFile, Ready, Running
+from filetap.jobs.source import Job, Lost, MadeFile, Ready, Running, finds_too_long
 from filetap.jobs.windows import Schedule
 from filetap.times import format_time, parse_generation, utc_now
 from filetap.transports.connection import bare_session
@@ -122,6 +122,7 @@ class UserpilotExports:
             lookback=self._settings.lookback,
             start=self._settings.start,
             grid=_DAY,
+            unit=_DAY,
         )
 
     def fingerprint(self, stream: str) -> str:  # noqa: ARG002 - only events have jobs
@@ -140,6 +141,7 @@ class UserpilotExports:
 
         Raises:
             JobError: Another job did not end in time.
+            TooLongError: The request was refused because of its length.
             TransportError: The request was refused.
         """
         first, last = window.start.date(), (window.end - timedelta(microseconds=1)).date()
@@ -147,16 +149,13 @@ class UserpilotExports:
         days = {"from": _before(first).isoformat(), "to": after.isoformat()}
         what = f"{stream}: the export of {first} to {last}"
         while True:
-            body = {**days, **self._body(), "format": self._format}
+            body = {**days, "event_type": list(self._types), **self._source.filters}
+            body["format"] = self._format
             try:
                 return Job(stream, self._ask(body, what), window)
             except RefusedError as error:
                 if not self._adapts(error):
-                    raise
-
-    def _body(self) -> dict[str, Any]:
-        """The filters of a request."""
-        return {"event_type": list(self._types), **self._source.filters}
+                    raise _refusal(error) from None
 
     def _adapts(self, error: RefusedError) -> bool:
         """True if a refused request is worth another form: two documents differ in names."""
@@ -333,6 +332,13 @@ class UserpilotExports:
     def accounts(self) -> Collection[str]:
         """Nothing, likewise."""
         return ()
+
+
+def _refusal(error: RefusedError) -> TransportError:
+    """The error that a refused request ends with."""
+    if finds_too_long(error.answer):
+        return TooLongError(error.message, "set window_days lower")
+    return error
 
 
 def _before(day: date) -> date:

@@ -49,6 +49,7 @@ class Schedule:
         start: Rows before it are never requested; None if it is not set.
         repeats: True to read the lookback again even if no time has passed since the bookmark.
         grid: The lookback begins at a multiple of it; None for that of the windows.
+        unit: A window that the vendor finds too long is halved at a multiple of it.
     """
 
     length: timedelta
@@ -57,6 +58,7 @@ class Schedule:
     start: datetime | None = None
     repeats: bool = False
     grid: timedelta | None = None
+    unit: timedelta = timedelta(hours=1)
 
 
 def plan_windows(
@@ -133,6 +135,14 @@ def common(one: Window, other: Window) -> list[Window]:
     """What two spans have in common: one span or none."""
     start, end = max(one.start, other.start), min(one.end, other.end)
     return [Window(start, end)] if start < end else []
+
+
+def halves(window: Window, unit: timedelta) -> list[Window]:
+    """A window in two, cut at a multiple of *unit*; itself if it has none within."""
+    border = _border(window.start + (window.end - window.start) / 2, unit)
+    if border <= window.start:
+        border = _border(window.end - timedelta.resolution, unit)
+    return outside(window, [Window(border, border)])
 
 
 def _cut(begin: datetime, end: datetime, length: timedelta) -> Iterator[Window]:

@@ -84,8 +84,8 @@ class JobLoadStream:
             self._store.begin(stream)
         if state and not is_stored:
             self._save()
-        for window in windows:
-            with closing(self._jobs.deliver(window, table.expected, self._save)) as delivery:
+        for delivery in self._jobs.deliver(windows, lambda: table.expected, self._save):
+            with closing(delivery):
                 self._load(delivery)
 
     def _load(self, delivery: Delivery) -> None:

@@ -87,9 +87,7 @@ class JobStream(TypedStream):
         self._tally.files = len(windows)
         self._tally.state_from = self._tally.state_to = self._jobs.reached.bookmark
         self.logger.info("%s: %s to request", self.name, counted(len(windows), "window"))
-        self._deliveries = (
-            self._jobs.deliver(window, table.expected, self._save) for window in windows
-        )
+        self._deliveries = self._jobs.deliver(windows, lambda: table.expected, self._save)
         found = Sample()
         for delivery in self._deliveries:
             try:

@@ -12,7 +12,7 @@ from collections import Counter
 from datetime import timedelta
 from itertools import count
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, note, settings
@@ -28,12 +28,15 @@ from filetap.errors import ExportError
 from filetap.jobs import reader
 from filetap.settings import Tuning
 from filetap.testing.runs import CutOffError, Run
-from filetap.times import format_time
+from filetap.times import format_time, parse_generation
 from filetap.transports import http
 from tap_hookbridge import api
 from tap_hookbridge.emulator import Emulator
 from tests.hookbridge.vendor import FIRST, OUT, Clock, at, run
 from tests.runs import merged
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 SMALL = Tuning(slice=3, lines=2)
 # What happens to the next requests of a route.
@@ -94,14 +97,19 @@ class Interleavings(RuleBasedStateMachine):
         counts_header=st.booleans(),
         empty=st.sampled_from(["header", "nothing", "missing"]),
         hours=st.sampled_from([6, 24]),
+        lookback=st.sampled_from([1, 2, 60]),
     )
-    def begin(self, border: str, hours: int, **look: Any) -> None:
+    def begin(self, border: str, hours: int, lookback: int, **look: Any) -> None:
         """Choose how this HookBridge reads what is not documented."""
         self.hookbridge = Emulator(now=Clock(at(1)), border=border)
         self.hookbridge.start()
         for name, value in look.items():
             setattr(self.hookbridge.snapshot, name, value)
-        self.options = {"window_hours": hours, "status_lookback_days": 60, "settle_minutes": 1}
+        self.options = {
+            "window_hours": hours,
+            "status_lookback_days": lookback,
+            "settle_minutes": 1,
+        }
         self.state: dict[str, Any] = {}
         self.known: dict[str, tuple[str, str]] = {}  # what all records so far amount to
 
@@ -115,17 +123,22 @@ class Interleavings(RuleBasedStateMachine):
         now = self.hookbridge.now()
         for offset in offsets:
             moment = at(days, seconds=offset) if at_border else now - timedelta(seconds=offset + 5)
-            if FIRST <= moment <= now:
+            if FIRST <= moment <= now and self.is_near(moment):
                 number = len(self.hookbridge.messages["outbound"])
                 row = {"message_id": f"m{number}", "created_at": format_time(moment)}
                 self.hookbridge.messages["outbound"].append({**row, "status": "queued"})
 
     @rule(pick=st.randoms(use_true_random=False))
     def change(self, pick: Any) -> None:
-        """Statuses change, whatever they were."""
+        """Statuses change, whatever they were, of messages that are not too old."""
         for row in self.hookbridge.messages["outbound"]:
-            if pick.random() < 0.5:
+            if self.is_near(parse_generation(row["created_at"])) and pick.random() < 0.5:
                 row["status"] = pick.choice(["succeeded", "failed_permanent", "pending_retry"])
+
+    def is_near(self, moment: datetime) -> bool:
+        """True if the lookback promises to see what happens now to a message of that time."""
+        days = timedelta(days=self.options["status_lookback_days"])
+        return self.hookbridge.now() - moment <= days
 
     @rule(hours=st.integers(1, 30))
     def wait(self, hours: int) -> None:

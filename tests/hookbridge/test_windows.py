@@ -153,6 +153,26 @@ def test_start_date() -> None:
             run(hookbridge, start_date=None)
 
 
+def test_too_long() -> None:
+    """A window that the API finds too long is halved, and so are those after it."""
+    with emulated(1.5, longest=7) as hookbridge:
+        for day in (0, 0.2, 0.3, 0.7, 1, 1.4):
+            hookbridge.add("outbound", at(day), message_id=f"m{day}")
+        done = run(hookbridge, only=OUT)
+        assert ids(done) == ["m0", "m0.2", "m0.3", "m0.7", "m1", "m1.4"]
+        assert asked(hookbridge)[:2] == [
+            ("outbound", "10 23:59:59", "11 06:00:01"),
+            ("outbound", "11 05:59:59", "11 12:00:01"),
+        ]
+        assert len(asked(hookbridge)) == 6
+        assert hookbridge.count("create") == 8
+        states = [n for n, m in enumerate(done.messages, 1) if m["type"] == "STATE"]
+        for most in states:
+            cut = run(hookbridge, most=most, only=OUT)
+            rest = run(hookbridge, cut.state, only=OUT, status_lookback_days=0)
+            assert ids(cut) + ids(rest) == ids(done)
+
+
 def test_foreign_jobs_are_left_alone() -> None:
     """An export of the same span, but of other messages or of old values, is not used."""
     with emulated(1) as hookbridge:

@@ -108,6 +108,16 @@ def test_new_type(status: int, error: dict[str, object]) -> None:
         assert job.request["event_type"] == list(EVENT_TYPES[:-1])
 
 
+def test_too_long() -> None:
+    """A range that Userpilot finds too long is halved down to a day, and then it is an error."""
+    with emulated(12, 3, longest=7) as userpilot:
+        check_all(userpilot)
+        assert asked(userpilot)[:2] == [("2026-04-26", "2026-04-30"), ("2026-04-28", "2026-05-03")]
+        userpilot.jobs.longest = 2
+        with pytest.raises(TransportError, match="must not exceed 2 days; set window_days lower"):
+            run(userpilot)
+
+
 def test_missing_month_before() -> None:
     """The month of the day before a window must be planned, too: days may be of another zone."""
     with emulated(9) as userpilot:
