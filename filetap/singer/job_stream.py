@@ -54,6 +54,7 @@ class JobStream(TypedStream):
         tuning = run.settings.tuning
         self._rows = RowReader(self._table, self._tally, self._malformed, tuning, self.logger)
         self._times = spec.times
+        self._keeper = Keeper(spec.times)
         self._deliveries: Iterator[Delivery] = iter(())
         self._first: Delivery | None = None
 
@@ -153,7 +154,7 @@ class JobStream(TypedStream):
     ) -> Generator[pl.DataFrame, None, None]:
         """Typed batches of one window."""
         self._tally.files += max(0, len(delivery.files) - 1)
-        keeper = Keeper(delivery.job.window, self._times)
+        keeper = self._keeper.begin(delivery.job.window)
         block, divert = self._run.settings.tuning.block, self._malformed is not None
         identities = identify(delivery.files, self._table, block=block, divert=divert)
         batches = replace(batches, identities=identities)
@@ -181,8 +182,8 @@ class JobStream(TypedStream):
             self.logger.debug("%s: %s of other windows left out", self.name, dropped)
         if keeper.timeless:
             self.logger.warning(
-                "%s: %s of the window have no time in %s that can be read; at a border such a row "
-                "may be emitted twice",
+                "%s: %s of the window have no time in %s that can be read, and may belong to "
+                "another one; a run emits such a row once",
                 self.name,
                 counted(keeper.timeless, "row"),
                 " or ".join(self._times),

@@ -141,6 +141,18 @@ def test_no_column_of_time(caplog: pytest.LogCaptureFixture) -> None:
         assert "no time in created_at or received_at" in caplog.text
 
 
+@pytest.mark.parametrize("printed", ["14/05/2026 16:00", ""])
+def test_unreadable_times(printed: str) -> None:
+    """Rows whose time cannot be read are emitted once a run, in whichever windows they come."""
+    with emulated(3, border="inclusive") as hookbridge:
+        for number in range(-2, 3):
+            moment = at(1, seconds=number)
+            row = {"created_at": printed, "_exact": moment.isoformat()}
+            hookbridge.add("outbound", moment, message_id=str(number), **row)
+        hookbridge.snapshot.columns = ("message_id", "created_at")
+        assert ids(run(hookbridge, only=OUT)) == ["-2", "-1", "0", "1", "2"]
+
+
 def test_start_date() -> None:
     """Nothing before start_date is emitted; without it, a first run cannot begin."""
     with emulated(2) as hookbridge:
