@@ -185,6 +185,23 @@ def test_too_long() -> None:
             assert ids(cut) + ids(rest) == ids(done)
 
 
+def test_no_messages() -> None:
+    """Without messages, SCHEMA has the documented column of time; the first file decides."""
+    with emulated(1) as hookbridge:
+        hookbridge.snapshot.empty = "nothing"
+        first = run(hookbridge)
+        for stream, time in ((OUT, "created_at"), (IN, "received_at")):
+            schema = first.schema(stream)
+            assert schema["bookmark_properties"] == [time]
+            assert schema["schema"]["properties"][time]["format"] == "date-time"
+        hookbridge.snapshot.columns = ("message_id", "created_at")
+        hookbridge.add("inbound", at(1.1), message_id="a", created_at="2026-05-12T03:00:00Z")
+        hookbridge.now.move(days=1)  # type: ignore[attr-defined]
+        second = run(hookbridge, first.state)
+        assert second.schema(IN)["bookmark_properties"] == ["created_at"]
+        assert [r["created_at"] for r in second.records(IN)] == ["2026-05-12T03:00:00Z"]
+
+
 def test_foreign_jobs_are_left_alone() -> None:
     """An export of the same span, but of other messages or of old values, is not used."""
     with emulated(1) as hookbridge:

@@ -144,7 +144,7 @@ class HookBridge:
             recent = row["created_at"] > f"{now - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"
             if recent and chance.random() < 0.3:
                 row["status"] = chance.choice(["succeeded", "failed_permanent", "pending_retry"])
-        for second in range(0, 86_400, 600):
+        for second in range(0, 86_100, 150):
             self.server.add("outbound", now + timedelta(seconds=second), status="queued")
         self.server.now.move(days=1)  # type: ignore[attr-defined]
         self.server.failing, self.server.expiring = chance.randrange(3), chance.randrange(2)
