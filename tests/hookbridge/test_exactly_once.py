@@ -97,11 +97,14 @@ class Interleavings(RuleBasedStateMachine):
         counts_header=st.booleans(),
         empty=st.sampled_from(["header", "nothing", "missing"]),
         hours=st.sampled_from([6, 24]),
+        longest=st.sampled_from([None, None, 7]),
         lookback=st.sampled_from([1, 2, 60]),
     )
-    def begin(self, border: str, hours: int, lookback: int, **look: Any) -> None:
+    def begin(
+        self, border: str, hours: int, longest: int | None, lookback: int, **look: Any
+    ) -> None:
         """Choose how this HookBridge reads what is not documented."""
-        self.hookbridge = Emulator(now=Clock(at(1)), border=border)
+        self.hookbridge = Emulator(now=Clock(at(1)), border=border, longest=longest)
         self.hookbridge.start()
         for name, value in look.items():
             setattr(self.hookbridge.snapshot, name, value)

@@ -207,7 +207,7 @@ def test_runs(vendor: Vendor, database: str, tmp_path: Path, pytestconfig: pytes
             assert not (tmp_path / "cut").exists()
         else:
             meltano = project.start(*blocks)
-            until = len(vendor.server.requests) + chance.randrange(5, 25)
+            until = len(vendor.server.requests) + chance.randrange(3, 12)
             while meltano.poll() is None and len(vendor.server.requests) < until:
                 time.sleep(0.01)
             os.killpg(meltano.pid, signal.SIGKILL)

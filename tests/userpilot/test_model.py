@@ -182,7 +182,11 @@ def test_model(pytestconfig: pytest.Config) -> None:
         steps=_STEPS,
         form=_FORMS,
         jobs=st.fixed_dictionaries(
-            {"inclusive": st.booleans(), "zone": st.sampled_from([0.0, 3.0, -8.0])}
+            {
+                "inclusive": st.booleans(),
+                "zone": st.sampled_from([0.0, 3.0, -8.0]),
+                "longest": st.sampled_from([None, None, 5]),
+            }
         ),
     )
     def check(steps: list[tuple[Any, ...]], form: Form, jobs: dict[str, Any]) -> None:
