@@ -144,7 +144,7 @@ class UserpilotExports:
             TooLongError: The request was refused because of its length.
             TransportError: The request was refused.
         """
-        first, last = window.start.date(), (window.end - timedelta(microseconds=1)).date()
+        first, last = _days(window)
         after = last + 2 * _DAY if last + 2 * _DAY <= self._now.date() else last + _DAY
         days = {"from": _before(first).isoformat(), "to": after.isoformat()}
         what = f"{stream}: the export of {first} to {last}"
@@ -209,7 +209,8 @@ class UserpilotExports:
         if found.status != DONE:
             progress = found.progress and f" ({found.progress})"
             return Running(f"{found.status or 'in an unknown state'}{progress}")
-        if missing := _missing(found, job.window):
+        first, last = _days(job.window)  # the day after it may not count
+        if missing := found.missing(_before(first), last):
             self._incomplete[job.id] += 1
             if self._incomplete[job.id] > _PATIENCE:
                 return Lost(f"was completed without the chunk {missing}")
@@ -341,6 +342,11 @@ def _refusal(error: RefusedError) -> TransportError:
     return error
 
 
+def _days(window: Window) -> tuple[date, date]:
+    """The first and the last day that a window is about."""
+    return window.start.date(), (window.end - timedelta(microseconds=1)).date()
+
+
 def _before(day: date) -> date:
     """The day before, or the first one of the calendar."""
     return day - _DAY if day > date.min else day
@@ -364,21 +370,6 @@ def _of_one_name(api: UserpilotAPI, file: ExportFile) -> dict[str, _Listed]:
         msg = f"{file}: its job no longer has this file"
         raise FileGoneError(msg, "Userpilot keeps files for two days")
     return listed
-
-
-def _missing(found: Described, window: Window) -> str:
-    """A chunk that a completed job lacks; empty if it has every one.
-
-    Chunks are months. One that was not even planned counts as missing, too, from the day before
-    the window on, which was asked for; the day after it may not count.
-    """
-    wanted = set(found.chunks)
-    if wanted:
-        day, last = _before(window.start.date()), (window.end - timedelta(microseconds=1)).date()
-        while day <= last:
-            wanted.add(day.replace(day=1).isoformat())
-            day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return min(wanted - found.completed, default="")
 
 
 def _files(stream: str, found: Described) -> list[_Listed]:

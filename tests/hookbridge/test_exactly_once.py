@@ -3,6 +3,8 @@
 The model is the set of messages that HookBridge has. Runs are killed at any message that they
 write and any request that they send; jobs fail, expire and answer late; answers get lost; links
 die; statuses change. Each run resumes from the last STATE of the one before, as Meltano merges it.
+
+``--interleavings 40000`` tries 2,000 of them: each takes as long as 20 of other models.
 """
 
 from __future__ import annotations
