@@ -179,7 +179,7 @@ def test_too_long() -> None:
         assert len(asked(hookbridge)) == 6
         assert hookbridge.count("create") == 8
         states = [n for n, m in enumerate(done.messages, 1) if m["type"] == "STATE"]
-        for most in states:
+        for most in states[::4]:
             cut = run(hookbridge, most=most, only=OUT)
             rest = run(hookbridge, cut.state, only=OUT, status_lookback_days=0)
             assert ids(cut) + ids(rest) == ids(done)
