@@ -238,7 +238,8 @@ class JobReader:
         verb = "found" if job else "requested"
         job = job or self._source.request(self._stream, window)
         self._log.info("%s: %s", job, verb)
-        opened = OpenJob(job.id, window, self._fingerprint, asked=self._schedule.end)
+        asked = min(self._schedule.end, job.asked or self._schedule.end)
+        opened = OpenJob(job.id, window, self._fingerprint, asked=asked)
         self.reached = replace(self.reached, job=opened, file="", rows=0)
         return job
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from filetap.files import Transport
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from filetap.files import ExportFile
     from filetap.jobs.windows import Schedule, Window
 
@@ -27,11 +29,13 @@ class Job:
         stream: Stream whose rows it exports.
         id: The vendor's id.
         window: The window whose rows are kept.
+        asked: Where all that was due ended when it was requested; None if that is now.
     """
 
     stream: str
     id: str
     window: Window
+    asked: datetime | None = None
 
     def __str__(self) -> str:
         """As messages name it."""
