@@ -29,16 +29,17 @@ from hypothesis.stateful import (
 from filetap.errors import ExportError
 from filetap.jobs import reader
 from filetap.settings import Tuning
-from filetap.testing.runs import CutOffError, Run
 from filetap.times import format_time, parse_generation
 from filetap.transports import http
 from tap_hookbridge import api
 from tap_hookbridge.emulator import Emulator
 from tests.hookbridge.vendor import FIRST, OUT, Clock, at, run
-from tests.runs import merged
+from tests.runs import Killed, merged
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from filetap.testing.runs import Run
 
 SMALL = Tuning(slice=3, lines=2)
 # What happens to the next requests of a route.
@@ -64,27 +65,6 @@ STORAGE_FAULTS: dict[str, dict[str, Any]] = {
     "bit flipped": {"corrupt_at": 25},
     "another file": {"status": 200, "body": b"message_id,created_at\n"},
 }
-
-
-class _Killed:
-    """Ends a run at its nth request, without a word, as a kill does."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, number: int) -> None:
-        self._left = number
-        for module, name in ((http, "send"), (api, "open_range")):
-            patch.setattr(module, name, self._counting(getattr(module, name)))
-
-    def _counting(self, original: Any) -> Any:
-        def request(*arguments: Any, **options: Any) -> Any:
-            self._left -= 1
-            if self._left == 0:
-                raise CutOffError
-            response = original(*arguments, **options)
-            if self._left == -1:
-                raise CutOffError  # after the response
-            return response
-
-        return request
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -194,7 +174,7 @@ class Interleavings(RuleBasedStateMachine):
         """The tap runs, perhaps until it is killed."""
         with pytest.MonkeyPatch.context() as patch:
             if killed:
-                _Killed(patch, killed)
+                Killed(patch, killed, ((http, "send"), (api, "open_range")))
             try:
                 done = run(
                     self.hookbridge,

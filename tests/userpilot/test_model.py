@@ -11,19 +11,19 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filetap.errors import ExportError
+from tap_userpilot import api, exports
 from tap_userpilot.documented import EVENTS
 from tap_userpilot.emulated_files import Form
 from tap_userpilot.sample_data import events_of
-from tests.runs import merged
+from tests.runs import Killed, merged
 from tests.userpilot.vendor import TUNING, emulated, keys, run
 
 if TYPE_CHECKING:
-    import pytest
-
     from filetap.testing.runs import Run
     from tap_userpilot.emulator import Emulator
 
@@ -44,7 +44,7 @@ _FORMS = st.builds(
     members=st.integers(0, 2),
     shuffled=st.booleans(),
 )
-_RUNS = st.tuples(st.just("run"), st.integers(1, 60))
+_RUNS = st.tuples(st.just("run"), st.none() | st.integers(1, 60), st.none() | st.integers(1, 20))
 _FAULTS = st.tuples(
     st.just("fault"),
     st.sampled_from(["create", "jobs", "job", "download"]),
@@ -74,13 +74,21 @@ class World:
     state: dict[str, Any] = field(default_factory=dict)
     table: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
-    def run(self, most: int | None = None) -> bool:
-        """Run the tap, perhaps until it is killed; returns True if it got to its end."""
-        try:
-            done = run(self.userpilot, self.state, most, tuning=_TUNING, **_SETTINGS)
-        except ExportError as error:
-            self._receive(error.run)  # type: ignore[attr-defined]
-            return False
+    def run(self, most: int | None = None, killed: int | None = None) -> bool:
+        """Run the tap, perhaps until it is killed; returns True if it got to its end.
+
+        Args:
+            most: Messages after which it is killed.
+            killed: Request at which it is killed.
+        """
+        with pytest.MonkeyPatch.context() as patch:
+            if killed:
+                Killed(patch, killed, ((api, "send"), (exports, "open_range")))
+            try:
+                done = run(self.userpilot, self.state, most, tuning=_TUNING, **_SETTINGS)
+            except ExportError as error:
+                self._receive(error.run)  # type: ignore[attr-defined]
+                return False
         self._receive(done)
         return done.status == 0
 
@@ -96,8 +104,8 @@ class World:
         """Do one of the things that may happen."""
         userpilot, jobs = self.userpilot, self.userpilot.jobs
         match step:
-            case ("run", most):
-                self.run(most)
+            case ("run", most, killed):
+                self.run(most, killed)
             case ("fault", "download", fault, times):
                 userpilot.bucket.fail("download", times=times, **fault)
             case ("fault", route, fault, times):
