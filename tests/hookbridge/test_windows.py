@@ -120,6 +120,17 @@ def test_other_column_of_time() -> None:
         assert done.state["bookmarks"][IN]["replication_key"] == "received_at"
 
 
+def test_rows_of_attempts() -> None:
+    """If messages have a row for each attempt, that is part of the key."""
+    with emulated(1) as hookbridge:
+        hookbridge.snapshot.columns = ("message_id", "created_at", "attempt_no")
+        for attempt in ("1", "2"):
+            hookbridge.add("outbound", at(0.5), message_id="a", attempt_no=attempt)
+        done = run(hookbridge, only=OUT)
+        assert done.schema(OUT)["key_properties"] == ["message_id", "attempt_no"]
+        assert [record["attempt_no"] for record in done.records(OUT)] == ["1", "2"]
+
+
 def test_no_column_of_the_key() -> None:
     """A file without message_id and id is keyed by its rows; several ids are text as one is."""
     with emulated(1) as hookbridge:
