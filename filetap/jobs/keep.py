@@ -23,7 +23,7 @@ _LEAST_MILLISECONDS = 10**11
 class Keeper:
     """Decides for each row of a run whether it is in the window that is being read.
 
-    Of rows without a readable time, those are that no earlier window of the run had.
+    A row without a readable time is, unless an earlier window of the run had it, too.
 
     Args:
         times: Columns of which the first in which a row has a readable time is the row's own.

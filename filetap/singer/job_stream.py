@@ -129,12 +129,13 @@ class JobStream(TypedStream):
         for doubt in doubts:
             self.logger.warning("%s: %s", self.name, doubt)
         columns = plan_columns(table.known, found) if planned else table.known.resolve(found)
-        times = [name for name in self._times if name in columns.types]
-        if not times:  # no row has shown one, but a SCHEMA has the column of its bookmark
-            times = [name for name in self._times if name in table.documented.columns]
-            columns = replace(columns, types={**columns.types, times[0]: "date-time"})
-        table.use(columns, sampled=found.columns)
-        self.replication_key = times[0]
+        documented = (name for name in self._times if name in table.documented.columns)
+        times = (name for name in self._times if name in columns.types)
+        self.replication_key = next(times, "") or next(documented, self._times[0])
+        # Even if no row has shown it: a SCHEMA has the column of its bookmark.
+        kind = columns.types.get(self.replication_key, "date-time")
+        types = {**columns.types, self.replication_key: kind}
+        table.use(replace(columns, types=types), sampled=found.columns)
         for warning in unknown_columns(maps, self.name, table.names, table.documented):
             self.logger.warning("%s", warning)
 
