@@ -12,6 +12,7 @@
     + FileGoneError                 a listed file no longer exists
     + NotReadyError                 the job that makes a file has not ended
     + JobError                      a job did not end, or failed each time it was requested
+    + TooLongError                  the span of a job is longer than the vendor accepts
   x IntegrityError                  the bytes differ from what was promised
   x FormatError                     the bytes are right, but cannot be read as records
   x SpoolError                      a download cannot be written to the local disk
@@ -102,6 +103,10 @@ class NotReadyError(TransportError):
 
 class JobError(TransportError):
     """A job did not end in time, or failed each time it was requested."""
+
+
+class TooLongError(TransportError):
+    """A job was refused because its span is longer than the vendor accepts."""
 
 
 class IntegrityError(ExportError):

@@ -214,6 +214,7 @@ def _reader(spooled: Spooled, table: Table, options: ScanOptions) -> Reader:
             # An occurrence counts all equal rows before it.
             skip=0 if {ROW_HASH, EVENT_ID}.intersection(table.added) else options.skip,
             integers=[name for name, kind in table.types.items() if kind == "integer"],
+            required=table.documented.required.intersection(table.key),
         ),
     )
 

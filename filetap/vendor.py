@@ -39,6 +39,7 @@ class Documented:
         open: True if rows may have any columns; otherwise a file without a known one is refused.
         identity: Columns that `EVENT_KEY` is a hash of.
         order: Column whose text orders rows of one identity.
+        required: Columns without whose value a row is malformed while they are of the key.
     """
 
     columns: Mapping[str, str]
@@ -52,6 +53,7 @@ class Documented:
     open: bool = False
     identity: tuple[str, ...] = ()
     order: str = ""
+    required: frozenset[str] = frozenset()
 
     def is_text(self, column: str) -> bool:
         """True if a column holds codes or free text."""

@@ -125,7 +125,8 @@ class HookBridgeTransport:
         for export in self._listed.values():
             if export.is_active and self._matches(export, stream, window):
                 del self._listed[export.id]
-                return Job(stream, export.id, window)
+                asked = earlier(export.created_at, self._to.settle)
+                return Job(stream, export.id, window, asked)
         return None
 
     def request(self, stream: str, window: Window) -> Job:

@@ -43,8 +43,8 @@ _TEXT: Final = frozenset(
     {"endpoint", "status", "last_error", "content_type", "payload_sha256", "idempotency_key"}
 )
 TIMES: Final = ("created_at", "received_at")
-_KEYS: Final = (("message_id",), ("id",))
-
+# A row may be a message, or an attempt to deliver one.
+_KEYS: Final = (("message_id",), ("message_id", "attempt_no"), ("id",), ("id", "attempt_no"))
 
 # The last word of the name of a column that holds such text.
 _TEXT_WORDS: Final = frozenset(

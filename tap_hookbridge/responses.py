@@ -15,9 +15,11 @@ from filetap.errors import (
     FormatError,
     NotReadyError,
     RetriableTransportError,
+    TooLongError,
     TransportError,
 )
 from filetap.files import ExportFile
+from filetap.jobs.source import finds_too_long
 from filetap.redaction import SECRECY, printable
 from filetap.times import parse_generation
 from filetap.transports.http import retry_after
@@ -35,6 +37,7 @@ KEY_HINT: Final = (
     "check api_key: it begins with hb_live_ or hb_test_, belongs to one project and must be active"
 )
 AGAIN_HINT: Final = "run again later: the state is kept"
+_SPAN_HINT: Final = "if the span is too long, set window_hours lower"
 _SHAPE_HINT: Final = "report it: HookBridge's API may have changed"
 _LONGEST = 300  # characters of the vendor's own text that a message shows
 _FILTERS: Final = ("filter_status", "filter_endpoint_id", "filter_inbound_endpoint_id")
@@ -210,7 +213,8 @@ def refusal(response: requests.Response, what: str, *, of_one: bool) -> Transpor
         (status == 404 and of_one, FileGoneError, ""),
         (status == 409 and response.request.method == "POST", BusyError, AGAIN_HINT),
         (status in {409, 429} or status >= 500, RetriableTransportError, AGAIN_HINT),
-        (status == 400, TransportError, "if the span is too long, set window_hours lower"),
+        (status == 400 and finds_too_long(said), TooLongError, _SPAN_HINT),
+        (status == 400, TransportError, _SPAN_HINT),
         (True, TransportError, URL_HINT),
     )
     kind, hint = next((kind, hint) for applies, kind, hint in meanings if applies)

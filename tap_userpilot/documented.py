@@ -157,6 +157,7 @@ STREAMS: Final[Mapping[str, StreamSpec]] = {
             nested=True,
             identity=IDENTITY,
             order=METADATA,
+            required=frozenset({EVENT_ID}),
         ),
         choices=((EVENT_ID,),),
         repeats=True,

@@ -59,6 +59,7 @@ class Jobs:
         zone: The hours by which the days of requests are ahead of UTC.
         formats: Names of formats that are accepted.
         types: Types of events that are accepted.
+        longest: Days of the longest range that is accepted; None for any.
         as_csv: True to export CSV whatever is asked for.
         lagging: True if ``progress`` stays behind.
         without_files: Of a job without events: ``empty`` or ``missing`` list of files.
@@ -75,6 +76,7 @@ class Jobs:
     zone: float = 0.0
     formats: Sequence[str] = ("json", "csv")
     types: Sequence[str] = EVENT_TYPES
+    longest: int | None = None
     as_csv: bool = False
     lagging: bool = True
     without_files: str = "empty"
@@ -90,6 +92,8 @@ class Jobs:
             return "from is after to"
         if last > now.date() + timedelta(days=1):
             return "to is in the future"
+        if self.longest and (last - first).days >= self.longest:
+            return f"the range must not exceed {self.longest} days"
         if request.get("format", "json") not in self.formats:
             return f"format must be one of {', '.join(self.formats)}"
         unknown = [kind for kind in request.get("event_type") or [] if kind not in self.types]

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from filetap.errors import ExpiredURLError, FileGoneError, JobError, TransportError
+from filetap.errors import ExpiredURLError, FileGoneError, JobError, TooLongError, TransportError
 from filetap.files import Body, ExportFile
-from filetap.jobs.source import Job, Lost, MadeFile, Ready, Running
+from filetap.jobs.source import Job, Lost, MadeFile, Ready, Running, finds_too_long
 from filetap.jobs.windows import Schedule
 from filetap.times import format_time, parse_generation, utc_now
 from filetap.transports.connection import bare_session
@@ -122,6 +122,7 @@ class UserpilotExports:
             lookback=self._settings.lookback,
             start=self._settings.start,
             grid=_DAY,
+            unit=_DAY,
         )
 
     def fingerprint(self, stream: str) -> str:  # noqa: ARG002 - only events have jobs
@@ -140,23 +141,21 @@ class UserpilotExports:
 
         Raises:
             JobError: Another job did not end in time.
+            TooLongError: The request was refused because of its length.
             TransportError: The request was refused.
         """
-        first, last = window.start.date(), (window.end - timedelta(microseconds=1)).date()
+        first, last = _days(window)
         after = last + 2 * _DAY if last + 2 * _DAY <= self._now.date() else last + _DAY
         days = {"from": _before(first).isoformat(), "to": after.isoformat()}
         what = f"{stream}: the export of {first} to {last}"
         while True:
-            body = {**days, **self._body(), "format": self._format}
+            body = {**days, "event_type": list(self._types), **self._source.filters}
+            body["format"] = self._format
             try:
                 return Job(stream, self._ask(body, what), window)
             except RefusedError as error:
                 if not self._adapts(error):
-                    raise
-
-    def _body(self) -> dict[str, Any]:
-        """The filters of a request."""
-        return {"event_type": list(self._types), **self._source.filters}
+                    raise _refusal(error) from None
 
     def _adapts(self, error: RefusedError) -> bool:
         """True if a refused request is worth another form: two documents differ in names."""
@@ -210,7 +209,8 @@ class UserpilotExports:
         if found.status != DONE:
             progress = found.progress and f" ({found.progress})"
             return Running(f"{found.status or 'in an unknown state'}{progress}")
-        if missing := _missing(found, job.window):
+        first, last = _days(job.window)  # the day after it may not count
+        if missing := found.missing(_before(first), last):
             self._incomplete[job.id] += 1
             if self._incomplete[job.id] > _PATIENCE:
                 return Lost(f"was completed without the chunk {missing}")
@@ -335,6 +335,18 @@ class UserpilotExports:
         return ()
 
 
+def _refusal(error: RefusedError) -> TransportError:
+    """The error that a refused request ends with."""
+    if finds_too_long(error.answer):
+        return TooLongError(error.message, "set window_days lower")
+    return error
+
+
+def _days(window: Window) -> tuple[date, date]:
+    """The first and the last day that a window is about."""
+    return window.start.date(), (window.end - timedelta(microseconds=1)).date()
+
+
 def _before(day: date) -> date:
     """The day before, or the first one of the calendar."""
     return day - _DAY if day > date.min else day
@@ -358,21 +370,6 @@ def _of_one_name(api: UserpilotAPI, file: ExportFile) -> dict[str, _Listed]:
         msg = f"{file}: its job no longer has this file"
         raise FileGoneError(msg, "Userpilot keeps files for two days")
     return listed
-
-
-def _missing(found: Described, window: Window) -> str:
-    """A chunk that a completed job lacks; empty if it has every one.
-
-    Chunks are months. One that was not even planned counts as missing, too, from the day before
-    the window on, which was asked for; the day after it may not count.
-    """
-    wanted = set(found.chunks)
-    if wanted:
-        day, last = _before(window.start.date()), (window.end - timedelta(microseconds=1)).date()
-        while day <= last:
-            wanted.add(day.replace(day=1).isoformat())
-            day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return min(wanted - found.completed, default="")
 
 
 def _files(stream: str, found: Described) -> list[_Listed]:

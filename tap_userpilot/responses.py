@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from filetap.errors import FormatError
 from filetap.redaction import SECRECY, printable
 
 if TYPE_CHECKING:
+    from datetime import date
+
     import requests
 
 URL_HINT: Final = "check api_url, such as https://appex.userpilot.io, and the network"
@@ -74,6 +77,24 @@ class Job:
     def is_running(self) -> bool:
         """True unless it has ended: other words than the documented ones may come."""
         return self.status not in {DONE, FAILED}
+
+    def missing(self, first: date, last: date) -> str:
+        """A chunk that a completed job lacks; empty if it has every one.
+
+        Args:
+            first: First day that the job must have; a month that was not even planned counts as
+                missing, unless no chunk is stated.
+            last: Last day.
+        """
+        if unfinished := self.chunks - self.completed:
+            return min(unfinished)
+        months = {chunk[:7] for chunk in self.chunks}
+        day = first.replace(day=1)
+        while months and day <= last:
+            if day.isoformat()[:7] not in months:
+                return day.isoformat()
+            day = (day + timedelta(days=32)).replace(day=1)
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--interleavings", type=int, default=150)
     parser.addoption("--mutations", type=int, default=500)
     parser.addoption("--days", type=int, default=9)
+    parser.addoption("--pipeline-runs", type=int, default=1)
     parser.addoption("--seed", type=int, default=0)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from filetap.settings import Retries
 from filetap.testing.runs import (
     Collector,
+    CutOffError,
     Run,
     environment_without,
     run_command,
@@ -32,6 +33,7 @@ __all__ = [
     "PEOPLE",
     "TAP",
     "Collector",
+    "Killed",
     "Run",
     "command",
     "connect",
@@ -121,3 +123,32 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
             value = merged(before if isinstance(before, dict) else {}, value)  # noqa: PLW2901
         result[name] = value
     return result
+
+
+class Killed:
+    """Ends a run at its nth request, or right after it, without a word, as a kill does.
+
+    Args:
+        patch: Undoes it.
+        number: Which request; the one after it fails, too.
+        senders: Modules, and the names of their functions that send requests.
+    """
+
+    def __init__(
+        self, patch: pytest.MonkeyPatch, number: int, senders: Sequence[tuple[Any, str]]
+    ) -> None:
+        self._left = number
+        for module, name in senders:
+            patch.setattr(module, name, self._counting(getattr(module, name)))
+
+    def _counting(self, original: Any) -> Any:
+        def request(*arguments: Any, **options: Any) -> Any:
+            self._left -= 1
+            if self._left == 0:
+                raise CutOffError
+            response = original(*arguments, **options)
+            if self._left == -1:
+                raise CutOffError  # after the response
+            return response
+
+        return request

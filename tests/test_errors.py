@@ -28,6 +28,7 @@ PARENTS = {
     "FileGoneError": "TransportError",
     "NotReadyError": "TransportError",
     "JobError": "TransportError",
+    "TooLongError": "TransportError",
     "IntegrityError": "ExportError",
     "FormatError": "ExportError",
     "SpoolError": "ExportError",

@@ -16,26 +16,36 @@ if TYPE_CHECKING:
 _FORMAT = "%Y-%m-%dT%H:%M:%S%.fZ"
 _ZONE = r"^([^ ]+[T ][^ ]+) ([+-][0-9]{2}:?[0-9]{2})(?: [A-Z]{2,5})?$"  # +0000 UTC, after a space
 _SINCE_1970 = r"^([0-9]{9,10}|[0-9]{12,13})$"  # 1973 to 2286
+_REMEMBERED = 1_000_000  # rows, eight bytes each
 _LEAST_MILLISECONDS = 10**11
 
 
 class Keeper:
-    """Decides for each row whether it is in a window; rows without a readable time are.
+    """Decides for each row of a run whether it is in the window that is being read.
+
+    A row without a readable time is, unless an earlier window of the run had it, too.
 
     Args:
-        window: The window.
         times: Columns of which the first in which a row has a readable time is the row's own.
 
     Attributes:
-        timeless: Rows so far whose time cannot be read.
+        timeless: Rows of the window so far whose time cannot be read.
         dropped: Rows so far that belong to other windows.
     """
 
-    def __init__(self, window: Window, times: Sequence[str]) -> None:
-        self._window = window
+    def __init__(self, times: Sequence[str]) -> None:
         self._times = times
+        self._before: list[pl.Series] = []  # hashes of rows without a time, of earlier windows
+        self._own: list[pl.Series] = []
+
+    def begin(self, window: Window) -> Keeper:
+        """Begin a window; returns itself."""
+        self._window = window
+        self._before += self._own
+        self._own = []
         self.timeless = 0
         self.dropped = 0
+        return self
 
     def __call__(self, frame: pl.DataFrame) -> pl.Series:
         """True for each row of a batch, as text, that is in the window."""
@@ -47,9 +57,21 @@ class Keeper:
                 inside = inside.zip_with(
                     inside.is_not_null(), self._parsed(texts) if found is None else found
                 )
-        self.timeless += inside.null_count()
+        timeless = inside.is_null()
+        if timeless.any():
+            inside = inside.zip_with(~timeless, self._is_new(frame, timeless))
+            self.timeless += int((inside & timeless).sum())
         self.dropped += int((~inside).sum())
-        return inside.fill_null(value=True)
+        return inside
+
+    def _is_new(self, frame: pl.DataFrame, timeless: pl.Series) -> pl.Series:
+        """True for each row that no earlier window had; those without a time are remembered."""
+        hashes = frame.hash_rows()
+        if sum(map(len, (*self._before, *self._own))) < _REMEMBERED:
+            self._own.append(hashes.filter(timeless))
+        if not self._before:
+            return pl.repeat(value=True, n=len(hashes), eager=True)
+        return ~hashes.is_in(pl.concat(self._before).implode())
 
     def _compared(self, texts: pl.Series) -> pl.Series | None:
         """True for each time in the window, null for none; None unless comparing texts tells."""

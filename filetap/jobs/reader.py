@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from filetap.errors import (
     FileGoneError,
-    IntegrityError,
     JobError,
     NotReadyError,
     SettingsError,
+    TooLongError,
 )
 from filetap.jobs.proof import Proof
 from filetap.jobs.source import Job, Lost, Ready, Running
 from filetap.jobs.state import JobState, OpenJob, read_job_state, store_job_state
-from filetap.jobs.windows import plan_windows
+from filetap.jobs.windows import Window, common, first_moment, halves, outside, plan_windows
 from filetap.times import format_time
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Mapping, MutableMapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
     from typing import Any
 
     from filetap.columns.expected import Expected
     from filetap.download.spool import Spool, Spooled
     from filetap.jobs.source import JobSource, MadeFile
-    from filetap.jobs.windows import Window
+    from filetap.jobs.windows import Schedule
     from filetap.settings import Settings
 
 MOST_AGAIN = 3  # times that a lost job is requested again
@@ -83,8 +85,9 @@ class JobReader:
         self._spool = spool
         self._settings = settings
         self._log = logger
-        self._proof = Proof()
+        self._proof = Proof(logger)
         self._fingerprint = ""
+        self._schedule: Schedule  # from `plan` on
 
     def plan(self, state: Mapping[str, Any], *, incremental: bool = True) -> Sequence[Window]:
         """The windows that are read, in order; no job is requested yet.
@@ -109,19 +112,27 @@ class JobReader:
             self._log.warning(message, self._stream, format_time(self.reached.bookmark))
         job = self.reached.job
         opened = job.window if job and job.fingerprint == self._fingerprint else None
-        schedule = self._source.schedule(self._stream)
-        windows = plan_windows(schedule, self.reached.bookmark, opened)
+        self._schedule = self._source.schedule(self._stream)
+        reached = self.reached
+        windows = plan_windows(self._schedule, reached.bookmark, opened, reached.again)
         if job and windows[:1] != [opened]:
             self._log.info("%s: job %s is not needed any more", self._stream, job.id)
             self.reached = replace(self.reached, job=None, file="", rows=0, closed=job.id)
         return windows
 
-    def deliver(self, window: Window, expected: Expected, save: Callable[[], object]) -> Delivery:
-        """Have a window's files made, download them all, and prove them.
+    def deliver(
+        self,
+        windows: Sequence[Window],
+        expected: Callable[[], Expected],
+        save: Callable[[], object],
+    ) -> Iterator[Delivery]:
+        """Have the files of each window made, download them all, and prove them.
+
+        A window that the vendor finds too long is halved, and so are those after it.
 
         Args:
-            window: The window.
-            expected: What files of the stream hold.
+            windows: The windows, in order; each must be finished before the next is requested.
+            expected: Returns what files of the stream hold, as far as that is known by then.
             save: Writes STATE; called after each request.
 
         Raises:
@@ -129,6 +140,29 @@ class JobReader:
             IntegrityError: A file is not as promised, even after a second download.
             TransportError: The vendor cannot be reached, or refuses.
         """
+        left, longest = list(windows), timedelta.max
+        while left:
+            window = left.pop(0)
+            parts = halves(window, self._schedule.unit)
+            fits = window.end - window.start <= longest or len(parts) == 1
+            delivery = None
+            if fits:
+                try:
+                    delivery = self._delivered(window, expected(), save)
+                except TooLongError as error:
+                    if len(parts) == 1:
+                        raise
+                    self._log.warning("%s; requesting half of it", error.message)
+                    longest = max(part.end - part.start for part in parts)
+            if delivery:
+                yield delivery
+            else:
+                left[:0] = parts
+
+    def _delivered(
+        self, window: Window, expected: Expected, save: Callable[[], object]
+    ) -> Delivery:
+        """One window's files; raises as `deliver` does."""
         job = self._opened(window)
         for again in range(MOST_AGAIN + 1):
             if job is None:
@@ -174,7 +208,21 @@ class JobReader:
         window, bookmark = delivery.job.window, self.reached.bookmark
         # A window that is read again lies before the bookmark.
         bookmark = max(bookmark or window.end, window.end)
-        self.reached = JobState(bookmark, closed=delivery.job.id)
+        again = [rest for span in self.reached.again for rest in outside(span, [window])]
+        again += self._stale(window)
+        self.reached = JobState(bookmark, closed=delivery.job.id, again=tuple(again))
+
+    def _stale(self, window: Window) -> Sequence[Window]:
+        """What of a window must be read once more, because of when its job was requested.
+
+        The run that requested the job would have left that to the lookback of the next one; after
+        this run, that lookback begins later.
+        """
+        job = self.reached.job
+        if job is None or job.asked is None or job.asked >= self._schedule.end:
+            return ()
+        then, now = (first_moment(self._schedule, end) for end in (job.asked, self._schedule.end))
+        return common(window, Window(then or window.start, now or window.end))
 
     def _opened(self, window: Window) -> Job | None:
         """The open job, if it is this window's."""
@@ -190,7 +238,8 @@ class JobReader:
         verb = "found" if job else "requested"
         job = job or self._source.request(self._stream, window)
         self._log.info("%s: %s", job, verb)
-        opened = OpenJob(job.id, window, self._fingerprint)
+        asked = min(self._schedule.end, job.asked or self._schedule.end)
+        opened = OpenJob(job.id, window, self._fingerprint, asked=asked)
         self.reached = replace(self.reached, job=opened, file="", rows=0)
         return job
 
@@ -233,13 +282,14 @@ class JobReader:
         self.reached = self.reached.without({made.file.key for made in files if made.shifting})
         opened = self.reached.job
         done = opened.files_done if opened else ()
+        download = partial(self._spool.download, self._source)
         found: list[Spooled] = []
         try:
             for made in files:
                 if made.file.key in done and not self.rereads:
                     continue
                 try:
-                    spooled = self._proven(made, expected)
+                    spooled = self._proof.proven(made, expected, partial(download, made.file))
                 except FileGoneError:
                     if made.rows != 0:  # a file without rows need not exist
                         raise
@@ -254,33 +304,6 @@ class JobReader:
                 spooled.close()
             raise
         return Delivery(job, tuple(found))
-
-    def _proven(self, made: MadeFile, expected: Expected) -> Spooled:
-        """A file whose length and rows are as promised; downloaded once more if they are not.
-
-        Raises:
-            IntegrityError: They are not, even after the second download.
-        """
-        fault = ""
-        for _ in range(2):
-            if fault:
-                self._log.warning("%s: %s; downloading it again", made.file, fault)
-            try:
-                spooled = self._spool.download(self._source, made.file)
-            except IntegrityError as error:
-                error.end_with(made.note)
-                raise
-            try:
-                fault = self._proof.fault(made, spooled, expected)
-            except BaseException:
-                spooled.close()
-                raise
-            if not fault:
-                return spooled
-            spooled.close()
-        msg = f"{made.file}: the downloaded file is damaged: {fault}"
-        hint = "run again; if it happens again, report the file to its vendor"
-        raise IntegrityError(msg, f"{hint}; {made.note}" if made.note else hint)
 
 
 def _are_same(one: Spooled, other: Spooled) -> bool:

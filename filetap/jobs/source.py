@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from filetap.files import Transport
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from filetap.files import ExportFile
     from filetap.jobs.windows import Schedule, Window
+
+
+_SPAN: Final = re.compile(r"(?i)range|span|window|period|interval|days|hours")
+_TOO_LONG: Final = re.compile(
+    r"(?i)too (?:long|large|wide|big)|exceed|maximum|at most|longer|limit|(?:less|more) than|up to"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +29,13 @@ class Job:
         stream: Stream whose rows it exports.
         id: The vendor's id.
         window: The window whose rows are kept.
+        asked: Where all that was due ended when it was requested; None if that is now.
     """
 
     stream: str
     id: str
     window: Window
+    asked: datetime | None = None
 
     def __str__(self) -> str:
         """As messages name it."""
@@ -90,6 +101,11 @@ class Lost:
     note: str = ""
 
 
+def finds_too_long(said: str) -> bool:
+    """True if what a vendor says about a refused request is that its span is too long."""
+    return bool(_SPAN.search(said) and _TOO_LONG.search(said))
+
+
 Outcome = Running | Ready | Lost
 
 
@@ -118,7 +134,11 @@ class JobSource(Transport, Protocol):
         """
 
     def request(self, stream: str, window: Window) -> Job:
-        """Request a job, waiting for others to end if the vendor allows only one at a time."""
+        """Request a job, waiting for others to end if the vendor allows only one at a time.
+
+        Raises:
+            TooLongError: The vendor accepts only shorter spans.
+        """
 
     def poll(self, job: Job) -> Outcome:
         """How far a job is; also one of an earlier run, of which the id is all that is known."""

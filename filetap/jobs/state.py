@@ -23,12 +23,14 @@ class OpenJob:
         window: Its window.
         fingerprint: How it was requested.
         files_done: Keys of its files whose rows were emitted.
+        asked: Where all that was due ended when it was requested; None if that is not known.
     """
 
     id: str
     window: Window
     fingerprint: str
     files_done: tuple[str, ...] = ()
+    asked: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class JobState:
         rows: Rows of that file that were read.
         closed: Id of the job that was finished last. Meltano merges the states of runs that
             died and never removes a member, so that a finished job may come back.
+        again: Spans that must be read once more: the job of each had been requested by an earlier
+            run than the one that read it, and what arrived in between is not in its files.
     """
 
     bookmark: datetime | None = None
@@ -49,6 +53,7 @@ class JobState:
     file: str = ""
     rows: int = 0
     closed: str = ""
+    again: tuple[Window, ...] = ()
 
     def without(self, keys: Collection[str]) -> JobState:
         """The state without what was read of some files of the open job."""
@@ -70,7 +75,7 @@ def read_job_state(state: Mapping[str, Any], stream: str) -> JobState:
         value = state.get("replication_key_value")
         last = state.get("in_progress") or {"file": "", "rows": 0}
         closed = str(state.get("closed_job") or "")
-        job = _open_job(state["job"]) if state.get("job") else None
+        job = _open_job(state) if state.get("job") else None
         rows = last["rows"]
         if isinstance(rows, bool) or not isinstance(rows, int) or rows < 0:
             raise ValueError  # noqa: TRY301 - as other values that cannot be read
@@ -80,20 +85,28 @@ def read_job_state(state: Mapping[str, Any], stream: str) -> JobState:
             str(last["file"]),
             rows,
             closed,
+            tuple(_window(span) for span in state.get("read_again") or ()),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         msg = f"{stream}: the state's job or bookmark cannot be read"
         raise StateError(msg, STATE_HINT) from None
 
 
-def _open_job(job: Mapping[str, Any]) -> OpenJob:
+def _open_job(state: Mapping[str, Any]) -> OpenJob:
     """The job in a state; raises as `read_job_state` does before it is caught."""
+    job, asked = state["job"], state.get("job_asked")
     return OpenJob(
         str(job["id"]),
-        Window(parse_generation(job["from"]), parse_generation(job["to"])),
+        _window(job),
         str(job.get("fingerprint") or ""),
         tuple(map(str, job.get("files_done") or ())),
+        parse_generation(asked) if asked else None,
     )
+
+
+def _window(span: Mapping[str, Any]) -> Window:
+    """A span in a state; raises likewise."""
+    return Window(parse_generation(span["from"]), parse_generation(span["to"]))
 
 
 def store_job_state(state: MutableMapping[str, Any], reached: JobState) -> None:
@@ -101,14 +114,23 @@ def store_job_state(state: MutableMapping[str, Any], reached: JobState) -> None:
     if reached.bookmark:
         state["replication_key_value"] = format_time(reached.bookmark)
     state.pop("job", None)
+    state.pop("job_asked", None)
     if job := reached.job:
         state["job"] = {
             "id": job.id,
-            "from": format_time(job.window.start),
-            "to": format_time(job.window.end),
+            **_span(job.window),
             "fingerprint": job.fingerprint,
             "files_done": list(job.files_done),
         }
+        if job.asked:
+            state["job_asked"] = format_time(job.asked)
+    if reached.again or state.get("read_again"):
+        state["read_again"] = [_span(window) for window in reached.again]
     # Empty, not absent: Meltano never removes a member.
     state["in_progress"] = {"file": reached.file, "rows": reached.rows}
     state["closed_job"] = reached.closed
+
+
+def _span(window: Window) -> dict[str, str]:
+    """A window as states name it."""
+    return {"from": format_time(window.start), "to": format_time(window.end)}

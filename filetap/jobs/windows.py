@@ -10,9 +10,11 @@ from filetap.bookmark import earlier
 from filetap.times import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Schedule:
         start: Rows before it are never requested; None if it is not set.
         repeats: True to read the lookback again even if no time has passed since the bookmark.
         grid: The lookback begins at a multiple of it; None for that of the windows.
+        unit: A window that the vendor finds too long is halved at a multiple of it.
     """
 
     length: timedelta
@@ -55,10 +58,14 @@ class Schedule:
     start: datetime | None = None
     repeats: bool = False
     grid: timedelta | None = None
+    unit: timedelta = timedelta(hours=1)
 
 
 def plan_windows(
-    schedule: Schedule, bookmark: datetime | None, opened: Window | None = None
+    schedule: Schedule,
+    bookmark: datetime | None,
+    opened: Window | None = None,
+    again: Sequence[Window] = (),
 ) -> list[Window]:
     """The windows that a run reads: the open one first, then the others in order.
 
@@ -68,23 +75,30 @@ def plan_windows(
         schedule: What is due.
         bookmark: End of the windows that were finished; None before the first.
         opened: The window whose job an earlier run left open; it is dropped if it is not due.
+        again: Spans that are read again even if they end before the lookback begins.
     """
-    begin = _begin(schedule, bookmark)
+    begin = first_moment(schedule, bookmark)
     if begin is None:
         return []
     # Everything before the end of a finished window is finished, too: no gap may be left.
     front = max(bookmark or begin, begin)
-    due = opened and begin <= opened.start <= front and opened.start < opened.end <= schedule.end
-    first = [opened] if opened and due else []
+    usual = Window(begin, schedule.end)
+    spans: list[Window] = []
+    for span in again:
+        spans += outside(span, [*_never(schedule), Window(begin, _LAST), *spans])
+    spans = [*sorted(spans, key=lambda span: span.start), usual]
+    due = opened and opened.start < opened.end and opened.start <= front
+    first = [opened] if opened and due and not outside(opened, spans) else []
     if bookmark and bookmark >= schedule.end and not schedule.repeats:
         return first
-    if not first:
-        return list(_cut(begin, schedule.end, schedule.length))
-    before = _cut(begin, first[0].start, schedule.length)
-    return [*first, *before, *_cut(first[0].end, schedule.end, schedule.length)]
+    others = [piece for span in spans for piece in outside(span, first)]
+    return [
+        *first,
+        *(window for span in others for window in _cut(span.start, span.end, schedule.length)),
+    ]
 
 
-def _begin(schedule: Schedule, bookmark: datetime | None) -> datetime | None:
+def first_moment(schedule: Schedule, bookmark: datetime | None) -> datetime | None:
     """The first moment that a run requests; None if it is not known."""
     if bookmark is None:
         return schedule.start
@@ -94,6 +108,41 @@ def _begin(schedule: Schedule, bookmark: datetime | None) -> datetime | None:
         grid = schedule.grid or schedule.length
         begin = _border(earlier(bookmark, schedule.lookback), grid)
     return max(begin, schedule.start) if schedule.start else begin
+
+
+def _never(schedule: Schedule) -> list[Window]:
+    """The time that is never requested."""
+    return [Window(_FIRST, schedule.start)] if schedule.start else []
+
+
+def outside(span: Window, others: Iterable[Window]) -> list[Window]:
+    """The parts of a span that are in none of some others, in order."""
+    pieces = [span] if span.start < span.end else []
+    for other in others:
+        pieces = [
+            Window(start, end)
+            for piece in pieces
+            for start, end in (
+                (piece.start, min(piece.end, other.start)),
+                (max(piece.start, other.end), piece.end),
+            )
+            if start < end
+        ]
+    return pieces
+
+
+def common(one: Window, other: Window) -> list[Window]:
+    """What two spans have in common: one span or none."""
+    start, end = max(one.start, other.start), min(one.end, other.end)
+    return [Window(start, end)] if start < end else []
+
+
+def halves(window: Window, unit: timedelta) -> list[Window]:
+    """A window in two, cut at a multiple of *unit*; itself if it has none within."""
+    border = _border(window.start + (window.end - window.start) / 2, unit)
+    if border <= window.start:
+        border = _border(window.end - timedelta.resolution, unit)
+    return outside(window, [Window(border, border)])
 
 
 def _cut(begin: datetime, end: datetime, length: timedelta) -> Iterator[Window]:

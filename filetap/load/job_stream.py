@@ -51,6 +51,7 @@ class JobLoadStream:
         self._table = LoadTable(Known.of(spec, run.settings, {}), run.settings.tuning, logger)
         self._rows = RowLoader(store, self._table, run.settings, self.tally, logger)
         source = cast("JobSource", run.transport)
+        self._keeper = Keeper(spec.times)
         self._jobs = JobReader(spec.name, source, run.spool, run.settings, logger)
         self._state: dict[str, Any] = {}
         self._stored: Mapping[str, Any] = {}
@@ -84,8 +85,8 @@ class JobLoadStream:
             self._store.begin(stream)
         if state and not is_stored:
             self._save()
-        for window in windows:
-            with closing(self._jobs.deliver(window, table.expected, self._save)) as delivery:
+        for delivery in self._jobs.deliver(windows, lambda: table.expected, self._save):
+            with closing(delivery):
                 self._load(delivery)
 
     def _load(self, delivery: Delivery) -> None:
@@ -97,7 +98,7 @@ class JobLoadStream:
                 sampler.add(spooled)
             if sampler.found().columns:
                 self._use(sampler.found())
-        keeper = Keeper(delivery.job.window, self._spec.times)
+        keeper = self._keeper.begin(delivery.job.window)
         files, table, tuning = delivery.files, self._table, settings.tuning
         identities = identify(files, table, block=tuning.block, divert=settings.diverts)
         with self._store.database.transaction(f"{delivery.job} into {self._rows.target}", _WHOLE):

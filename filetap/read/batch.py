@@ -47,6 +47,7 @@ class ReadOptions:
         protection: Columns that are left out, or whose values become hashes.
         nested: True if objects within a JSON row stay as they are written: two of their members
             may have one name.
+        required: Columns without whose value a row is malformed, in a file that has them.
     """
 
     reserved: Collection[str] = ()
@@ -60,6 +61,7 @@ class ReadOptions:
     nulls: Collection[str] = ()
     protection: Protection = NOTHING_PROTECTED
     nested: bool = False
+    required: Collection[str] = ()
 
 
 DEFAULTS = ReadOptions()

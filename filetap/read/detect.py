@@ -33,6 +33,7 @@ from filetap.errors import FormatError
 from filetap.lazy import pl
 from filetap.read.batch import DEFAULTS, Batch, Malformed, ReadOptions, without_texts
 from filetap.read.csv_fast import CSVReader
+from filetap.read.keyed import KeyedReader, second
 from filetap.read.names import shown
 from filetap.read.protected import ProtectedReader
 
@@ -67,12 +68,21 @@ def open_file(spooled: Spooled, options: ReadOptions = DEFAULTS) -> Reader:
         SettingsError: Every column is to be left out.
     """
     options = options if spooled.whole else replace(options, cut=True)
-    reader = open_reader(spooled.stored, str(spooled.file), options)
+    what = str(spooled.file)
+    reader = open_reader(spooled.stored, what, options)
     if options.nulls:
         reader = WithNulls(reader, options.nulls)
+    if options.required:
+        again = partial(_open_again, spooled, options)
+        reader = KeyedReader(reader, again, what, options)
     if options.protection:
-        reader = ProtectedReader(reader, options.protection, str(spooled.file))
+        reader = ProtectedReader(reader, options.protection, what)
     return reader
+
+
+def _open_again(spooled: Spooled, options: ReadOptions) -> Reader:
+    """A second reader of a file; it does not disturb the first one."""
+    return open_reader(second(spooled.stored, spooled.size), str(spooled.file), options)
 
 
 def open_reader(stored: IO[bytes], what: str, options: ReadOptions = DEFAULTS) -> Reader:

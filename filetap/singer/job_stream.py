@@ -54,6 +54,7 @@ class JobStream(TypedStream):
         tuning = run.settings.tuning
         self._rows = RowReader(self._table, self._tally, self._malformed, tuning, self.logger)
         self._times = spec.times
+        self._keeper = Keeper(spec.times)
         self._deliveries: Iterator[Delivery] = iter(())
         self._first: Delivery | None = None
 
@@ -87,9 +88,7 @@ class JobStream(TypedStream):
         self._tally.files = len(windows)
         self._tally.state_from = self._tally.state_to = self._jobs.reached.bookmark
         self.logger.info("%s: %s to request", self.name, counted(len(windows), "window"))
-        self._deliveries = (
-            self._jobs.deliver(window, table.expected, self._save) for window in windows
-        )
+        self._deliveries = self._jobs.deliver(windows, lambda: table.expected, self._save)
         found = Sample()
         for delivery in self._deliveries:
             try:
@@ -130,9 +129,13 @@ class JobStream(TypedStream):
         for doubt in doubts:
             self.logger.warning("%s: %s", self.name, doubt)
         columns = plan_columns(table.known, found) if planned else table.known.resolve(found)
-        table.use(columns, sampled=found.columns)
+        documented = (name for name in self._times if name in table.documented.columns)
         times = (name for name in self._times if name in columns.types)
-        self.replication_key = next(times, self._times[0])
+        self.replication_key = next(times, "") or next(documented, self._times[0])
+        # Even if no row has shown it: a SCHEMA has the column of its bookmark.
+        kind = columns.types.get(self.replication_key, "date-time")
+        types = {**columns.types, self.replication_key: kind}
+        table.use(replace(columns, types=types), sampled=found.columns)
         for warning in unknown_columns(maps, self.name, table.names, table.documented):
             self.logger.warning("%s", warning)
 
@@ -155,7 +158,7 @@ class JobStream(TypedStream):
     ) -> Generator[pl.DataFrame, None, None]:
         """Typed batches of one window."""
         self._tally.files += max(0, len(delivery.files) - 1)
-        keeper = Keeper(delivery.job.window, self._times)
+        keeper = self._keeper.begin(delivery.job.window)
         block, divert = self._run.settings.tuning.block, self._malformed is not None
         identities = identify(delivery.files, self._table, block=block, divert=divert)
         batches = replace(batches, identities=identities)
@@ -183,8 +186,8 @@ class JobStream(TypedStream):
             self.logger.debug("%s: %s of other windows left out", self.name, dropped)
         if keeper.timeless:
             self.logger.warning(
-                "%s: %s of the window have no time in %s that can be read; at a border such a row "
-                "may be emitted twice",
+                "%s: %s of the window have no time in %s that can be read, and may belong to "
+                "another one; a run emits such a row once",
                 self.name,
                 counted(keeper.timeless, "row"),
                 " or ".join(self._times),

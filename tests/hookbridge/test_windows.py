@@ -120,6 +120,17 @@ def test_other_column_of_time() -> None:
         assert done.state["bookmarks"][IN]["replication_key"] == "received_at"
 
 
+def test_rows_of_attempts() -> None:
+    """If messages have a row for each attempt, that is part of the key."""
+    with emulated(1) as hookbridge:
+        hookbridge.snapshot.columns = ("message_id", "created_at", "attempt_no")
+        for attempt in ("1", "2"):
+            hookbridge.add("outbound", at(0.5), message_id="a", attempt_no=attempt)
+        done = run(hookbridge, only=OUT)
+        assert done.schema(OUT)["key_properties"] == ["message_id", "attempt_no"]
+        assert [record["attempt_no"] for record in done.records(OUT)] == ["1", "2"]
+
+
 def test_no_column_of_the_key() -> None:
     """A file without message_id and id is keyed by its rows; several ids are text as one is."""
     with emulated(1) as hookbridge:
@@ -141,6 +152,18 @@ def test_no_column_of_time(caplog: pytest.LogCaptureFixture) -> None:
         assert "no time in created_at or received_at" in caplog.text
 
 
+@pytest.mark.parametrize("printed", ["14/05/2026 16:00", ""])
+def test_unreadable_times(printed: str) -> None:
+    """Rows whose time cannot be read are emitted once a run, in whichever windows they come."""
+    with emulated(3, border="inclusive") as hookbridge:
+        for number in range(-2, 3):
+            moment = at(1, seconds=number)
+            row = {"created_at": printed, "_exact": moment.isoformat()}
+            hookbridge.add("outbound", moment, message_id=str(number), **row)
+        hookbridge.snapshot.columns = ("message_id", "created_at")
+        assert ids(run(hookbridge, only=OUT)) == ["-2", "-1", "0", "1", "2"]
+
+
 def test_start_date() -> None:
     """Nothing before start_date is emitted; without it, a first run cannot begin."""
     with emulated(2) as hookbridge:
@@ -151,6 +174,43 @@ def test_start_date() -> None:
         assert run(hookbridge, done.state, start_date=None).state
         with pytest.raises(SettingsError, match="start_date"):
             run(hookbridge, start_date=None)
+
+
+def test_too_long() -> None:
+    """A window that the API finds too long is halved, and so are those after it."""
+    with emulated(1.5, longest=7) as hookbridge:
+        for day in (0, 0.2, 0.3, 0.7, 1, 1.4):
+            hookbridge.add("outbound", at(day), message_id=f"m{day}")
+        done = run(hookbridge, only=OUT)
+        assert ids(done) == ["m0", "m0.2", "m0.3", "m0.7", "m1", "m1.4"]
+        assert asked(hookbridge)[:2] == [
+            ("outbound", "10 23:59:59", "11 06:00:01"),
+            ("outbound", "11 05:59:59", "11 12:00:01"),
+        ]
+        assert len(asked(hookbridge)) == 6
+        assert hookbridge.count("create") == 8
+        states = [n for n, m in enumerate(done.messages, 1) if m["type"] == "STATE"]
+        for most in states[::4]:
+            cut = run(hookbridge, most=most, only=OUT)
+            rest = run(hookbridge, cut.state, only=OUT, status_lookback_days=0)
+            assert ids(cut) + ids(rest) == ids(done)
+
+
+def test_no_messages() -> None:
+    """Without messages, SCHEMA has the documented column of time; the first file decides."""
+    with emulated(1) as hookbridge:
+        hookbridge.snapshot.empty = "nothing"
+        first = run(hookbridge)
+        for stream, time in ((OUT, "created_at"), (IN, "received_at")):
+            schema = first.schema(stream)
+            assert schema["bookmark_properties"] == [time]
+            assert schema["schema"]["properties"][time]["format"] == "date-time"
+        hookbridge.snapshot.columns = ("message_id", "created_at")
+        hookbridge.add("inbound", at(1.1), message_id="a", created_at="2026-05-12T03:00:00Z")
+        hookbridge.now.move(days=1)  # type: ignore[attr-defined]
+        second = run(hookbridge, first.state)
+        assert second.schema(IN)["bookmark_properties"] == ["created_at"]
+        assert [r["created_at"] for r in second.records(IN)] == ["2026-05-12T03:00:00Z"]
 
 
 def test_foreign_jobs_are_left_alone() -> None:
@@ -200,3 +260,32 @@ def test_plan(
     reached = None if bookmark is None else at(0) + bookmark * HOUR
     windows = plan_windows(schedule, reached, window)
     assert [((w.start - at(0)) / HOUR, (w.end - at(0)) / HOUR) for w in windows] == expected
+
+
+@pytest.mark.parametrize(
+    ("again", "opened", "expected"),
+    [
+        ([(6, 12)], None, [(6, 12), (72, 84)]),
+        ([(6, 30), (66, 78)], None, [(6, 24), (24, 30), (66, 72), (72, 84)]),
+        ([(30, 40), (6, 12), (35, 45)], None, [(6, 12), (30, 40), (40, 45), (72, 84)]),
+        ([(6, 30)], (24, 30), [(24, 30), (6, 24), (72, 84)]),
+        ([(6, 30)], (24, 36), [(6, 24), (24, 30), (72, 84)]),
+        ([(-9, 3)], (72, 84), [(72, 84), (0, 3)]),
+        ([(90, 99)], None, [(72, 84)]),
+    ],
+)
+def test_plan_of_spans_again(
+    again: list[tuple[int, int]],
+    opened: tuple[int, int] | None,
+    expected: list[tuple[int, int]],
+) -> None:
+    """Spans that must be read once more come before the lookback, cut at the same borders."""
+
+    def window(hours: tuple[int, int]) -> Window:
+        return Window(*(at(0) + hour * HOUR for hour in hours))
+
+    schedule = Schedule(DAY, at(3.5), lookback=6 * HOUR, start=at(0), repeats=True)
+    windows = plan_windows(
+        schedule, at(3.25), opened and window(opened), [window(span) for span in again]
+    )
+    assert windows == [window(span) for span in expected]

@@ -239,6 +239,27 @@ def test_key_stays() -> None:
         assert diverted.records("events_malformed")
 
 
+@pytest.mark.parametrize("ids", ["some", "empty"])
+def test_events_without_a_key(ids: str) -> None:
+    """No event is emitted without its key: one that lacks it is malformed, the others are not."""
+    with emulated(9) as userpilot:
+        first = run(userpilot)
+        userpilot.jobs.events += sample([9], 40)
+        userpilot.jobs.form.ids = ids
+        userpilot.now.move(days=1)  # type: ignore[attr-defined]
+        with pytest.raises(FormatError, match=r"row \d+: the row lacks the key's column") as end:
+            run(userpilot, first.state)
+        assert not end.value.run.records(EVENTS)  # type: ignore[attr-defined]
+        diverted = run(userpilot, first.state, malformed_rows="divert")
+        assert None not in keys(diverted)
+        assert "" not in keys(diverted)
+        malformed = [json.loads(r["raw"]) for r in diverted.records("events_malformed")]
+        assert malformed
+        assert not any(row.get("internal_event_id") for row in malformed)
+        assert bool(keys(diverted)) == (ids == "some")
+        assert diverted.state["bookmarks"][EVENTS]["replication_key_value"].startswith("2026-05-07")
+
+
 @pytest.mark.parametrize("divert", [False, True])
 def test_cut_off(divert: bool) -> None:  # noqa: FBT001 - a parameter
     """A last line that is cut off is a malformed row, never half an event."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from filetap.errors import AuthenticationError, JobError, SettingsError, TransportError
 from filetap.redaction import SECRECY
 from tap_userpilot.documented import EVENT_TYPES, EVENTS
+from tap_userpilot.sample_data import events_of
 from tap_userpilot.tap import TapUserpilot
 from tap_userpilot.vendor import USERPILOT
-from tests.userpilot.vendor import asked, emulated, keys, marks, run, truth
+from tests.runs import merged
+from tests.userpilot.vendor import FIRST, asked, emulated, keys, marks, run, sample, truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +108,16 @@ def test_new_type(status: int, error: dict[str, object]) -> None:
         assert job.request["event_type"] == list(EVENT_TYPES[:-1])
 
 
+def test_too_long() -> None:
+    """A range that Userpilot finds too long is halved down to a day, and then it is an error."""
+    with emulated(12, 3, longest=7) as userpilot:
+        check_all(userpilot)
+        assert asked(userpilot)[:2] == [("2026-04-26", "2026-04-30"), ("2026-04-28", "2026-05-03")]
+        userpilot.jobs.longest = 2
+        with pytest.raises(TransportError, match="must not exceed 2 days; set window_days lower"):
+            run(userpilot)
+
+
 def test_missing_month_before() -> None:
     """The month of the day before a window must be planned, too: days may be of another zone."""
     with emulated(9) as userpilot:
@@ -143,6 +155,33 @@ def test_interrupted_for_days(hours: int, jobs: int) -> None:
         assert asked(userpilot)[:jobs] == [("2026-04-26", "2026-04-30")] + (
             [("2026-04-26", "2026-05-01")] if jobs == 2 else []
         )
+
+
+def test_late_events_of_an_open_job() -> None:
+    """What arrives while a job is open, the run after the one that resumes it asks for again."""
+    more: dict[str, Any] = {"lookback_days": 1, "window_days": 3}
+    with emulated(9) as userpilot:
+        cut = run(userpilot, most=80, **more)
+        job = cut.state["bookmarks"][EVENTS]["job"]
+        assert (job["from"], job["to"]) == ("2026-05-04T00:00:00Z", "2026-05-06T00:00:00Z")
+        late = events_of(FIRST + timedelta(8), 2, seed=1)
+        userpilot.jobs.events += [*sample([9, 10]), *late]
+        userpilot.now.move(days=2)  # type: ignore[attr-defined]
+        resumed = run(userpilot, cut.state, **more)
+        assert resumed.state["bookmarks"][EVENTS]["read_again"] == [
+            {"from": "2026-05-05T00:00:00Z", "to": "2026-05-06T00:00:00Z"}
+        ]
+        userpilot.jobs.events += sample([11])
+        userpilot.now.move(days=1)  # type: ignore[attr-defined]
+        runs, state = [cut, resumed], resumed.state
+        for most in (3, None):
+            runs.append(run(userpilot, state, most, **more))
+            state = merged(state, runs[-1].state)
+        pairs = (zip(keys(done), done.records(EVENTS), strict=True) for done in runs)
+        table = {key: record for each in pairs for key, record in each}
+        assert marks(table.values()) == truth(userpilot.jobs.events)
+        assert state["bookmarks"][EVENTS]["read_again"] == []
+        assert asked(userpilot).count(("2026-05-04", "2026-05-07")) == 1  # the job of the cut run
 
 
 def test_expired_url() -> None:

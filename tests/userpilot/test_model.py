@@ -1,6 +1,7 @@
 """Whatever happens to jobs, links and runs, the events that were emitted are those that there are.
 
-CI tries some interleavings; ``--interleavings`` makes it more.
+CI tries some interleavings, and ``--interleavings`` makes it more: 25 of the option are one of this
+model, so ``--interleavings 50000`` tries 2,000.
 """
 
 from __future__ import annotations
@@ -10,25 +11,30 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filetap.errors import ExportError
+from tap_userpilot import api, exports
 from tap_userpilot.documented import EVENTS
 from tap_userpilot.emulated_files import Form
 from tap_userpilot.sample_data import events_of
-from tests.runs import merged
+from tests.runs import Killed, merged
 from tests.userpilot.vendor import TUNING, emulated, keys, run
 
 if TYPE_CHECKING:
-    import pytest
-
     from filetap.testing.runs import Run
     from tap_userpilot.emulator import Emulator
 
 _SHARE = 25  # of the other models' interleavings, each of which takes less time
 _TUNING = replace(TUNING, slice=5, lines=2)
-_SETTINGS: dict[str, Any] = {"window_days": 3, "job_timeout": 0.02, "job_wait": 0.02}
+_SETTINGS: dict[str, Any] = {
+    "window_days": 3,
+    "lookback_days": 2,
+    "job_timeout": 0.02,
+    "job_wait": 0.02,
+}
 
 _FORMS = st.builds(
     Form,
@@ -38,7 +44,7 @@ _FORMS = st.builds(
     members=st.integers(0, 2),
     shuffled=st.booleans(),
 )
-_RUNS = st.tuples(st.just("run"), st.integers(1, 60))
+_RUNS = st.tuples(st.just("run"), st.none() | st.integers(1, 60), st.none() | st.integers(1, 20))
 _FAULTS = st.tuples(
     st.just("fault"),
     st.sampled_from(["create", "jobs", "job", "download"]),
@@ -68,13 +74,21 @@ class World:
     state: dict[str, Any] = field(default_factory=dict)
     table: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
-    def run(self, most: int | None = None) -> bool:
-        """Run the tap, perhaps until it is killed; returns True if it got to its end."""
-        try:
-            done = run(self.userpilot, self.state, most, tuning=_TUNING, **_SETTINGS)
-        except ExportError as error:
-            self._receive(error.run)  # type: ignore[attr-defined]
-            return False
+    def run(self, most: int | None = None, killed: int | None = None) -> bool:
+        """Run the tap, perhaps until it is killed; returns True if it got to its end.
+
+        Args:
+            most: Messages after which it is killed.
+            killed: Request at which it is killed.
+        """
+        with pytest.MonkeyPatch.context() as patch:
+            if killed:
+                Killed(patch, killed, ((api, "send"), (exports, "open_range")))
+            try:
+                done = run(self.userpilot, self.state, most, tuning=_TUNING, **_SETTINGS)
+            except ExportError as error:
+                self._receive(error.run)  # type: ignore[attr-defined]
+                return False
         self._receive(done)
         return done.status == 0
 
@@ -90,8 +104,8 @@ class World:
         """Do one of the things that may happen."""
         userpilot, jobs = self.userpilot, self.userpilot.jobs
         match step:
-            case ("run", most):
-                self.run(most)
+            case ("run", most, killed):
+                self.run(most, killed)
             case ("fault", "download", fault, times):
                 userpilot.bucket.fail("download", times=times, **fault)
             case ("fault", route, fault, times):
@@ -112,18 +126,13 @@ class World:
                 self.pass_days(days)
 
     def pass_days(self, days: int) -> None:
-        """Let days pass; some events of the day before arrive late.
-
-        None does while a job is open: one that is resumed after days lacks what arrived meanwhile,
-        and the lookback of later runs may not reach it, as the docs say.
-        """
+        """Let days pass; some events of each day, and of two before it, arrive late."""
         jobs, clock = self.userpilot.jobs, self.userpilot.now
-        is_open = self.state.get("bookmarks", {}).get(EVENTS, {}).get("job")
         for _ in range(days):
             today = clock().date()
             jobs.events += events_of(today, 4)
-            if not is_open:
-                jobs.events += events_of(today - timedelta(1), 1, seed=len(jobs.events))
+            for late in (1, 2):
+                jobs.events += events_of(today - timedelta(late), 1, seed=len(jobs.events))
             clock.move(days=1)  # type: ignore[attr-defined]
 
     def heal(self) -> None:
@@ -151,7 +160,7 @@ def _check(steps: list[tuple[Any, ...]], form: Form, jobs: dict[str, Any]) -> No
             world.step(step)
         world.heal()
         assert world.run()
-        # A job that was resumed may be older than an event that arrived late: the lookback has it.
+        # A job that was resumed may be older than an event that arrived late.
         userpilot.now.move(days=1)  # type: ignore[attr-defined]
         assert world.run()
         last = userpilot.now().date()
@@ -181,7 +190,11 @@ def test_model(pytestconfig: pytest.Config) -> None:
         steps=_STEPS,
         form=_FORMS,
         jobs=st.fixed_dictionaries(
-            {"inclusive": st.booleans(), "zone": st.sampled_from([0.0, 3.0, -8.0])}
+            {
+                "inclusive": st.booleans(),
+                "zone": st.sampled_from([0.0, 3.0, -8.0]),
+                "longest": st.sampled_from([None, None, 5]),
+            }
         ),
     )
     def check(steps: list[tuple[Any, ...]], form: Form, jobs: dict[str, Any]) -> None:
