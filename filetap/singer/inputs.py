@@ -256,7 +256,7 @@ def check_states(state: Mapping[str, Any], specs: Iterable[StreamSpec]) -> None:
     for spec in specs:
         part = state.get("bookmarks", {}).get(spec.name, {})
         if spec.times:
-            read_job_state(part, spec.name)
+            read_job_state(part, spec)
         else:
             read_bookmark(part, now, spec.name)
         pinned_types(part, spec.name)

@@ -164,6 +164,17 @@ class FileTap(ConfiguredTap):
             for warning in misnamed_streams(self.config, known):
                 self.logger.warning("%s", warning)
 
+    def warn_of_given(self) -> None:
+        """Warn of a catalog or a state that has none of the streams, if some are not documented.
+
+        Such a stream may exist although it has no files lately.
+        """
+        if self.vendor.newest:
+            try:
+                check_streams(*self._given, self.specs)
+            except ExportError as error:
+                self.logger.warning("%s", error)
+
     @override
     def setup_mapper(self) -> None:
         # Not the SDK's: each stream registers its columns once they are known, also those that an
@@ -177,12 +188,7 @@ class FileTap(ConfiguredTap):
     @override
     def discover_streams(self) -> Sequence[TypedStream]:
         self.check_streams()
-        if self.vendor.newest:
-            # One that is not documented, and has no files lately, may exist nevertheless.
-            try:
-                check_streams(*self._given, self.specs)
-            except ExportError as error:
-                self.logger.warning("%s", error)
+        self.warn_of_given()
         run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
         return [
             JobStream(self, spec, run) if spec.times else ExportStream(self, spec, run)
@@ -281,6 +287,8 @@ class FileTap(ConfiguredTap):
         )
         with summarized(tap.settings.summary, cls.name, tap.progress), tap.progress:
             selected = {name for name, stream in tap.streams.items() if stream.selected}
+            if not selected:
+                tap.logger.warning("the catalog selects no stream, so nothing is read")
             check_states(tap.state, [spec for n, spec in tap.specs.items() if n in selected])
             tap.sync_all()
 
