@@ -90,7 +90,7 @@ def check_pending(examination: Examination) -> Finding:
     waiting = statuses[PENDING] + statuses[PARTLY]
     be = "is" if waiting == 1 else "are"
     detail = f"{counted(waiting, 'file')} {be} to be read, of {len(examination.stock)}"
-    found = freshness(examination.stock, examination.tap.specs, Limits(), utc_now())
+    found = freshness(examination.stock, examination.tap.specs.values(), Limits(), utc_now())
     expiring = sum(each.expiring for each in found)
     hint = f"run the pipeline now: {counted(expiring, 'file')} of them will expire within a day"
     return Finding(detail, hint if expiring else "")
