@@ -146,11 +146,16 @@ def test_meltano_knows_every_setting() -> None:
             )
 
 
-def test_meltano_capabilities() -> None:
-    """meltano.yml lists the tap's capabilities, and how Meltano reads its log."""
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_meltano_capabilities(name: str) -> None:
+    """meltano.yml, and Meltano Hub's entry, list what each tap can do, and how its log is read."""
     capabilities = {str(c.value) for c in TapFirstupDDE.capabilities}
-    assert set(EXTRACTOR["capabilities"]) == capabilities
-    assert EXTRACTOR["log_parser"] == "singer-sdk"
+    hub = yaml.safe_load((ROOT / "docs" / "hub" / f"{name}.yml").read_text())
+    for entry in (EXTRACTORS[name], hub):
+        assert set(entry["capabilities"]) == capabilities
+        assert entry["log_parser"] == "singer-sdk"
+        assert entry["commands"].keys() == {"doctor", "files", "report"}
+    assert hub["commands"] == EXTRACTORS[name]["commands"]
 
 
 def test_commands_in_the_readme_exist() -> None:
