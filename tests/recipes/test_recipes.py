@@ -258,7 +258,7 @@ def test_from_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "lines.sh").write_text(clone.sub(rf"git clone -q '{ROOT}' \1 && cd \1", lines))
     env = {**environment({}), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "-e", "lines.sh"],
+        ["/bin/bash", "-e", "lines.sh"],
         cwd=tmp_path,
         env={name: value for name, value in env.items() if not name.startswith("PYTHONPATH")},
         capture_output=True,
