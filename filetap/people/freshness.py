@@ -205,17 +205,21 @@ def check_freshness(examination: Examination, limits: Limits, streams: Collectio
     has_state = examination.has_state
     found = freshness(examination.stock, expected, limits, now, has_state=has_state)
     if problems := [problem for each in found for problem in each.problems]:
-        return Finding("; ".join(problems), _hint(found, limits, tap.vendor.hints), failed=True)
+        return Finding(
+            "; ".join(problems), _hint(found, limits, now, tap.vendor.hints), failed=True
+        )
     ages = (f"{e.stream} {span_words(now - e.newest)}" for e in found if e.newest)
     return Finding(", ".join(ages) or "no limit is exceeded")
 
 
-def _hint(found: Iterable[Freshness], limits: Limits, hints: Hints) -> str:
+def _hint(found: Iterable[Freshness], limits: Limits, now: datetime, hints: Hints) -> str:
     """What to do about problems."""
     advice = []
     for each in found:
-        if limits.max_age is not None and each.problems:
-            advice.append(hints.old if each.newest else hints.empty)
+        if limits.max_age is not None:
+            is_late = each.newest is not None and now - each.newest > limits.max_age
+            advice += [hints.empty] if each.newest is None else []
+            advice += [hints.old] if is_late else []
             advice += [hints.gap] if each.missing else []
         if limits.expires_within is not None and each.expiring:
             advice.append("run the pipeline before they expire")
