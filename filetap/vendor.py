@@ -39,6 +39,8 @@ class Documented:
         open: True if rows may have any columns; otherwise a file without a known one is refused.
         identity: Columns that `EVENT_KEY` is a hash of.
         order: Column whose text orders rows of one identity.
+        about: What the stream's files hold.
+        texts: Column → what the vendor says about it, of the columns that are described.
     """
 
     columns: Mapping[str, str]
@@ -52,6 +54,8 @@ class Documented:
     open: bool = False
     identity: tuple[str, ...] = ()
     order: str = ""
+    about: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def is_text(self, column: str) -> bool:
         """True if a column holds codes or free text."""

@@ -19,6 +19,7 @@ from filetap.files import ExportFile
 from filetap.people.inventory import Available
 from filetap.setting_checks import faults
 from tap_firstup_dde.cli import main
+from tap_firstup_dde.dictionary import COLUMNS
 from tap_firstup_dde.tap import TapFirstupDDE
 from tap_firstup_dde.vendor import FIRSTUP
 from tests import ROOT
@@ -206,14 +207,20 @@ def _described(settings: dict[str, Any], at: str = "") -> Iterator[tuple[str, di
         yield from _described(setting.get("properties", {}), f"{at}{name}.")
 
 
-@pytest.mark.parametrize("output", ["json", "markdown"])
+@pytest.mark.parametrize("output", ["json", "markdown", "text"])
 def test_about(output: str) -> None:
-    """``--about`` shows each setting's meaning and values, nested settings included."""
-    command = [sys.executable, "-m", "tap_firstup_dde", "--about", "--format", output]
+    """``--about`` shows each setting's meaning and values, nested ones too, and the columns."""
+    chosen = [] if output == "text" else ["--format", output]
+    command = [sys.executable, "-m", "tap_firstup_dde", "--about", *chosen]
     about = subprocess.check_output(command, text=True)
     if output == "json":
         told = json.loads(about)["settings"]["properties"]
         assert told == json.loads(json.dumps(PROPERTIES))
+        streams = json.loads(about)["streams"]
+        found = {
+            s: {n: c["description"] for n, c in streams[s]["columns"].items()} for s in COLUMNS
+        }
+        assert found == {s: {n: c.text for n, c in COLUMNS[s].items()} for s in COLUMNS}
     own = [pair for pair in _described(PROPERTIES) if not pair[0].startswith("stream_maps.")]
     assert len(own) > 30
     for name, setting in own:
@@ -222,6 +229,8 @@ def test_about(output: str) -> None:
         if output == "markdown":
             (row,) = (line for line in about.splitlines() if line.startswith(f"| {name} |"))
             assert row.endswith(f"| {setting['description']} |")
+    if output != "json":
+        assert COLUMNS["activities"]["opens"].text in about
 
 
 PACKAGES = [

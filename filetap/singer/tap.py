@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,6 +33,7 @@ from filetap.setting_checks import (
 )
 from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
+from filetap.singer.about import with_streams
 from filetap.singer.command import tap_command
 from filetap.singer.inputs import (
     check_states,
@@ -210,7 +212,10 @@ class FileTap(ConfiguredTap):
     @classmethod
     @override
     def print_about(cls, output_format: str | None = None) -> None:
-        super().print_about(output_format)
+        with redirect_stdout(StringIO()) as told:
+            super().print_about(output_format)
+        text = with_streams(told.getvalue(), output_format or "text", cls.vendor.streams)
+        sys.stdout.write(text.rstrip("\n") + "\n")
         sys.stdout.flush()
 
     @classmethod
