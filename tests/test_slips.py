@@ -64,14 +64,16 @@ def test_another_taps_stream_of_the_same_name() -> None:
 
 
 def test_slips_in_files(emulator: Emulator, tmp_path: Path) -> None:
-    """A catalog that selects nothing, and quotes that are part of a value, are warnings."""
+    """A catalog that selects nothing or has a strange stream, and quotes, are warnings."""
     top = {"breadcrumb": [], "metadata": {"selected": False}}
     users = {"tap_stream_id": "users", "schema": {"properties": {}}, "metadata": [top]}
-    catalog = write(tmp_path, "catalog.json", {"streams": [users]})
+    other = {**users, "tap_stream_id": "campaign"}
+    catalog = write(tmp_path, "catalog.json", {"streams": [users, other]})
     config = write(tmp_path, "config.json", settings(emulator, hash_key="'k'"))
     done = command("--config", config, "--catalog", catalog)
     for words in (
         "the catalog selects no stream, so nothing is read",
+        "the catalog has a stream campaign, which does not exist; did you mean campaigns?",
         "hash_key is in quotes, which are part of its value",
     ):
         assert (done.status, done.log.count(words)) == (0, 1), done.log

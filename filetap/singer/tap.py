@@ -40,6 +40,7 @@ from filetap.singer.inputs import (
     check_streams,
     read_json,
     settings_file,
+    unknown_in_catalog,
     usable_catalog,
     usable_state,
 )
@@ -182,9 +183,11 @@ class FileTap(ConfiguredTap):
         # Not the SDK's: each stream registers its columns once they are known, also those that an
         # input catalog lacks.
         self.warn_of_settings()
+        warnings = unknown_in_catalog(self._given[0], self.specs)
         if maps := self.config.get("stream_maps"):
-            for warning in unknown_streams(maps, self.specs):
-                self.logger.warning("%s", warning)
+            warnings += unknown_streams(maps, self.specs)
+        for warning in warnings:
+            self.logger.warning("%s", warning)
         self.mapper = Mapper(plugin_config=dict(self.config), logger=self.logger)
 
     @override
