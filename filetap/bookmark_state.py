@@ -9,7 +9,7 @@ from filetap.errors import STATE_HINT, StateError
 from filetap.times import format_time, parse_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, MutableMapping
+    from collections.abc import Collection, Iterable, Mapping, MutableMapping
     from datetime import datetime
 
 # The members of a stream's state that `write_bookmark` writes.
@@ -33,6 +33,25 @@ MEMBERS = (
 # for it; merged into an older state, it says that what that one has finished does not count.
 NOTHING_READ = "nothing read"
 
+_KEY = "generated_at"  # the replication key of files
+
+
+def check_replication_key(state: Mapping[str, Any], keys: Collection[str], stream: str) -> None:
+    """Refuse a bookmark of another tap's stream of the same name, whose times mean something else.
+
+    Args:
+        state: The stream's part of the state; it may name no replication key.
+        keys: The replication keys that the stream may have.
+        stream: Name of the stream, for the message.
+
+    Raises:
+        StateError: The state names another replication key.
+    """
+    key = state.get("replication_key")
+    if key is not None and key not in keys:
+        msg = f"{stream}: the state's replication key is {key}, not {' or '.join(keys)}"
+        raise StateError(msg, "it belongs to another tap; " + STATE_HINT)
+
 
 def read_bookmark(state: Mapping[str, Any], now: datetime, stream: str) -> Bookmark:
     """Read a stream's part of the Singer state, also one that Meltano merged of two.
@@ -46,7 +65,7 @@ def read_bookmark(state: Mapping[str, Any], now: datetime, stream: str) -> Bookm
         stream: Name of the stream, for messages.
 
     Raises:
-        StateError: A value is not what a state holds.
+        StateError: A value is not what a state holds, or the replication key is another one.
     """
     try:
         if state.get("from_scratch") == NOTHING_READ:
@@ -66,6 +85,7 @@ def read_bookmark(state: Mapping[str, Any], now: datetime, stream: str) -> Bookm
         contents = {str(k): str(v) for k, v in (state.get("contents") or {}).items()}
         owners = _owners(state.get("owners") or {}, finished)
         generations = frozenset(map(parse_generation, state.get("unfinished") or ()))
+        check_replication_key(state, (_KEY,), stream)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         is_value = isinstance(error, ValueError)
         reason = str(error) if is_value else "a member is missing, or is not of its type"
@@ -116,7 +136,7 @@ def write_bookmark(bookmark: Bookmark) -> dict[str, Any]:
         "from_scratch": bookmark.from_scratch,
     }
     if bookmark.generated_at:
-        state["replication_key"] = "generated_at"
+        state["replication_key"] = _KEY
         state["replication_key_value"] = format_time(bookmark.generated_at)
     if bookmark.partly_read:
         state["partly_read"] = [

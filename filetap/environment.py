@@ -122,7 +122,7 @@ def text_fault(name: str, text: str, kinds: Collection[str]) -> str:
     """What is wrong with the text of a setting of these types; empty if nothing is."""
     if not _is_unicode(text):
         return f"{name} is not UTF-8 text"
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+    if is_quoted(text):
         return f"{name} is in quotes, which would be part of its value; remove them"
     if "integer" in kinds and not re.fullmatch(r"-?[0-9]{1,18}", text):
         return f"{name} is not an integer: {SECRECY.scrub(text)[:40]!r}"
@@ -131,6 +131,11 @@ def text_fault(name: str, text: str, kinds: Collection[str]) -> str:
     if ("object" in kinds or "array" in kinds) and not _is_json(text):
         return f"{name} is not JSON"
     return ""
+
+
+def is_quoted(text: str) -> bool:
+    """True if *text* is in quotes, of which a shell or a .env file would leave none."""
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
 
 
 def typed(text: str, kinds: Collection[str]) -> Any:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from jsonschema import Draft202012Validator
 
 from filetap.columns.added import ADDED, GENERATED_AT
-from filetap.environment import text_fault, typed
+from filetap.environment import is_quoted, text_fault, typed
 from filetap.errors import SettingsError
 from filetap.read.names import column_names, composed
 from filetap.redaction import SECRECY
@@ -336,6 +336,11 @@ def settings_warnings(config: Mapping[str, Any], vendor: Vendor, known: Iterable
         found.append(f"{winner} is set, so {name} has no effect")
     stripped = _stripped(config, vendor)
     found += [f"{name} has white space around it, which is ignored" for name in stripped]
+    found += [
+        f"{name} is in quotes, which are part of its value"
+        for name, value in config.items()
+        if isinstance(value, str) and is_quoted(value.strip())
+    ]
     start = config.get("start_date")
     if isinstance(start, str) and _is_time(start) and parse_generation(start) > utc_now():
         found.append(f"start_date {start} lies in the future, so no file is read before then")

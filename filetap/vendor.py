@@ -40,6 +40,8 @@ class Documented:
         identity: Columns that `EVENT_KEY` is a hash of.
         order: Column whose text orders rows of one identity.
         required: Columns without whose value a row is malformed while they are of the key.
+        about: What the stream's files hold.
+        texts: Column → what the vendor says about it, of the columns that are described.
     """
 
     columns: Mapping[str, str]
@@ -54,6 +56,8 @@ class Documented:
     identity: tuple[str, ...] = ()
     order: str = ""
     required: frozenset[str] = frozenset()
+    about: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def is_text(self, column: str) -> bool:
         """True if a column holds codes or free text."""

@@ -1,8 +1,8 @@
 """What Firstup's documents say about each column of its export files.
 
 Source: Firstup's knowledge base, "Direct Data Export v2", File Metadata. It lists labels, and says
-more about only a few; what it does not say is not guessed here. `docs/columns.md` and the dbt
-package repeat these descriptions.
+more about only a few; what it does not say is not guessed here. `docs/columns.md`, the dbt
+package and ``--about`` repeat these descriptions.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from filetap.columns.added import ROW_KEY
 from filetap.vendor import Documented, StreamSpec
-from tap_firstup_dde.dictionary import COLUMNS
+from tap_firstup_dde.dictionary import COLUMNS, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,8 @@ STREAMS: Mapping[str, StreamSpec] = {
             _TEXT,
             _YES_NO,
             _documented_type,
+            about=TABLES[stream],
+            texts={name: each.text for name, each in COLUMNS[stream].items()},
         ),
     )
     for stream, key in (

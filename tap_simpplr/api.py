@@ -188,12 +188,19 @@ class SimpplrAPI:
         response = with_retries(lambda: self._send(path, what, query=query), self._retries)
         return dict(json_object(response, what, URL_HINT))
 
+    def _token(self) -> str:
+        """The token to send; nothing has been posted if there is none."""
+        try:
+            return self._tokens.current()
+        except RetriableTransportError as error:
+            raise _stateless(error) from None
+
     def _send(
         self, path: str, what: str, *, query: object = None, body: object = None
     ) -> requests.Response:
         """Send *body*, or GET without one; a token that is refused is renewed once."""
         for may_renew in (True, False):
-            token = self._tokens.current()
+            token = self._token()
             try:
                 response = send(
                     self._session,
@@ -208,15 +215,19 @@ class SimpplrAPI:
                 )
             except RetriableTransportError as error:
                 is_doubtful = body is not None and not isinstance(error, RateLimitError)
-                plain = URL_HINT if error.hint == URL_HINT else _AGAIN  # there is no state here
-                hint = _DOUBTS[path] if is_doubtful else plain
-                raise type(error)(error.message, hint, error.retry_after) from None
+                raise _stateless(error, _DOUBTS[path] if is_doubtful else "") from None
             if response.status_code != 401 or not may_renew:
                 break
             self._tokens.discard(token)
         if 200 <= response.status_code < 300:
             return response
         raise _refusal(response, what)
+
+
+def _stateless(error: RetriableTransportError, hint: str = "") -> RetriableTransportError:
+    """The error with *hint*, or with one that speaks of no state: there is none here."""
+    plain = URL_HINT if error.hint == URL_HINT else _AGAIN
+    return type(error)(error.message, hint or plain, error.retry_after)
 
 
 def _refusal(response: requests.Response, what: str) -> TransportError:

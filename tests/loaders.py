@@ -300,7 +300,7 @@ login |= dict(host="127.0.0.1", port=int(sys.argv[1]), database="FIRSTUP")
 cursor = snowflake.connector.connect(**login).cursor()
 found = cursor.execute(sys.argv[2]).fetchall()
 names = [column[0].lower() for column in cursor.description]
-print(json.dumps([dict(zip(names, row)) for row in found]))
+print(json.dumps([dict(zip(names, row)) for row in found], default=str))
 """
 
     def __init__(self, folder: Path, port: int) -> None:

@@ -19,6 +19,7 @@ from filetap.files import ExportFile
 from filetap.people.inventory import Available
 from filetap.setting_checks import faults
 from tap_firstup_dde.cli import main
+from tap_firstup_dde.dictionary import COLUMNS
 from tap_firstup_dde.tap import TapFirstupDDE
 from tap_firstup_dde.vendor import FIRSTUP
 from tests import ROOT
@@ -146,11 +147,16 @@ def test_meltano_knows_every_setting() -> None:
             )
 
 
-def test_meltano_capabilities() -> None:
-    """meltano.yml lists the tap's capabilities, and how Meltano reads its log."""
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_meltano_capabilities(name: str) -> None:
+    """meltano.yml, and Meltano Hub's entry, list what each tap can do, and how its log is read."""
     capabilities = {str(c.value) for c in TapFirstupDDE.capabilities}
-    assert set(EXTRACTOR["capabilities"]) == capabilities
-    assert EXTRACTOR["log_parser"] == "singer-sdk"
+    hub = yaml.safe_load((ROOT / "docs" / "hub" / f"{name}.yml").read_text())
+    for entry in (EXTRACTORS[name], hub):
+        assert set(entry["capabilities"]) == capabilities
+        assert entry["log_parser"] == "singer-sdk"
+        assert entry["commands"].keys() == {"doctor", "files", "report"}
+    assert hub["commands"] == EXTRACTORS[name]["commands"]
 
 
 def test_commands_in_the_readme_exist() -> None:
@@ -201,14 +207,20 @@ def _described(settings: dict[str, Any], at: str = "") -> Iterator[tuple[str, di
         yield from _described(setting.get("properties", {}), f"{at}{name}.")
 
 
-@pytest.mark.parametrize("output", ["json", "markdown"])
+@pytest.mark.parametrize("output", ["json", "markdown", "text"])
 def test_about(output: str) -> None:
-    """``--about`` shows each setting's meaning and values, nested settings included."""
-    command = [sys.executable, "-m", "tap_firstup_dde", "--about", "--format", output]
+    """``--about`` shows each setting's meaning and values, nested ones too, and the columns."""
+    chosen = [] if output == "text" else ["--format", output]
+    command = [sys.executable, "-m", "tap_firstup_dde", "--about", *chosen]
     about = subprocess.check_output(command, text=True)
     if output == "json":
         told = json.loads(about)["settings"]["properties"]
         assert told == json.loads(json.dumps(PROPERTIES))
+        streams = json.loads(about)["streams"]
+        found = {
+            s: {n: c["description"] for n, c in streams[s]["columns"].items()} for s in COLUMNS
+        }
+        assert found == {s: {n: c.text for n, c in COLUMNS[s].items()} for s in COLUMNS}
     own = [pair for pair in _described(PROPERTIES) if not pair[0].startswith("stream_maps.")]
     assert len(own) > 30
     for name, setting in own:
@@ -217,6 +229,8 @@ def test_about(output: str) -> None:
         if output == "markdown":
             (row,) = (line for line in about.splitlines() if line.startswith(f"| {name} |"))
             assert row.endswith(f"| {setting['description']} |")
+    if output != "json":
+        assert COLUMNS["activities"]["opens"].text in about
 
 
 PACKAGES = [

@@ -9,6 +9,8 @@ import pytest
 
 from filetap.environment import unknown_variables
 from filetap.errors import ExportError, StateError
+from filetap.jobs.state import read_job_state
+from filetap.vendor import Documented, StreamSpec
 from tests.runs import command, run, settings, write
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def test_another_taps_files(emulator: Emulator) -> None:
         ({"in_progress": {"file": "a"}}, "the state cannot be read: a member is missing"),
         ({"types": {"user_id": "money"}}, "the state's types cannot be read"),
         ({"key": 5}, "the state's key cannot be read"),
+        ({"replication_key": "updated_at"}, "the state's replication key is updated_at, not gene"),
     ],
 )
 def test_a_state_that_cannot_be_read(
@@ -49,6 +52,31 @@ def test_a_state_that_cannot_be_read(
     done = command("--config", config, "--state", state)
     assert (done.status, done.of("RECORD")) == (1, [])
     assert f"users: {words}" in done.log
+
+
+def test_another_taps_stream_of_the_same_name() -> None:
+    """A job stream's replication key may be each of its times, and no other."""
+    spec = StreamSpec("users", ("id",), Documented({}), times=("created_at", "received_at"))
+    for key in (*spec.times, None):
+        assert read_job_state({"replication_key": key}, spec).bookmark is None
+    with pytest.raises(StateError, match="key is generated_at, not created_at or received_at"):
+        read_job_state({"replication_key": "generated_at"}, spec)
+
+
+def test_slips_in_files(emulator: Emulator, tmp_path: Path) -> None:
+    """A catalog that selects nothing or has a strange stream, and quotes, are warnings."""
+    top = {"breadcrumb": [], "metadata": {"selected": False}}
+    users = {"tap_stream_id": "users", "schema": {"properties": {}}, "metadata": [top]}
+    other = {**users, "tap_stream_id": "campaign"}
+    catalog = write(tmp_path, "catalog.json", {"streams": [users, other]})
+    config = write(tmp_path, "config.json", settings(emulator, hash_key="'k'"))
+    done = command("--config", config, "--catalog", catalog)
+    for words in (
+        "the catalog selects no stream, so nothing is read",
+        "the catalog has a stream campaign, which does not exist; did you mean campaigns?",
+        "hash_key is in quotes, which are part of its value",
+    ):
+        assert (done.status, done.log.count(words)) == (0, 1), done.log
 
 
 def test_which_file_is_not_json(emulator: Emulator, tmp_path: Path) -> None:

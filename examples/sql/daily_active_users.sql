@@ -1,16 +1,15 @@
--- People who did something, day by day (UTC, which is what target-postgres keeps times in).
+-- People who did something, day by day (UTC, which is what the Singer targets keep times in).
 -- An event that only delivers something (an email, a push, a notification) is not an action of theirs.
-select a.date::date as day,
+select cast(a.date as date) as day,
        count(distinct a.user_id) as active_users
   from activities a
  where a.date is not null
    and (
-       coalesce(greatest(a.emails_delivered, a.push_delivered, a.assistant_delivered_count), 0) = 0
-       or greatest(
-           a.likes, a.shares, a.bookmarks, a.email_opens, a.feed_clicks, a.emails_clicks, a.push_clicks,
-           a.impressions, a.downloads, a.poll_responses, a.acknowledge_counts, a.assistant_opens,
-           a.video_plays, a.link_clicks, a.opens, a.clicks
-       ) > 0
+       coalesce(a.emails_delivered, 0) + coalesce(a.push_delivered, 0) + coalesce(a.assistant_delivered_count, 0) = 0
+       or a.likes > 0 or a.shares > 0 or a.bookmarks > 0 or a.email_opens > 0 or a.feed_clicks > 0
+       or a.emails_clicks > 0 or a.push_clicks > 0 or a.impressions > 0 or a.downloads > 0 or a.poll_responses > 0
+       or a.acknowledge_counts > 0 or a.assistant_opens > 0 or a.video_plays > 0 or a.link_clicks > 0
+       or a.opens > 0 or a.clicks > 0
    )
- group by day
- order by day;
+ group by 1
+ order by 1;

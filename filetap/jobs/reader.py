@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from filetap.jobs.source import JobSource, MadeFile
     from filetap.jobs.windows import Schedule
     from filetap.settings import Settings
+    from filetap.vendor import StreamSpec
 
 MOST_AGAIN = 3  # times that a lost job is requested again
 LONGEST_POLL = 60.0  # seconds
@@ -59,7 +60,7 @@ class JobReader:
     """Requests a stream's windows, and keeps the state of what was read of them.
 
     Args:
-        stream: Name of the stream.
+        spec: The stream.
         source: Makes the files.
         spool: Downloads them.
         settings: Polling, time limit, pauses.
@@ -72,7 +73,7 @@ class JobReader:
 
     def __init__(
         self,
-        stream: str,
+        spec: StreamSpec,
         source: JobSource,
         spool: Spool,
         settings: Settings,
@@ -80,7 +81,8 @@ class JobReader:
     ) -> None:
         self.reached = JobState()
         self.rereads = False
-        self._stream = stream
+        self._spec = spec
+        self._stream = spec.name
         self._source = source
         self._spool = spool
         self._settings = settings
@@ -100,7 +102,7 @@ class JobReader:
             SettingsError: It is not known where to begin.
             StateError: The state cannot be read.
         """
-        reached = read_job_state(state, self._stream)
+        reached = read_job_state(state, self._spec)
         self.reached = reached if incremental else JobState(closed=reached.closed)
         if self.reached.bookmark is None and self._settings.start is None:
             msg = f"{self._stream}: no start_date, which the first run needs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from filetap.bookmark_state import check_replication_key
 from filetap.errors import STATE_HINT, StateError
 from filetap.jobs.windows import Window
 from filetap.times import format_time, parse_generation
@@ -12,6 +13,8 @@ from filetap.times import format_time, parse_generation
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, MutableMapping
     from datetime import datetime
+
+    from filetap.vendor import StreamSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +68,14 @@ class JobState:
         return replace(self, job=job)
 
 
-def read_job_state(state: Mapping[str, Any], stream: str) -> JobState:
+def read_job_state(state: Mapping[str, Any], spec: StreamSpec) -> JobState:
     """How far a stream was read, from its part of the state; empty for none.
 
     Raises:
-        StateError: The state cannot be read.
+        StateError: The state cannot be read, or its replication key is another one.
     """
     try:
+        check_replication_key(state, spec.times, spec.name)
         value = state.get("replication_key_value")
         last = state.get("in_progress") or {"file": "", "rows": 0}
         closed = str(state.get("closed_job") or "")
@@ -88,7 +92,7 @@ def read_job_state(state: Mapping[str, Any], stream: str) -> JobState:
             tuple(_window(span) for span in state.get("read_again") or ()),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
-        msg = f"{stream}: the state's job or bookmark cannot be read"
+        msg = f"{spec.name}: the state's job or bookmark cannot be read"
         raise StateError(msg, STATE_HINT) from None
 
 

@@ -52,7 +52,7 @@ class JobLoadStream:
         self._rows = RowLoader(store, self._table, run.settings, self.tally, logger)
         source = cast("JobSource", run.transport)
         self._keeper = Keeper(spec.times)
-        self._jobs = JobReader(spec.name, source, run.spool, run.settings, logger)
+        self._jobs = JobReader(spec, source, run.spool, run.settings, logger)
         self._state: dict[str, Any] = {}
         self._stored: Mapping[str, Any] = {}
         self._has_columns = False

@@ -27,7 +27,7 @@ from filetap.people.freshness import (
     freshness,
     limit_options,
 )
-from filetap.people.options import TapOptions, stream_option, tap_options
+from filetap.people.options import TapOptions, chosen_streams, stream_option, tap_options
 from filetap.people.steps import STEPS
 from filetap.people.terminal import console
 from filetap.redaction import SECRECY, printable
@@ -78,6 +78,17 @@ class DoctorOptions(TapOptions):
     def limits(self) -> Limits:
         """What counts as late."""
         return Limits(self.max_age, self.expires_within)
+
+    def examined(self, tap: type[FileTap], state: Mapping[str, Any] | None) -> FileTap:
+        """The tap that is examined.
+
+        Raises:
+            ClickException: The settings cannot be used, or there is no stream of a name.
+            ExportError: The state cannot be used.
+        """
+        opened = self.open(tap, state)
+        chosen_streams(opened, self.streams)
+        return opened
 
     def states(self, tap: type[FileTap]) -> dict[str, Any] | None:
         """The state of what was loaded into the database; None without one.
@@ -151,7 +162,7 @@ def _examine(program: Program, steps: Mapping[str, Step], options: DoctorOptions
         steps = {**steps, "freshness": step}
     states = options.states(tap)
     has_state = options.state is not None or states is not None
-    examination = Examination(lambda: options.open(tap, states), has_state)
+    examination = Examination(lambda: options.examined(tap, states), has_state)
     shown, checks = console(), []
     for check in examine(steps, examination):
         checks.append(check)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from filetap.people.examination import Examination
     from filetap.people.inventory import Available
     from filetap.singer.tap import FileTap
-    from filetap.vendor import Hints
+    from filetap.vendor import Hints, StreamSpec
 
 _SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
@@ -103,7 +103,7 @@ class Freshness:
 
 def freshness(
     stock: Iterable[Available],
-    streams: Iterable[str],
+    streams: Iterable[StreamSpec],
     limits: Limits,
     now: datetime,
     *,
@@ -113,7 +113,7 @@ def freshness(
 
     Args:
         stock: The files that are listed.
-        streams: Names of the streams.
+        streams: The streams.
         limits: What counts as late.
         now: The time.
         has_state: False if no state was given, so that nobody knows what was read.
@@ -121,18 +121,25 @@ def freshness(
     entries = [entry for entry in stock if entry.status != GONE]
     if not has_state:
         entries = [replace(entry, status=None) for entry in entries]
-    return [_judged(s, [e for e in entries if e.file.stream == s], limits, now) for s in streams]
+    return [
+        _judged(spec, [e for e in entries if e.file.stream == spec.name], limits, now)
+        for spec in streams
+    ]
 
 
-def _judged(stream: str, entries: Sequence[Available], limits: Limits, now: datetime) -> Freshness:
-    """How fresh a stream with these files is."""
+def _judged(
+    spec: StreamSpec, entries: Sequence[Available], limits: Limits, now: datetime
+) -> Freshness:
+    """How fresh a stream with these files is; exports that are made on request have no cadence."""
+    stream = spec.name
     regular = [e for e in entries if not e.file.historical]
     newest = max((e.file.generated_at for e in regular), default=None)
     waiting = [e for e in entries if e.status not in {READ, LEFT_OUT}]
     is_known = all(e.status is not None for e in entries)
     soon = timedelta(days=1) if limits.expires_within is None else limits.expires_within
     expiring = [e for e in waiting if e.expires_at is not None and e.expires_at - now <= soon]
-    lost = missing([e.file.generated_at for e in regular if e.status != LEFT_OUT])
+    due = [] if spec.times else [e for e in regular if e.status != LEFT_OUT]
+    lost = missing([e.file.generated_at for e in due])
     problems = []
     if limits.max_age is not None:
         if newest is None:
@@ -170,7 +177,7 @@ def _be(count: int) -> str:
 
 def expected_streams(
     tap: FileTap, stock: Iterable[Available], chosen: Collection[str]
-) -> list[str]:
+) -> list[StreamSpec]:
     """The streams that should have files.
 
     Args:
@@ -183,11 +190,12 @@ def expected_streams(
         those that have files or were read before, if there are any.
     """
     if chosen:
-        return list(chosen)
+        return [tap.specs[name] for name in chosen]
+    every = list(tap.specs.values())
     if tap.vendor.newest is None:
-        return list(tap.specs)
+        return every
     seen = {*(entry.file.stream for entry in stock), *tap.state.get("bookmarks", {})}
-    return [name for name in tap.specs if name in seen] or list(tap.specs)
+    return [spec for spec in every if spec.name in seen] or every
 
 
 def check_freshness(examination: Examination, limits: Limits, streams: Collection[str]) -> Finding:
@@ -197,17 +205,21 @@ def check_freshness(examination: Examination, limits: Limits, streams: Collectio
     has_state = examination.has_state
     found = freshness(examination.stock, expected, limits, now, has_state=has_state)
     if problems := [problem for each in found for problem in each.problems]:
-        return Finding("; ".join(problems), _hint(found, limits, tap.vendor.hints), failed=True)
+        return Finding(
+            "; ".join(problems), _hint(found, limits, now, tap.vendor.hints), failed=True
+        )
     ages = (f"{e.stream} {span_words(now - e.newest)}" for e in found if e.newest)
     return Finding(", ".join(ages) or "no limit is exceeded")
 
 
-def _hint(found: Iterable[Freshness], limits: Limits, hints: Hints) -> str:
+def _hint(found: Iterable[Freshness], limits: Limits, now: datetime, hints: Hints) -> str:
     """What to do about problems."""
     advice = []
     for each in found:
-        if limits.max_age is not None and each.problems:
-            advice.append(hints.old if each.newest else hints.empty)
+        if limits.max_age is not None:
+            is_late = each.newest is not None and now - each.newest > limits.max_age
+            advice += [hints.empty] if each.newest is None else []
+            advice += [hints.old] if is_late else []
             advice += [hints.gap] if each.missing else []
         if limits.expires_within is not None and each.expiring:
             advice.append("run the pipeline before they expire")

@@ -89,6 +89,8 @@ def take_stock(
         TransportError: A listing failed.
     """
     found = []
+    if has_state:
+        tap.warn_of_given()
     bookmarks = tap.state.get("bookmarks", {}) if has_state else {}
     for stream in streams:
         files = {file.id: file for file in tap.transport.list_files(stream)}.values()
@@ -152,7 +154,7 @@ def _judged(
     settings = tap.settings
     spec = tap.specs[stream]
     if spec.times:
-        return _judged_by_job(files, read_job_state(state, stream), tap)
+        return _judged_by_job(files, read_job_state(state, spec), tap)
     again, now = spec.full_table, utc_now()
     plan = plan_files(stream, files, state, settings, now=now, incremental=not again)
     if spec.ordered:

@@ -17,6 +17,7 @@ from filetap.people.examination import Finding
 from filetap.people.freshness import Limits, freshness
 from filetap.people.inventory import GONE, PARTLY, PENDING, size_words, take_stock, weigh
 from filetap.people.meltano import check_project
+from filetap.singer.maps import unknown_columns, unknown_streams
 from filetap.times import utc_now
 from filetap.transports.folder import FolderTransport, shown_names
 from filetap.wording import counted
@@ -89,7 +90,7 @@ def check_pending(examination: Examination) -> Finding:
     waiting = statuses[PENDING] + statuses[PARTLY]
     be = "is" if waiting == 1 else "are"
     detail = f"{counted(waiting, 'file')} {be} to be read, of {len(examination.stock)}"
-    found = freshness(examination.stock, examination.tap.specs, Limits(), utc_now())
+    found = freshness(examination.stock, examination.tap.specs.values(), Limits(), utc_now())
     expiring = sum(each.expiring for each in found)
     hint = f"run the pipeline now: {counted(expiring, 'file')} of them will expire within a day"
     return Finding(detail, hint if expiring else "")
@@ -166,7 +167,9 @@ def check_columns(examination: Examination) -> Finding:
 
 def check_types(examination: Examination) -> Finding:
     """Show the types and the key that a run would give these files' columns."""
-    details, warnings, refused = [], [], list[SettingsError]()
+    maps = examination.tap.settings.maps
+    details, refused = [], list[SettingsError]()
+    warnings = unknown_streams(maps, examination.tap.specs)
     for stream, table in examination.tables.items():
         columns = table.columns
         counts = Counter(columns.types.values()).most_common()
@@ -178,6 +181,7 @@ def check_types(examination: Examination) -> Finding:
             doubts = []
             refused.append(error)
         warnings += [f"{stream}: {warning}" for warning in (*columns.warnings, *doubts)]
+        warnings += unknown_columns(maps, stream, table.names, table.documented)
     if refused:
         return Finding("; ".join(map(str, refused)), failed=True)
     if not details:

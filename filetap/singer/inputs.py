@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -242,6 +243,25 @@ def check_streams(catalog: Any, state: Any, streams: Collection[str]) -> None:
         raise StateError(msg, "it belongs to another tap; " + STATE_HINT)
 
 
+def unknown_in_catalog(catalog: Any, streams: Collection[str]) -> list[str]:
+    """Warnings about streams of a catalog that do not exist, if it has others that do.
+
+    Args:
+        catalog: A usable catalog, or None.
+        streams: The tap's streams.
+    """
+    entries = catalog.get("streams", []) if isinstance(catalog, dict) else []
+    names = [entry["tap_stream_id"] for entry in entries]
+    if not {*names}.intersection(streams):
+        return []
+    found = []
+    for name in [name for name in names if name not in streams]:
+        near = get_close_matches(name, streams, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        found.append(f"the catalog has a stream {name}, which does not exist{hint}")
+    return found
+
+
 def check_states(state: Mapping[str, Any], specs: Iterable[StreamSpec]) -> None:
     """Refuse a state of which a stream's part cannot be read, before any stream is.
 
@@ -256,7 +276,7 @@ def check_states(state: Mapping[str, Any], specs: Iterable[StreamSpec]) -> None:
     for spec in specs:
         part = state.get("bookmarks", {}).get(spec.name, {})
         if spec.times:
-            read_job_state(part, spec.name)
+            read_job_state(part, spec)
         else:
             read_bookmark(part, now, spec.name)
         pinned_types(part, spec.name)

@@ -50,7 +50,7 @@ class JobStream(TypedStream):
     def __init__(self, tap: Tap, spec: StreamSpec, run: Run) -> None:
         super().__init__(tap, spec, run, spec.times[0])
         self._source = cast("JobSource", run.transport)
-        self._jobs = JobReader(spec.name, self._source, run.spool, run.settings, self.logger)
+        self._jobs = JobReader(spec, self._source, run.spool, run.settings, self.logger)
         tuning = run.settings.tuning
         self._rows = RowReader(self._table, self._tally, self._malformed, tuning, self.logger)
         self._times = spec.times

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,12 +33,14 @@ from filetap.setting_checks import (
 )
 from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
+from filetap.singer.about import with_streams
 from filetap.singer.command import tap_command
 from filetap.singer.inputs import (
     check_states,
     check_streams,
     read_json,
     settings_file,
+    unknown_in_catalog,
     usable_catalog,
     usable_state,
 )
@@ -164,25 +167,33 @@ class FileTap(ConfiguredTap):
             for warning in misnamed_streams(self.config, known):
                 self.logger.warning("%s", warning)
 
+    def warn_of_given(self) -> None:
+        """Warn of a catalog or a state that has none of the streams, if some are not documented.
+
+        Such a stream may exist although it has no files lately.
+        """
+        if self.vendor.newest:
+            try:
+                check_streams(*self._given, self.specs)
+            except ExportError as error:
+                self.logger.warning("%s", error)
+
     @override
     def setup_mapper(self) -> None:
         # Not the SDK's: each stream registers its columns once they are known, also those that an
         # input catalog lacks.
         self.warn_of_settings()
+        warnings = unknown_in_catalog(self._given[0], self.specs)
         if maps := self.config.get("stream_maps"):
-            for warning in unknown_streams(maps, self.specs):
-                self.logger.warning("%s", warning)
+            warnings += unknown_streams(maps, self.specs)
+        for warning in warnings:
+            self.logger.warning("%s", warning)
         self.mapper = Mapper(plugin_config=dict(self.config), logger=self.logger)
 
     @override
     def discover_streams(self) -> Sequence[TypedStream]:
         self.check_streams()
-        if self.vendor.newest:
-            # One that is not documented, and has no files lately, may exist nevertheless.
-            try:
-                check_streams(*self._given, self.specs)
-            except ExportError as error:
-                self.logger.warning("%s", error)
+        self.warn_of_given()
         run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
         return [
             JobStream(self, spec, run) if spec.times else ExportStream(self, spec, run)
@@ -204,7 +215,10 @@ class FileTap(ConfiguredTap):
     @classmethod
     @override
     def print_about(cls, output_format: str | None = None) -> None:
-        super().print_about(output_format)
+        with redirect_stdout(StringIO()) as told:
+            super().print_about(output_format)
+        text = with_streams(told.getvalue(), output_format or "text", cls.vendor.streams)
+        sys.stdout.write(text.rstrip("\n") + "\n")
         sys.stdout.flush()
 
     @classmethod
@@ -281,6 +295,8 @@ class FileTap(ConfiguredTap):
         )
         with summarized(tap.settings.summary, cls.name, tap.progress), tap.progress:
             selected = {name for name, stream in tap.streams.items() if stream.selected}
+            if not selected:
+                tap.logger.warning("the catalog selects no stream, so nothing is read")
             check_states(tap.state, [spec for n, spec in tap.specs.items() if n in selected])
             tap.sync_all()
 

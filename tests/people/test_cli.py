@@ -486,6 +486,16 @@ def test_doctor_reads_as_a_run_does(emulator: Emulator, tmp_path: Path) -> None:
     assert "the file lacks the key's column user_id" in done.stdout
 
 
+def test_doctor_knows_stream_maps(emulator: Emulator) -> None:
+    """Names in stream maps that a run would warn about are shown before any run."""
+    emulator.add("users", "2026-05-14-16", "user_id,email\n1,a@x.example\n")
+    maps = {"users": {"emial": None, "email": None}, "usres": {}}
+    done = ask(emulator, "doctor", stream_maps=maps)
+    assert _steps(done)["types"] == "!"
+    for words in ("there is no column emial; did you mean email?", "there is no stream usres; did"):
+        assert done.stdout.count(words) == 1
+
+
 def test_doctor_without_files(emulator: Emulator) -> None:
     """An account without files is doubtful, with a hint where to set them up, and no failure."""
     done = ask(emulator, "doctor")

@@ -208,7 +208,10 @@ def test_tables_of_target_postgres(database: str, tmp_path: Path) -> None:
 
 @pytest.mark.recipes
 def test_snowflake(snowflake: int, tmp_path: Path) -> None:
-    """On what target-snowflake loads into a server that imitates Snowflake, all pass too."""
+    """On what target-snowflake loads into a server that imitates Snowflake, all pass too.
+
+    The example queries have results there.
+    """
     place = Snowflake(tmp_path, snowflake)
     with Emulator(seed=3) as emulator:
         emulator.add_generation(rows=60)
@@ -225,6 +228,9 @@ def test_snowflake(snowflake: int, tmp_path: Path) -> None:
     days = 'select cast("Day" as text), "Active people" from reporting.engagement_by_day'
     active = ((row["date"][:10], row["user_id"]) for row in events if acts(row))
     assert asked(place, days) == distinct(active)
+    table = re.compile(r"\b(from|join) (activities|campaigns)\b")
+    for path in (ROOT / "examples" / "sql").glob("*.sql"):
+        assert place.query(table.sub(rf"\1 {place.schema}.\2", path.read_text()))
 
 
 def test_descriptions() -> None:

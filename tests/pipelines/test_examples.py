@@ -9,10 +9,15 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import psycopg
 import pytest
+import sqlglot
+from click.testing import CliRunner
 from psycopg import sql
+from sqlglot import exp
 
+from tap_firstup_dde.cli import main
 from tap_firstup_dde.dictionary import ACTIONS, DELIVERIES
 from tests import ROOT
 from tests.loaders import pipe, program
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
     from tap_firstup_dde.emulator import Emulator
 
+PORTABLE = {"And", "Case", "Cast", "Coalesce", "Count", "If", "Max", "Nullif", "Or", "Round", "Sum"}
 QUERIES = sorted((ROOT / "examples" / "sql").glob("*.sql"))
 
 
@@ -54,6 +60,20 @@ def loaded(
         yield connection
 
 
+@pytest.fixture(scope="module")
+def in_duckdb(
+    exported: Emulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB database that `load` has loaded them into."""
+    folder = tmp_path_factory.mktemp("duckdb")
+    config, place = write(folder, "config.json", settings(exported)), folder / "loaded.db"
+    done = CliRunner().invoke(main, ["load", "--config", config, "--to", f"duckdb:{place}"])
+    assert done.exit_code == 0, done.output
+    with duckdb.connect(str(place)) as connection:
+        connection.execute("set timezone = 'UTC'")
+        yield connection
+
+
 def _rows(emulator: Emulator, stream: str) -> list[dict[str, str]]:
     """Every row of a stream, oldest first."""
     files = sorted(
@@ -62,6 +82,11 @@ def _rows(emulator: Emulator, stream: str) -> list[dict[str, str]]:
     texts = [gzip.decompress(file.body).decode() for file in files]
     found = [row for text in texts for row in csv.DictReader(io.StringIO(text, newline=""))]
     return [{name.lower().replace(" ", "_"): v for name, v in row.items()} for row in found]
+
+
+def _shown(value: Any) -> str:
+    """A value as PostgreSQL's numeric is shown, with three decimals."""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _acts(row: dict[str, str]) -> bool:
@@ -80,6 +105,23 @@ def _asked(connection: psycopg.Connection, name: str) -> list[tuple[Any, ...]]:
 def test_every_query_answers(loaded: psycopg.Connection, path: Path) -> None:
     """Each query runs on the loaded tables, and has a result."""
     assert _asked(loaded, path.stem)
+
+
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: Path(path).stem)
+def test_every_query_is_portable(
+    loaded: psycopg.Connection, in_duckdb: duckdb.DuckDBPyConnection, path: Path
+) -> None:
+    """DuckDB gives the same result, also to what is read as Snowflake's SQL.
+
+    A query has no function that not all three have, and no `filter`, which Snowflake lacks.
+    """
+    text = path.read_text()
+    tree = sqlglot.parse_one(text, dialect="snowflake")
+    assert {type(each).__name__ for each in tree.find_all(exp.Func, exp.Filter)} <= PORTABLE
+    expected = [tuple(map(str, row)) for row in _asked(loaded, path.stem)]
+    for query in (text, tree.sql(dialect="duckdb")):
+        found = in_duckdb.execute(query).fetchall()
+        assert [tuple(map(_shown, row)) for row in found] == expected
 
 
 def test_reach(exported: Emulator, loaded: psycopg.Connection) -> None:

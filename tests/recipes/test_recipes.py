@@ -248,6 +248,30 @@ def test_notify_keeps_the_secret(url: str, channel: Channel, tmp_path: Path) -> 
 
 
 @pytest.mark.recipes
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="dbt-core 1.11 needs Python up to 3.13")
+def test_from_an_empty_folder(tmp_path: Path) -> None:
+    """The README's lines alone lead to a view for a dashboard, in ten minutes at most."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (lines,) = (block for block in blocks if block.startswith("git clone "))
+    clone = re.compile(r"git clone \S+ && cd (\S+)")
+    assert clone.search(lines)
+    (tmp_path / "lines.sh").write_text(clone.sub(rf"git clone -q '{ROOT}' \1 && cd \1", lines))
+    env = {**environment({}), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["/bin/bash", "-e", "lines.sh"],
+        cwd=tmp_path,
+        env={name: value for name, value in env.items() if not name.startswith("PYTHONPATH")},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in ("\nall well\n", "Completed successfully", "Active people"):
+        assert words in done.stdout
+
+
+@pytest.mark.recipes
 def test_meltano_commands(emulator: Emulator, tmp_path: Path) -> None:
     """`meltano invoke tap-firstup-dde:doctor` and `:files` use Meltano's settings."""
     emulator.add_generation(rows=50)

@@ -33,8 +33,11 @@ def test_emulated_spellings(tmp_path: Path, spelling: str) -> None:
     assert done.records("user_logins")
 
 
-def test_people(tmp_path: Path) -> None:
-    """`files`, `get` and `doctor` work on an SFTP server, and know streams of other folders."""
+def test_people(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """`files`, `get` and `doctor` work on an SFTP server, and know streams of other folders.
+
+    A state of another tap is a warning.
+    """
     schedule = Schedule(tmp_path / "exports" / "t1", date(2026, 3, 1))
     schedule.register(ENTITIES, "daily")
     schedule.next_day()
@@ -53,6 +56,9 @@ def test_people(tmp_path: Path) -> None:
         got = call("get", "--stream", "user", "--to", str(tmp_path / "got"), "--quiet")
         assert got.strip().endswith(".csv")
         assert "the API accepts the client" in call("doctor")
+        other = write(tmp_path, "state.json", {"bookmarks": {"orders": {}}})
+        call("files", "--state", other)
+        assert "the state is about orders, and none of the streams user" in caplog.text
 
 
 def test_emulate_has_help() -> None:

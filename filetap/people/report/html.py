@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
 DAY: Final = timedelta(days=1)
-LEFT: Final = 56  # where the first day of a chart begins
-CELL: Final = 460  # widest cell or bar
-_RIGHT = 60
-_INNER = 930  # width of the days on a page that is as wide as it gets
+_UNITS: Final = 1000  # of a chart's width, whatever that is on the page
+_LABEL: Final = 76  # pixels that the label of a day takes
+# Pixels that the days of a chart have on a page that is wide, and on a narrow one.
+_WIDE: Final = 900
+_NARROW: Final = 260
 
 # Characters that XML forbids, even escaped.
 _NO_TEXT = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
@@ -71,38 +72,55 @@ class Axis:
         return cls(days[0], (days[-1] - days[0]).days + 1)
 
     @property
-    def column(self) -> float:
-        """Width of a day: the days fill the page, or at least have room."""
-        return min(max(10, _INNER / self.days), max(_INNER, 4000) / self.days)
+    def least(self) -> int:
+        """Pixels that the days need; on a page with less room the chart scrolls."""
+        return min(4 * self.days, 4000)
 
-    @property
-    def width(self) -> float:
-        """Width of a chart."""
-        return LEFT + self.days * self.column + _RIGHT
-
-    def x(self, moment: datetime) -> float:
-        """Horizontal position of a moment."""
-        return LEFT + (moment - midnight(self.first)) / DAY * self.column
+    def share(self, moment: datetime) -> float:
+        """Horizontal position of a moment, from 0 to 1."""
+        return (moment - midnight(self.first)) / DAY / self.days
 
     def days_at(self, y: float) -> str:
-        """Labels of as many days as have room, at height *y*."""
-        step = -int(-76 // self.column)
-        step = step if step < 4 else -(-step // 7) * 7
+        """Labels of as many days as have room, at height *y*; a narrow page shows fewer."""
+        step = self._step(_WIDE)
+        coarse = -(-self._step(_NARROW) // step) * step
+        wide, narrow = (
+            [
+                number
+                for number in range(0, self.days, each)
+                if not number or number + each <= self.days
+            ]
+            for each in (step, coarse)
+        )
         return "".join(
-            f'<text x="{LEFT + number * self.column:.1f}" y="{y}">'
-            f"{self.first + number * DAY}</text>"
-            for number in range(0, self.days, step)
+            f'<text class="{"day" if number in narrow else "fine"}" '
+            f'x="{100 * number / self.days:.2f}%" y="{y}">{self.first + number * DAY}</text>'
+            for number in sorted({*wide, *narrow})
         )
 
+    def _step(self, pixels: int) -> int:
+        """Days from one label to the next, where all have so many pixels: some, or whole weeks."""
+        step = -int(-_LABEL * self.days // max(pixels, self.least))
+        return step if step < 4 else -(-step // 7) * 7
 
-def svg(ident: str, title: str, about: str, size: tuple[float, float], body: str) -> str:
-    """A chart with a title, and a description in words."""
-    width, height = (f"{number:.0f}" for number in size)
+
+def svg(ident: str, title: str, about: str, size: tuple[int, float], body: str) -> str:
+    """A chart as wide as the page, with a title, and a description in words.
+
+    Args:
+        ident: Begins the ids of its parts.
+        title: Its title, as text.
+        about: Its description, as text.
+        size: Its least width and its height, in pixels.
+        body: What it shows, as SVG. Horizontal places are per cent, so that texts keep their size;
+            left of them is room for a scale.
+    """
+    least, height = size
     title = escaped(title)
     return (
         f'<figure><figcaption>{title}</figcaption><div class="scroll" role="group" tabindex="0" '
-        f'aria-label="{title}, chart"><svg role="img" aria-labelledby="{ident}-t {ident}-d" '
-        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f'aria-label="{title}, chart"><svg class="plot" role="img" '
+        f'aria-labelledby="{ident}-t {ident}-d" style="min-width:{least}px" height="{height:.0f}">'
         f'<title id="{ident}-t">{title}</title><desc id="{ident}-d">{escaped(about)}</desc>'
         f"{body}</svg></div></figure>"
     )
@@ -168,19 +186,18 @@ def bars(ident: str, title: str, axis: Axis, series: Series) -> str:
     sizes = (scale * 10**power for power in range(len(str(most))) for scale in (1, 2, 5))
     tick = next(size for size in sizes if size * 4 >= most)
     top = -(-most // tick) * tick
-    width = min(axis.column * min(step, DAY) / DAY, CELL)
-    width -= 2 if width > 6 else width * 0.15
+    width = max(0.5, 0.9 * _UNITS / axis.days * min(step, DAY) / DAY)
     base = 118
     grid = ticks = ""
     for number in range(0, top + 1, tick):
         y = base - number / top * 110
-        grid += f"M{LEFT} {y:.1f}H{axis.width - _RIGHT:.1f}"
-        ticks += f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}">{short(number)}</text>'
+        grid += f"M0 {y:.1f}H{_UNITS}"
+        ticks += f'<text class="tick" x="-6" y="{y + 4:.1f}">{short(number)}</text>'
     drawn = {"bar": "", "bar part": ""}
     for (moment, _), value in zip(known, numbers, strict=True):
         if value:
             drawn["bar part" if moment in series.partial else "bar"] += (
-                f"M{axis.x(midnight(moment) if step >= DAY else moment):.1f} {base}"
+                f"M{_UNITS * axis.share(midnight(moment) if step >= DAY else moment):.1f} {base}"
                 f"v-{max(1, value / top * 110):.1f}h{width:.1f}V{base}z"
             )
     marked = "".join(f'<path class="{name}" d="{path}"/>' for name, path in drawn.items() if path)
@@ -195,8 +212,10 @@ def bars(ident: str, title: str, axis: Axis, series: Series) -> str:
         ident,
         title,
         about,
-        (axis.width, base + 20),
-        f'<path class="grid" d="{grid}"/>{marked}{ticks}{axis.days_at(base + 15)}',
+        (axis.least, base + 20),
+        f'<svg viewBox="0 0 {_UNITS} {base}" preserveAspectRatio="none" width="100%" '
+        f'height="{base}"><title>{escaped(title)}</title><path class="grid" d="{grid}"/>{marked}'
+        f"</svg>{ticks}{axis.days_at(base + 15)}",
     )
 
 
@@ -237,6 +256,9 @@ figcaption,summary{font-size:.875rem}
 .scroll{overflow-x:auto}
 .tall{max-height:26rem;overflow-y:auto}
 svg{display:block}
+.plot{width:100%;padding-left:48px;overflow:visible}
+.plot path{vector-effect:non-scaling-stroke}
+symbol{overflow:visible}
 .legend li{display:flex;gap:8px}
 .legend svg{flex:none;margin-top:4px}
 text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var(--soft)}
@@ -273,11 +295,12 @@ caption{text-align:left;padding:4px 0}
 th,td{overflow-wrap:normal}
 th,td{padding:4px 12px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 th{font-weight:600}
-thead th{position:sticky;top:0;background:var(--card)}
+thead th{position:sticky;top:0;background:var(--card);white-space:nowrap}
 th:first-child,.w{text-align:left}
 tbody th{white-space:nowrap;font-weight:400}
+@media (max-width:900px){.fine{display:none}}
 @media (max-width:600px){section{padding:14px 12px}}
 @media print{body{max-width:none;padding:0;background:none;font-size:11pt}nav,.skip{display:none}
-section{border:0;padding:0}.scroll{overflow:visible;max-height:none}svg{max-width:100%;height:auto}
+section{border:0;padding:0}.scroll{overflow:visible;max-height:none}.plot{min-width:0!important}
 figure,tr,dl{break-inside:avoid}h2,h3{break-after:avoid}thead th{position:static}}
 """

@@ -22,10 +22,8 @@ from filetap.people.report.generations import (
     usual_distance,
 )
 from filetap.people.report.html import (
-    CELL,
     CSS,
     DAY,
-    LEFT,
     Axis,
     Series,
     bars,
@@ -150,7 +148,7 @@ def _coverage(
         _stream(f"s{number}", axis, found, lost[stream], now)
         for number, (stream, found) in enumerate(streams.items())
     )
-    return _legend(axis, every, now) + "".join(charts)
+    return _legend(every, now) + "".join(charts)
 
 
 def _summary(found: Sequence[Generation], lost: int, now: datetime) -> str:
@@ -208,27 +206,25 @@ _STATES: Final = {
 _CELL = 16  # height of a cell and the gap below it
 
 
-def _cell(state: str, width: float) -> str:
-    """One cell: its colour and its shape both show its state."""
+def _cell(state: str) -> str:
+    """One cell, as wide as it is used: its colour and its shape both show its state."""
     ident, mark, _ = _STATES[state]
-    half = f'<path class="half" d="M1 1H{width / 2:.1f}V13H1z"/>' if state == PARTLY else ""
+    half = '<rect class="half" y="1" width="50%" height="12"/>' if state == PARTLY else ""
     return (
-        f'<rect class="{ident}" x="1" y="1" width="{width - 2:.1f}" height="12" rx="2"/>{half}'
-        f'<path class="mark on-{ident}" transform="translate({width / 2:.1f} 7)" d="{mark}"/>'
+        f'<path id="mark-{ident}" class="mark on-{ident}" d="{mark}"/>'
+        f'<symbol id="cell-{ident}"><rect class="{ident}" y="1" width="100%" height="12" rx="2"/>'
+        f'{half}<use href="#mark-{ident}" x="50%" y="7"/></symbol>'
     )
 
 
-def _legend(axis: Axis, found: Sequence[Generation], now: datetime) -> str:
+def _legend(found: Sequence[Generation], now: datetime) -> str:
     """What the cells mean; charts use the cells that are defined here."""
     used = {each.state(now) for each in found}
-    cells = "".join(
-        f'<g id="cell-{ident}">{_cell(state, min(axis.column, CELL))}</g>'
-        for state, (ident, *_) in _STATES.items()
-    )
+    cells = "".join(map(_cell, _STATES))
     items = "".join(
-        f'<li><svg role="img" aria-labelledby="key-{ident}" viewBox="0 0 24 14" width="24" '
-        f'height="14"><title id="key-{ident}">Cell: {state}</title>{_cell(state, 24)}</svg>'
-        f"<span><b>{state}</b>: {meaning}</span></li>"
+        f'<li><svg role="img" aria-labelledby="key-{ident}" width="24" height="14">'
+        f'<title id="key-{ident}">Cell: {state}</title><use href="#cell-{ident}" x="1" width="22" '
+        f'height="14"/></svg><span><b>{state}</b>: {meaning}</span></li>'
         for state, (ident, _, meaning) in _STATES.items()
         if state != UNKNOWN or state in used
     )
@@ -255,19 +251,20 @@ def _stream(
     places = list(_places(cells, slot))
     bottom = _CELL * (max(place for *_, place in places) + 1)
     hours = "".join(
-        f'<text class="tick" x="{LEFT - 6}" y="{row * _CELL + 11}">{label}</text>'
+        f'<text class="tick" x="-6" y="{row * _CELL + 11}">{label}</text>'
         for row, label in enumerate(_hours(places, slot))
     )
     drawn = "\n".join(
-        f'<use href="#cell-{_STATES[state][0]}" x="{axis.x(midnight(moment)):.1f}" '
-        f'y="{place * _CELL}"><title>{when(moment)}: {state}</title></use>'
+        f'<use href="#cell-{_STATES[state][0]}" x="{100 * axis.share(midnight(moment)):.2f}%" '
+        f'y="{place * _CELL}" width="{max(0.05, 97 / axis.days):.2f}%" height="14">'
+        f"<title>{when(moment)}: {state}</title></use>"
         for moment, state, place in places
     )
     charts = svg(
         f"{ident}-coverage",
         f"Generations of {stream}: days across, times of day down (UTC)",
         f"{many(len(found), 'generation')} {span}. By state: {about}.",
-        (axis.width, bottom + 18),
+        (axis.least, bottom + 18),
         f"{hours}{drawn}{axis.days_at(bottom + 13)}",
     )
     for name, values in (
