@@ -81,9 +81,14 @@ class Checksum:
         return Checksum(self.algorithm, base64.b64encode(digest).decode())
 
     def hasher(self) -> Hasher | None:
-        """A new hasher of this algorithm; None if it is not known."""
-        kind = HASHERS.get(self.algorithm.upper().replace("-", "").replace("/", ""))
-        return kind() if kind else None
+        """A new hasher of this algorithm; None if it is not known.
+
+        Nor is one that no vendor documents, if its value is not as long as that digest.
+        """
+        name = self.algorithm.upper().replace("-", "").replace("/", "")
+        if name not in HASHERS or (name != "CRC64NVME" and _function_of(self.value) != name):
+            return None
+        return HASHERS[name]()
 
     def matches(self, digest: bytes) -> bool:
         """True if *digest* is the expected one; False also if that is not base64."""
@@ -91,6 +96,14 @@ class Checksum:
             return base64.b64decode(self.value, validate=True) == digest
         except ValueError:
             return False
+
+
+def _function_of(value: str) -> str | None:
+    """The function whose digests are as long as *value*, in base64; None if none is."""
+    try:
+        return _LENGTHS.get(len(base64.b64decode(value, validate=True)))
+    except ValueError:
+        return None
 
 
 def parse_sidecar(text: str, name: str) -> Checksum | None:

@@ -191,8 +191,8 @@ class FirstupTransport:
         except ExpiredURLError:
             self._signed.pop(file.id, None)
             raise
-        except FileGoneError as error:
-            raise FileGoneError(error.message, GONE_HINT) from None
+        except FileGoneError:
+            raise _expired(file) from None
 
     def stored_size(self, file: ExportFile) -> int | None:
         """Bytes of *file* as stored, as its endpoint states them.
@@ -219,8 +219,7 @@ class FirstupTransport:
         url = f"{self._to.api_url}/v2/data_exports/type/{file.stream}/files/"
         response = self._get(url + quote(file.id, safe=""), str(file))
         if response.status_code == 404:
-            msg = f"{file}: the file expired between list and download"
-            raise FileGoneError(msg, GONE_HINT)
+            raise _expired(file)
         return signed_file(json_object(response, str(file), URL_HINT), file, self._to.api_url)
 
     def _get(self, url: str, what: str) -> requests.Response:
@@ -284,6 +283,11 @@ def _warn_if_not_the_api(response: requests.Response, what: str) -> None:
             response.status_code,
             kind or "no JSON",
         )
+
+
+def _expired(file: ExportFile) -> FileGoneError:
+    """The error of a listed file that neither the API nor the storage has any more."""
+    return FileGoneError(f"{file}: the file expired between list and download", GONE_HINT)
 
 
 def _check(response: requests.Response, what: str) -> None:

@@ -126,7 +126,7 @@ class Spool:
         the whole does not match.
 
         Raises:
-            IntegrityError: The second download does not match either.
+            IntegrityError: The second download does not match either; *stored* is empty.
             TransportError: The file cannot be fetched; *stored* keeps what has arrived.
             SpoolError: The local disk refused it.
         """
@@ -136,7 +136,11 @@ class Spool:
         except IntegrityError as error:
             logger.warning("%s; downloading it again", error.message)
             download.restart()
-            self._fill(transport, download, None)
+            try:
+                self._fill(transport, download, None)
+            except IntegrityError:
+                download.restart()  # nothing that a later download could go on with
+                raise
 
     def _attempt(self, transport: Transport, file: ExportFile, largest: int | None) -> Spooled:
         """Download once, resuming after broken connections and lapsed URLs."""
@@ -167,13 +171,15 @@ class Spool:
                 # Only failures in a row count: bytes beyond all earlier ones are progress.
                 failures = 1 if download.size > furthest else failures + 1
                 furthest = max(furthest, download.size)
-                # A lapsed URL is not a failed request: it is renewed once even without retries.
-                lapsed = isinstance(error, ExpiredURLError)
-                if failures > (max(1, self.retries.count) if lapsed else self.retries.count):
+                # Neither a lapsed URL nor bytes that cannot be continued, perhaps of an earlier
+                # process, is a failed request: each is replaced once even without retries.
+                refused = isinstance(error, RangeRefusedError)
+                replaced = refused or isinstance(error, ExpiredURLError)
+                if failures > (max(1, self.retries.count) if replaced else self.retries.count):
                     raise
-                if isinstance(error, RangeRefusedError):
+                if refused:
                     download.restart()
-                if isinstance(error, RetriableTransportError):
+                if isinstance(error, RetriableTransportError) and failures <= self.retries.count:
                     seconds = delay(error, failures, self.retries)
                     log_retry(error, seconds, failures, self.retries)
                     self.retries.pause(seconds)

@@ -77,8 +77,8 @@ class RowReader:
             spooled: The file.
             batches: What they look like.
             skip: Rows that an earlier run emitted.
-            reach: Called with the number of rows read, whenever STATE is due within the file;
-                None if it never is.
+            reach: Called with the number of rows emitted, whenever STATE is due within the file
+                or a SCHEMA follows; None if it never is.
             keeps: As in `ScanOptions`.
 
         Returns:
@@ -98,6 +98,14 @@ class RowReader:
         )
         before = since_state = 0
         last = options.skip
+
+        def write_state() -> None:
+            nonlocal since_state
+            if reach and since_state:
+                reach(last)
+                since_state = 0
+
+        table.before_growth = write_state
         for rows in scan(spooled, table, options, stats):
             if rows.malformed and self._malformed:
                 self._malformed.write(file, rows.malformed)
@@ -111,8 +119,7 @@ class RowReader:
                 yield frame
             self._tally.rows += frame.height
             self._tally.unread = spooled.unread
-            if reach and since_state >= tuning.slice:
-                reach(last)
-                since_state = 0
+            if since_state >= tuning.slice:
+                write_state()
         stats.log(self._log, table.columns.types, table.types)
         return since_state

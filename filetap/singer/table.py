@@ -18,7 +18,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from filetap.columns.resolve import Known
     from filetap.download.spool import Spooled
@@ -41,6 +41,8 @@ class StreamTable(KnownTable):
         known: What is known so far.
         columns: The columns so far, selected or not.
         has_accounts: True if records name the account whose file they come from.
+        before_growth: Called before a SCHEMA within a file, so that the STATE after it covers the
+            rows that were emitted.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class StreamTable(KnownTable):
         self._stream = stream
         self._vendor = vendor
         self.has_accounts = ACCOUNT in known.own_key
+        self.before_growth: Callable[[], object] = lambda: None
         self._has_new_pins = False
         self._warned: set[str] = set()
 
@@ -179,6 +182,7 @@ class StreamTable(KnownTable):
             and not is_mapped_away(name, spec.name, maps)
         ]
         if added:
+            self.before_growth()
             self._add_text(added)
             self.announce(pin_key=True)
             self.write_schema(with_state=True)

@@ -78,6 +78,21 @@ def test_unknown(name: str) -> None:
     assert Checksum(name, "rosUhgp5mIg=").hasher() is None
 
 
+@pytest.mark.parametrize("value", ["rosUhgp5mIg=", "no base64", "", "00" * 32])
+@pytest.mark.parametrize("name", ["MD5", "SHA-1", "SHA256", "SHA512"])
+def test_undocumented(name: str, value: str) -> None:
+    """A function that no vendor documents is not known if its value cannot be its digest."""
+    assert Checksum(name, value).hasher() is None
+
+
+@pytest.mark.parametrize("value", ["xx", "1B2M2Y8AsgTpgAmY7PhCfg=="])
+def test_documented(value: str) -> None:
+    """Whatever the value of CRC64NVME, it is compared."""
+    checksum = Checksum("CRC64NVME", value)
+    assert checksum.hasher()
+    assert not checksum.matches(digest_of(b"123456789"))
+
+
 @pytest.mark.parametrize(
     "value",
     [

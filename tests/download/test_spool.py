@@ -318,7 +318,7 @@ def test_odd_gzip(desk: Desk, stored: bytes, content: bytes) -> None:
     assert desk.ranges() == [""]
 
 
-@pytest.mark.parametrize("function", ["SHA999", "", None])
+@pytest.mark.parametrize("function", ["SHA999", "SHA256", "MD5", "", None])
 def test_unknown_checksum(
     desk: Desk, noise: EmulatedFile, caplog: pytest.LogCaptureFixture, function: Any
 ) -> None:

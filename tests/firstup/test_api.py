@@ -578,15 +578,17 @@ def test_expired_url(emulator: Emulator, transport: FirstupTransport) -> None:
     assert emulator.count("show") == 2
 
 
-@pytest.mark.parametrize("how", ["gone", "removed"])
+@pytest.mark.parametrize("how", ["gone", "removed", "storage"])
 def test_expired_file(emulator: Emulator, transport: FirstupTransport, how: str) -> None:
     """A file that expired after it was listed is an error that says what to do."""
     added = emulator.add("users", "2026-05-14-16", CSV)
     (file,) = transport.list_files("users")
     if how == "gone":
         added.gone = True
-    else:
+    elif how == "removed":
         emulator.remove(added)
+    else:
+        emulator.fail("download", status=404)
     with pytest.raises(
         FileGoneError, match=r"expired between list and download; .*seven days"
     ) as e:

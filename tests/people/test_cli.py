@@ -354,26 +354,33 @@ def test_get_goes_on(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("size", [5, 200_000, 300_000, 400_000])
-def test_get_with_a_foreign_beginning(emulator: Emulator, size: int) -> None:
+@pytest.mark.parametrize("retries", [0, 1])
+def test_get_with_a_foreign_beginning(emulator: Emulator, size: int, retries: int) -> None:
     """A part that is not the file's beginning is fetched again, however long it is."""
     file = emulator.add("users", "2026-05-14-16", os.urandom(300_000), gzip=False)
     part = Path(f"to/users/2026-05-14-16/000-{_key(file)}.csv.part")
     part.parent.mkdir(parents=True)
     part.write_bytes(b"x" * size)
-    assert ask(emulator, "get", "--all", "--to", "to", max_retries=1).exit_code == 0
+    done = ask(emulator, "get", "--all", "--to", "to", max_retries=retries)
+    assert done.exit_code == 0
     (whole,) = (path for path in Path("to").rglob("*") if path.is_file())
     assert whole.read_bytes() == file.body
 
 
 def test_get_damaged(emulator: Emulator) -> None:
-    """A file that is damaged twice is an error, and is not written."""
-    emulator.add("users", "2026-05-14-16", "user_id\n1\n")
-    emulator.fail("download", corrupt_at=9, times=None)
+    """A file that is damaged twice is an error, is not written, and can be fetched later."""
+    file = emulator.add("users", "2026-05-14-16", "user_id\n1\n")
+    emulator.fail("download", corrupt_at=9, times=2)
     done = ask(emulator, "get", "--all", "--to", "to")
     assert done.exit_code == 1
     assert "CRC64NVME" in done.stderr.splitlines()[-1]
     assert not list(Path("to").rglob("*.csv*")) or list(Path("to").rglob("*.part"))
     assert not list(Path("to").rglob("*.csv"))
+    emulator.forget()
+    assert ask(emulator, "get", "--all", "--to", "to", max_retries=0).exit_code == 0
+    (whole,) = (path for path in Path("to").rglob("*") if path.is_file())
+    assert whole.read_bytes() == file.body
+    assert [r.headers["range"] for r in emulator.requests if "range" in r.headers] == []
 
 
 @pytest.mark.parametrize(

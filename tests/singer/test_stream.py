@@ -10,6 +10,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 from filetap.columns import sample
@@ -26,6 +27,9 @@ from filetap.singer.stream import ExportStream
 from tests.runs import Run, discover, run, settings, tune
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from tap_firstup_dde.emulator import Emulator
 
 STREAMS = ("activities", "campaigns", "users")
@@ -200,6 +204,40 @@ def test_in_progress(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
         if progress["rows"] in {300, 1000}:
             rest = run(settings(emulator), message["value"])
             assert [n for _, n in rest.rows("users")] == list(range(progress["rows"] + 1, 1051))
+
+
+@pytest.mark.parametrize("path", ["blocks", "records", "batches"])
+def test_in_progress_before_growth(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str
+) -> None:
+    """A STATE that follows a SCHEMA within a file covers all rows emitted before that SCHEMA."""
+    tune(monkeypatch, slice=100, block=1_000, whole=80, head=80)
+    more: dict[str, Any] = {}
+    if path == "records":
+        monkeypatch.setattr(ExportStream, "writes_lines", property(lambda _: False))
+    if path == "batches":
+        storage = {"root": tmp_path.as_uri()}
+        encoding = {"format": "parquet"}
+        more = {"batch_config": {"encoding": encoding, "storage": storage, "batch_size": 30}}
+    rows = [f"{n},{'x' if n == 350 else n}" for n in range(1, 401)]
+    emulator.add("users", "2026-05-14-16", users_csv(*rows))
+    messages = run(settings(emulator, **more)).messages
+    of_users = [n for n, message in enumerate(messages) if message.get("stream") == "users"]
+    _, grown = [n for n in of_users if messages[n]["type"] == "SCHEMA"]
+    emitted = _rows_emitted(messages[:grown])
+    assert 200 < emitted < 350
+    after = messages[grown + 1]["value"]
+    assert after["bookmarks"]["users"]["in_progress"]["rows"] == emitted
+    rest = run(settings(emulator), after)
+    assert [n for _, n in rest.rows("users")] == list(range(emitted + 1, 401))
+
+
+def _rows_emitted(messages: Sequence[Any]) -> int:
+    """Rows of users in RECORD messages and batch files."""
+    files = [f for m in messages if m["type"] == "BATCH" for f in m["manifest"]]
+    batches = [pl.read_parquet(f.removeprefix("file://")) for f in files]
+    records = [m for m in messages if m["type"] == "RECORD"]
+    return len(records) + sum(map(len, batches))
 
 
 def test_in_progress_survives_another_file(
