@@ -242,6 +242,13 @@ def check_streams(catalog: Any, state: Any, streams: Collection[str]) -> None:
         raise StateError(msg, "it belongs to another tap; " + STATE_HINT)
 
 
+def lacking(catalog: Any, streams: Iterable[str]) -> list[str]:
+    """The streams that a usable catalog does not have, sorted; none if no catalog is given."""
+    if not isinstance(catalog, dict):
+        return []
+    return sorted({*streams} - {entry["tap_stream_id"] for entry in catalog.get("streams", [])})
+
+
 def check_states(state: Mapping[str, Any], specs: Iterable[StreamSpec]) -> None:
     """Refuse a state of which a stream's part cannot be read, before any stream is.
 

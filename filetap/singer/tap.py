@@ -34,8 +34,10 @@ from filetap.setting_schema import settings_schema
 from filetap.settings import Settings, Tuning
 from filetap.singer.command import tap_command
 from filetap.singer.inputs import (
+    CATALOG_HINT,
     check_states,
     check_streams,
+    lacking,
     read_json,
     settings_file,
     usable_catalog,
@@ -177,16 +179,23 @@ class FileTap(ConfiguredTap):
     @override
     def discover_streams(self) -> Sequence[TypedStream]:
         self.check_streams()
+        specs = self.specs  # a folder that cannot be read ends the run here
         if self.vendor.newest:
             # One that is not documented, and has no files lately, may exist nevertheless.
             try:
-                check_streams(*self._given, self.specs)
+                check_streams(*self._given, specs)
             except ExportError as error:
                 self.logger.warning("%s", error)
+            for name in lacking(self._given[0], specs.keys() - self.vendor.streams.keys()):
+                self.logger.warning(
+                    "%s: the catalog lacks the stream, so its files are not read; %s",
+                    name,
+                    CATALOG_HINT,
+                )
         run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
         return [
             JobStream(self, spec, run) if spec.times else ExportStream(self, spec, run)
-            for spec in self.specs.values()
+            for spec in specs.values()
         ]
 
     @override

@@ -165,11 +165,29 @@ def test_moved_root(tmp_path: Path, before: str, after: str, days: list[str]) ->
 
 
 def test_missing_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A folder that does not exist is an error; one without years is warned about."""
+    """A folder that does not exist is one error; one without years is warned about."""
     with pytest.raises(TransportError, match="does not exist"):
         run(settings(tmp_path / "nowhere"))
+    assert not caplog.records
     assert run(settings(tmp_path)).of("RECORD") == []
     assert "no folder of a year was found" in caplog.text
+
+
+def test_folder_newer_than_the_catalog(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning names a stream that has files and is in no catalog, as a cached one may be."""
+    deliver(tmp_path, path_of("user", 0), users({"a": "A"}))
+    tap = TapSimpplr(config=settings(tmp_path), setup_mapper=False)
+    tap.run_discovery()
+    capsys.readouterr()
+    deliver(tmp_path, path_of("polls", 0), "id,score\n1,2\n")
+    done = run_tap(TapSimpplr, settings(tmp_path), catalog=tap.catalog_dict)
+    assert (len(done.records("user")), done.records("polls")) == (1, [])
+    says = "polls: the catalog lacks the stream, so its files are not read; create one"
+    assert [r.getMessage()[: len(says)] for r in caplog.records if r.levelname == "WARNING"] == [
+        says
+    ]
 
 
 def test_parts(tmp_path: Path) -> None:
