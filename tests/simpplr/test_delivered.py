@@ -285,25 +285,41 @@ def test_killed_while_reading_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert run(settings(tmp_path), rest.state).of("RECORD") == []
 
 
+def _cut_off(tree: Path) -> dict[str, Any]:
+    """The state of a run that was cut off in a file, after more than three of its rows."""
+    parts = (run(settings(tree), None, most).state for most in range(30, 200))
+    return next(
+        state
+        for state in parts
+        if state
+        if state["bookmarks"].get("user", {}).get("in_progress", {}).get("rows", 0) > 3
+    )
+
+
 def test_resumed_file_after_a_late_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that a run was cut off in starts again at its first row if an older day comes late."""
     monkeypatch.setattr(TapSimpplr, "tuning", TapSimpplr.tuning.__class__(slice=2, lines=1))
     rows = {f"{i}": "new" for i in range(9)}
     deliver(tmp_path, path_of("user", 0), users({"0": "first"}))
     deliver(tmp_path, path_of("user", 2), users(rows))
-    cut = next(
-        cut
-        for most in range(30, 200)
-        if (cut := run(settings(tmp_path), None, most))
-        .state.get("bookmarks", {})
-        .get("user", {})
-        .get("in_progress", {})
-        .get("rows", 0)
-        > 3
-    )
+    state = _cut_off(tmp_path)
     deliver(tmp_path, path_of("user", 1), users(dict.fromkeys(rows, "old")))
-    rest = run(settings(tmp_path), cut.state)
+    rest = run(settings(tmp_path), state)
     assert dict(names(rest)) == rows
+
+
+def test_resumed_file_that_was_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that a run was cut off in goes on at its row if only its time has changed."""
+    monkeypatch.setattr(TapSimpplr, "tuning", TapSimpplr.tuning.__class__(slice=2, lines=1))
+    rows = {f"{i}": "new" for i in range(9)}
+    deliver(tmp_path, path_of("user", 0), users(rows))
+    state = _cut_off(tmp_path)
+    read = state["bookmarks"]["user"]["in_progress"]["rows"]
+    deliver(tmp_path, path_of("user", 0), users(rows), touched=60)
+    assert names(run(settings(tmp_path), state)) == [*rows.items()][read:]
+    assert "was replaced" not in caplog.text
 
 
 def test_later_days_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
