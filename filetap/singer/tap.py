@@ -188,7 +188,8 @@ class FileTap(ConfiguredTap):
                 self.logger.warning("%s", error)
             for name in lacking(self._given[0], specs.keys() - self.vendor.streams.keys()):
                 self.logger.warning(
-                    "%s: the catalog lacks the stream, so its files are not read; %s",
+                    "%s: the catalog lacks the stream, so its files are not read; %s, with a "
+                    "lookback_days that reaches them",
                     name,
                     CATALOG_HINT,
                 )
