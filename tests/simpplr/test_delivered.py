@@ -116,6 +116,19 @@ def test_years(tmp_path: Path, root: str, paths: list[str], read: int) -> None:
     assert len(names(run(settings(tmp_path / root)))) == read
 
 
+def test_no_day_of_the_calendar(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The folder of a day that does not exist is skipped, and one warning says so."""
+    for path in ("2026/02/28", "2026/02/30", "2026/13/01"):
+        deliver(tmp_path, f"exports/t1/{path}/user/user.csv", users({path: "A"}))
+    assert names(run(settings(tmp_path))) == [("2026/02/28", "A")]
+    warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    says = "the folder {} is skipped (no day of the calendar)"
+    assert [text.partition(": ")[2] for text in warned] == [
+        says.format("2026/13/01"),
+        says.format("2026/02/30"),
+    ]
+
+
 @pytest.mark.parametrize(("private", "is_error"), [("t1/lost+found", False), ("t2", True)])
 def test_private_folder(
     tmp_path: Path,
