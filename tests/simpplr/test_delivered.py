@@ -54,6 +54,8 @@ def test_spellings(folder: str, stream: str) -> None:
         ("exports/2026/03/02/user/user.csv", "2026/03/02/user/user.csv", ""),
         ("2026/02/30/user/user.csv", None, ""),
         ("2026/03/02/user/user.txt", None, ""),
+        ("2026/03/02/user/.user.csv", None, ""),
+        ("2026/03/02/user/._user.csv.gz", None, ""),
         ("2026/03/02/user.csv", None, ""),
         ("2026/03/02/user/more/user.csv", None, ""),
     ],
