@@ -479,6 +479,16 @@ def test_key(
     assert all(record[name] is not None for record in done.records("user") for name in key)
 
 
+def test_key_is_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A key is text whatever a setting wants, and its values are no misfits."""
+    deliver(tmp_path, path_of("user", 0), "code,score\na,1\nb,2\n")
+    done = run(settings(tmp_path, column_types={"user": {"code": "integer"}}))
+    assert "code is a key and stays a string" in caplog.text
+    properties = done.schema("user")["schema"]["properties"]
+    assert [name for name in properties if "code" in name] == ["code"]
+    assert [record["code"] for record in done.records("user")] == ["a", "b"]
+
+
 def test_key_that_a_file_lacks(tmp_path: Path) -> None:
     """Where not every file of the first run has the first one's key, rows are their own key."""
     deliver(tmp_path, path_of("user", 0), users({"a": "A"}))
