@@ -264,7 +264,7 @@ def is_unchanged_copy(bookmark: Bookmark, spooled: Spooled, logger: logging.Logg
     same = bookmark.has_same_content(file, spooled.content)
     if same:
         logger.info("%s: the file was copied or moved; its content is read already", file)
-    else:
+    elif not bookmark.rows_read(file, spooled.content):
         logger.warning(
             "%s: the file was replaced since it was last read; reading it again from the start",
             file,

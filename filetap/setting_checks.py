@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,16 @@ from filetap.redaction import SECRECY
 from filetap.setting_schema import settings_schema
 from filetap.settings import PATTERN, Folder, Protection, Retries, Settings, Tuning
 from filetap.times import parse_generation, utc_now
+from filetap.transports.http import is_secure
 from filetap.write.batch_files import FILE_FORMATS, root_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from filetap.vendor import Vendor
 
 PROTECTING = ("columns_to_drop", "columns_to_hash")
+_PLAIN = re.compile(r"(?i)(?:.*::)?(http://.*)", re.DOTALL)  # also below a cache of fsspec's
 _DAY = 86_400  # seconds
 _DEFAULTS = Settings(source=None)
 
@@ -163,6 +166,11 @@ def faults(config: Mapping[str, Any], vendor: Vendor) -> list[str]:
         found.append("folder.url is not a URL: check its brackets and its port")
     elif folder is not None and not folder.get("url"):
         found.append("folder needs a url: a path, or a URL such as sftp://user@host/path")
+    found += (
+        f"{name} is not an https URL (http is for loopback hosts only)"
+        for setting in ("folder", "batch_config")
+        for name in _insecure(setting, config.get(setting))
+    )
     start, spool = config.get("start_date"), config.get("spool_dir")
     if start and not _is_time(start):
         found.append(f"start_date {start!r} is not a time; write it like 2026-05-14T00:00:00Z")
@@ -240,6 +248,15 @@ def _is_url(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _insecure(name: str, value: Any) -> Iterator[str]:
+    """The members of a setting, at any depth, that are http URLs of other hosts."""
+    if isinstance(value, dict):
+        for member, inner in value.items():
+            yield from _insecure(f"{name}.{member}", inner)
+    elif isinstance(value, str) and (url := _PLAIN.fullmatch(value)) and not is_secure(url[1]):
+        yield name
 
 
 def _batch_faults(encoding: Mapping[str, str], storage: Mapping[str, str]) -> list[str]:

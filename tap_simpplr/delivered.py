@@ -60,7 +60,7 @@ _KEYS = (("code", "tenant_code"), ("code",), ("code", "active_date"))
 _PATH = re.compile(
     r"(?:(?P<above>[^/]+)/)?(?:(?P<tenant>[^/]+)/)?"
     r"(?P<year>[0-9]{4})/(?P<month>[0-9]{1,2})/(?P<day>[0-9]{1,2})/"
-    r"(?P<entity>[^/]+)/[^/]+(?i:\.csv(?:\.gz)?)"
+    r"(?P<entity>[^/]+)/[^/.][^/]*(?i:\.csv(?:\.gz)?)"  # a dot begins the name of an upload
 )
 
 

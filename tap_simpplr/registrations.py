@@ -167,8 +167,8 @@ def _registrations(  # noqa: PLR0913 - the command's options
     if action in {"set", "add", "remove"} and not entities:
         message = f"{action} needs an entity"
         raise click.UsageError(message)
-    if action == "disable" and entities:
-        message = "disable takes no entity: it ends all exports"
+    if action == "disable" and (entities or frequency):
+        message = "disable takes neither entities nor a frequency: it ends all exports"
         raise click.UsageError(message)
     api = open_api(TapOptions(config=config, state=None).open(_WithAPI))
     found = api.registrations()

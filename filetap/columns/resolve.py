@@ -298,7 +298,9 @@ def _types(known: Known, sample: Sample) -> tuple[dict[str, str], list[str]]:
             )
     if sample.columns and (absent := sorted(set(known.own_types) - set(types))):
         warnings.append(f"column_types names columns that do not exist: {', '.join(absent)}")
-    types |= {name + MISFIT_SUFFIX: "string" for name in sorted(sample.misfits & set(types))}
+    # What did not fit its column's type was seen before the column became a key, which is text.
+    misfits = sorted(name for name in sample.misfits & set(types) if types[name] != "string")
+    types |= {name + MISFIT_SUFFIX: "string" for name in misfits}
     return types, warnings
 
 

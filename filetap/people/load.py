@@ -155,11 +155,6 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
     given = _given_state(options.state_from)
     if tap.vendor.newest is None:  # otherwise there are streams that are not documented
         check_streams(None, {"bookmarks": given}, tap.vendor.streams)
-    for stream in given:
-        if stream not in tap.vendor.streams:
-            near = get_close_matches(stream, tap.vendor.streams, n=1, cutoff=0)
-            message = "--state-from has a stream %s, which does not exist; did you mean %s?"
-            logger.warning(message, stream, *near)
     keep_freed_memory()
     started = time.monotonic()
     with (
@@ -172,6 +167,10 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
         run = Run(tap.vendor, tap.settings, tap.transport, tap.spool, tap.progress)
         tallies = []
         tap.looks_back = bool(states) and not options.full_refresh
+        for stream in sorted(given.keys() - tap.specs.keys()):
+            near = get_close_matches(stream, tap.specs, n=1, cutoff=0)
+            message = "--state-from has a stream %s, which does not exist; did you mean %s?"
+            logger.warning(message, stream, *near)
         for stream in chosen_streams(tap, options.streams):
             state, is_stored = states.get(stream, {}), True
             if given.get(stream) and state:

@@ -135,7 +135,7 @@ def check_bytes(examination: Examination) -> Finding:
     if not spooled:
         return Finding("no file", skipped=True)
     size = size_words(sum(each.size for each in spooled.values()))
-    return Finding(f"{counted(len(spooled), 'file')}, {size}; length and checksum as stated")
+    return Finding(f"{counted(len(spooled), 'file')}, {size}; length and checksum as far as stated")
 
 
 def check_rows(examination: Examination) -> Finding:

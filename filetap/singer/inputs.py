@@ -262,6 +262,13 @@ def unknown_in_catalog(catalog: Any, streams: Collection[str]) -> list[str]:
     return found
 
 
+def lacking(catalog: Any, streams: Iterable[str]) -> list[str]:
+    """The streams that a usable catalog does not have, sorted; none if no catalog is given."""
+    if not isinstance(catalog, dict):
+        return []
+    return sorted({*streams} - {entry["tap_stream_id"] for entry in catalog.get("streams", [])})
+
+
 def check_states(state: Mapping[str, Any], specs: Iterable[StreamSpec]) -> None:
     """Refuse a state of which a stream's part cannot be read, before any stream is.
 

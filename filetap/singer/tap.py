@@ -36,8 +36,10 @@ from filetap.settings import Settings, Tuning
 from filetap.singer.about import with_streams
 from filetap.singer.command import tap_command
 from filetap.singer.inputs import (
+    CATALOG_HINT,
     check_states,
     check_streams,
+    lacking,
     read_json,
     settings_file,
     unknown_in_catalog,
@@ -168,7 +170,7 @@ class FileTap(ConfiguredTap):
                 self.logger.warning("%s", warning)
 
     def warn_of_given(self) -> None:
-        """Warn of a catalog or a state that has none of the streams, if some are not documented.
+        """Warn of a catalog or a state that lacks streams, if some are not documented.
 
         Such a stream may exist although it has no files lately.
         """
@@ -177,6 +179,13 @@ class FileTap(ConfiguredTap):
                 check_streams(*self._given, self.specs)
             except ExportError as error:
                 self.logger.warning("%s", error)
+            for name in lacking(self._given[0], self.specs.keys() - self.vendor.streams.keys()):
+                self.logger.warning(
+                    "%s: the catalog lacks the stream, so its files are not read; %s, with a "
+                    "lookback_days that reaches them",
+                    name,
+                    CATALOG_HINT,
+                )
 
     @override
     def setup_mapper(self) -> None:
@@ -193,11 +202,12 @@ class FileTap(ConfiguredTap):
     @override
     def discover_streams(self) -> Sequence[TypedStream]:
         self.check_streams()
+        specs = self.specs  # a folder that cannot be read ends the run here
         self.warn_of_given()
         run = Run(self.vendor, self.settings, self.transport, self.spool, self.progress)
         return [
             JobStream(self, spec, run) if spec.times else ExportStream(self, spec, run)
-            for spec in self.specs.values()
+            for spec in specs.values()
         ]
 
     @override

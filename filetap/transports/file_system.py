@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SFTP = ("sftp", "ssh")
 # Scheme → the option for the user name, where fsspec does not decode the login in a URL.
 _USER = {**dict.fromkeys((*_SFTP, "ftp", "smb"), "username"), "webhdfs": "user"}
+# What asyncssh raises about a private key; each is a ValueError.
+KEY_ERRORS = ("KeyImportError", "KeyEncryptionError")
 # They log tracebacks of errors at DEBUG, which become messages here, and each connection at INFO.
 _LOGGERS = ("asyncssh", "botocore", "aiobotocore", "fsspec", "s3fs")
 
@@ -90,7 +92,7 @@ def translated(error: Exception, what: str) -> ExportError:
         return TransportError(
             msg, "check folder.options: user name, password or key, and permissions"
         )
-    if "KeyImport" in kind or "KeyEncryption" in kind:
+    if kind in KEY_ERRORS:
         msg = f"{what}: the private key cannot be used ({kind})"
         return TransportError(msg, "check client_keys and passphrase in folder.options")
     if "HostKey" in kind:

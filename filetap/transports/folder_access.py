@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from filetap.errors import ExportError, FileGoneError, TransportError
-from filetap.transports.file_system import open_folder, translated
+from filetap.transports.file_system import KEY_ERRORS, open_folder, translated
 from filetap.transports.folder_walk import Entry, Found, entries, followed, found, walk
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ class OpenFolder:
             msg = f"{what}: the file is no longer in the folder"
             raise FileGoneError(msg, GONE_HINT) from None
         except (ImportError, ValueError, TypeError, KeyError) as error:
+            if type(error).__name__ in KEY_ERRORS:
+                raise translated(error, what) from None
             scheme = self._url.partition("://")[0]
             msg = f"{what}: the folder cannot be opened ({type(error).__name__})"
             extra = {"sftp": " (the extra sftp)", "s3": " (the extra s3)"}.get(scheme, "")

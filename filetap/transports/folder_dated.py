@@ -110,7 +110,14 @@ class DatedFolderTransport(FolderTransport):
                     try:
                         yield datetime(year, month, day, tzinfo=UTC), path
                     except ValueError:
-                        logger.debug("%s: not a day of the calendar", path)
+                        self._warn_of_no_day(path)
+
+    def _warn_of_no_day(self, folder: str) -> None:
+        """Warn once about a folder that is no day: files may be in it."""
+        if folder not in self._warned:
+            self._warned.add(folder)
+            where, name = self._folder.where, printable("/".join(folder.split("/")[-3:]))
+            logger.warning("%s: the folder %s is skipped (no day of the calendar)", where, name)
 
     def _numbered(self, folder: str, pattern: re.Pattern[str]) -> list[tuple[int, str]]:
         """The folders in *folder* whose names are numbers, the largest first."""

@@ -54,6 +54,8 @@ def test_spellings(folder: str, stream: str) -> None:
         ("exports/2026/03/02/user/user.csv", "2026/03/02/user/user.csv", ""),
         ("2026/02/30/user/user.csv", None, ""),
         ("2026/03/02/user/user.txt", None, ""),
+        ("2026/03/02/user/.user.csv", None, ""),
+        ("2026/03/02/user/._user.csv.gz", None, ""),
         ("2026/03/02/user.csv", None, ""),
         ("2026/03/02/user/more/user.csv", None, ""),
     ],
@@ -116,6 +118,19 @@ def test_years(tmp_path: Path, root: str, paths: list[str], read: int) -> None:
     assert len(names(run(settings(tmp_path / root)))) == read
 
 
+def test_no_day_of_the_calendar(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The folder of a day that does not exist is skipped, and one warning says so."""
+    for path in ("2026/02/28", "2026/02/30", "2026/13/01"):
+        deliver(tmp_path, f"exports/t1/{path}/user/user.csv", users({path: "A"}))
+    assert names(run(settings(tmp_path))) == [("2026/02/28", "A")]
+    warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    says = "the folder {} is skipped (no day of the calendar)"
+    assert [text.partition(": ")[2] for text in warned] == [
+        says.format("2026/13/01"),
+        says.format("2026/02/30"),
+    ]
+
+
 @pytest.mark.parametrize(("private", "is_error"), [("t1/lost+found", False), ("t2", True)])
 def test_private_folder(
     tmp_path: Path,
@@ -165,11 +180,29 @@ def test_moved_root(tmp_path: Path, before: str, after: str, days: list[str]) ->
 
 
 def test_missing_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A folder that does not exist is an error; one without years is warned about."""
+    """A folder that does not exist is one error; one without years is warned about."""
     with pytest.raises(TransportError, match="does not exist"):
         run(settings(tmp_path / "nowhere"))
+    assert not caplog.records
     assert run(settings(tmp_path)).of("RECORD") == []
     assert "no folder of a year was found" in caplog.text
+
+
+def test_folder_newer_than_the_catalog(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning names a stream that has files and is in no catalog, as a cached one may be."""
+    deliver(tmp_path, path_of("user", 0), users({"a": "A"}))
+    tap = TapSimpplr(config=settings(tmp_path), setup_mapper=False)
+    tap.run_discovery()
+    capsys.readouterr()
+    deliver(tmp_path, path_of("polls", 0), "id,score\n1,2\n")
+    done = run_tap(TapSimpplr, settings(tmp_path), catalog=tap.catalog_dict)
+    assert (len(done.records("user")), done.records("polls")) == (1, [])
+    says = "polls: the catalog lacks the stream, so its files are not read; create one"
+    assert [r.getMessage()[: len(says)] for r in caplog.records if r.levelname == "WARNING"] == [
+        says
+    ]
 
 
 def test_parts(tmp_path: Path) -> None:
@@ -267,25 +300,41 @@ def test_killed_while_reading_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert run(settings(tmp_path), rest.state).of("RECORD") == []
 
 
+def _cut_off(tree: Path) -> dict[str, Any]:
+    """The state of a run that was cut off in a file, after more than three of its rows."""
+    parts = (run(settings(tree), None, most).state for most in range(30, 200))
+    return next(
+        state
+        for state in parts
+        if state
+        if state["bookmarks"].get("user", {}).get("in_progress", {}).get("rows", 0) > 3
+    )
+
+
 def test_resumed_file_after_a_late_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that a run was cut off in starts again at its first row if an older day comes late."""
     monkeypatch.setattr(TapSimpplr, "tuning", TapSimpplr.tuning.__class__(slice=2, lines=1))
     rows = {f"{i}": "new" for i in range(9)}
     deliver(tmp_path, path_of("user", 0), users({"0": "first"}))
     deliver(tmp_path, path_of("user", 2), users(rows))
-    cut = next(
-        cut
-        for most in range(30, 200)
-        if (cut := run(settings(tmp_path), None, most))
-        .state.get("bookmarks", {})
-        .get("user", {})
-        .get("in_progress", {})
-        .get("rows", 0)
-        > 3
-    )
+    state = _cut_off(tmp_path)
     deliver(tmp_path, path_of("user", 1), users(dict.fromkeys(rows, "old")))
-    rest = run(settings(tmp_path), cut.state)
+    rest = run(settings(tmp_path), state)
     assert dict(names(rest)) == rows
+
+
+def test_resumed_file_that_was_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that a run was cut off in goes on at its row if only its time has changed."""
+    monkeypatch.setattr(TapSimpplr, "tuning", TapSimpplr.tuning.__class__(slice=2, lines=1))
+    rows = {f"{i}": "new" for i in range(9)}
+    deliver(tmp_path, path_of("user", 0), users(rows))
+    state = _cut_off(tmp_path)
+    read = state["bookmarks"]["user"]["in_progress"]["rows"]
+    deliver(tmp_path, path_of("user", 0), users(rows), touched=60)
+    assert names(run(settings(tmp_path), state)) == [*rows.items()][read:]
+    assert "was replaced" not in caplog.text
 
 
 def test_later_days_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,6 +477,16 @@ def test_key(
     properties = later.schema("user")["schema"]["properties"]
     assert {properties[name]["type"][0] for name in key} <= {"string", "integer"}
     assert all(record[name] is not None for record in done.records("user") for name in key)
+
+
+def test_key_is_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A key is text whatever a setting wants, and its values are no misfits."""
+    deliver(tmp_path, path_of("user", 0), "code,score\na,1\nb,2\n")
+    done = run(settings(tmp_path, column_types={"user": {"code": "integer"}}))
+    assert "code is a key and stays a string" in caplog.text
+    properties = done.schema("user")["schema"]["properties"]
+    assert [name for name in properties if "code" in name] == ["code"]
+    assert [record["code"] for record in done.records("user")] == ["a", "b"]
 
 
 def test_key_that_a_file_lacks(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from filetap.transports.folder_access import OpenFolder
+from tests.runs import write
 from tests.simpplr.tree import Loaded, deliver, path_of, users
 
 if TYPE_CHECKING:
@@ -112,3 +113,15 @@ def test_folders_are_read_by_date(
     assert loaded.load() == {}
     assert len(reads) == len(set(reads))
     assert not [path for path in reads if path.startswith(str(tmp_path / "tree/2026/03/0"))]
+
+
+def test_state_of_another_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A given state may be about any stream that has files; one that has none is a warning."""
+    made = Loaded(tmp_path)
+    for day in (0, 1):
+        deliver(made.tree, path_of("polls", day), f"code,score\n{day},2\n")
+    read = {"replication_key": "generated_at", "replication_key_value": "2026-03-02T00:00:00Z"}
+    state = write(tmp_path, "state.json", {"bookmarks": {"polls": read, "pols": read}})
+    assert made.load("--state-from", state) == {"polls": 1}
+    says = "--state-from has a stream pols, which does not exist; did you mean polls?"
+    assert [r.getMessage() for r in caplog.records if "--state-from" in r.getMessage()] == [says]

@@ -130,7 +130,8 @@ def test_change_as_json(
     [
         (["registrations", "add", "user login"], "did you mean user logins"),
         (["registrations", "add"], "add needs an entity"),
-        (["registrations", "disable", "user"], "disable takes no entity"),
+        (["registrations", "disable", "user"], "disable takes neither entities"),
+        (["registrations", "disable", "--frequency", "daily"], "nor a frequency"),
         (["registrations", "--frequency", "daily"], "say set, add, remove or disable"),
         (["full-load", "site", "--yes"], "not registered"),
         (["full-load", "sitemap", "--yes"], "sitemap is not an entity"),

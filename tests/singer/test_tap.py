@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from filetap.setting_checks import faults
+from tap_firstup_dde.vendor import FIRSTUP
 from tests.runs import command, settings, write
 
 if TYPE_CHECKING:
@@ -78,6 +80,36 @@ def test_wrong_settings(tmp_path: Path, config: dict[str, Any], says: str) -> No
         assert done.status == 1
         assert done.messages == []
         assert says in _error(done.log)
+
+
+@pytest.mark.parametrize(
+    ("setting", "names"),
+    [
+        ({"folder": {"url": "http://example.com/x"}}, ["folder.url"]),
+        ({"folder": {"url": "simplecache::HTTP://10.0.0.1/x"}}, ["folder.url"]),
+        (
+            {"folder": {"url": "s3://b", "options": {"client": {"endpoint_url": "http://minio"}}}},
+            ["folder.options.client.endpoint_url"],
+        ),
+        (
+            {
+                "batch_config": {
+                    "encoding": {"format": "jsonl", "compression": "gzip"},
+                    "storage": {"root": "file:///x", "params": {"proxy": "http://minio:9000"}},
+                }
+            },
+            ["batch_config.storage.params.proxy"],
+        ),
+        ({"folder": {"url": "http://127.0.0.1:8000/x"}}, []),
+        ({"folder": {"url": "s3://b", "options": {"endpoint_url": "http://localhost:9000"}}}, []),
+        ({"folder": {"url": "s3://b", "options": {"endpoint_url": "https://minio"}}}, []),
+        ({"folder": {"url": "/mnt/http/x"}}, []),
+    ],
+)
+def test_plain_http_is_for_loopback_only(setting: dict[str, Any], names: list[str]) -> None:
+    """No setting, at any depth, has an http URL of another host."""
+    says = "is not an https URL (http is for loopback hosts only)"
+    assert faults({"access_token": "t", **setting}, FIRSTUP) == [f"{n} {says}" for n in names]
 
 
 def _unreachable() -> str:

@@ -79,6 +79,30 @@ def test_keys(served: SFTP, tmp_path: Path, kind: str, passphrase: str | None) -
     assert len(run(served.settings(**options)).of("RECORD")) == 3
 
 
+RIGHT = "right-secret"
+
+
+@pytest.mark.filterwarnings("ignore:.*round")  # few, for speed
+@pytest.mark.parametrize(
+    ("form", "passphrase"),
+    [("pkcs1-pem", None), ("pkcs1-pem", "wrong-secret"), ("openssh", "wrong-secret"), ("", None)],
+)
+def test_key_that_cannot_be_used(
+    served: SFTP, tmp_path: Path, form: str, passphrase: str | None
+) -> None:
+    """A file that is no key, or a key's wrong passphrase, is an error that says what to check."""
+    path = tmp_path / "key"
+    path.write_text("no key")
+    if form:
+        private = served.users["ssh-rsa"]
+        path.write_bytes(private.export_private_key(form, RIGHT, rounds=1))
+    options = {"client_keys": [str(path)], "passphrase": passphrase, "password": None}
+    with pytest.raises(TransportError, match="the private key cannot be used") as caught:
+        run(served.settings(fingerprint=served.fingerprint, **options))
+    assert "check client_keys and passphrase" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
