@@ -89,7 +89,7 @@ class ScanOptions:
         fill: True to give every batch but the last that many rows.
         divert: True to hand malformed rows on, False to fail.
         skip: Rows at the beginning that an earlier run emitted.
-        keeps: Takes a batch of rows as text; returns True for each that is wanted. None for all.
+        keeps: Takes a batch of rows as read; returns True for each that is wanted. None for all.
         identities: Ids of the rows of several files; None for those of each file alone.
     """
 

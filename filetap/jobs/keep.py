@@ -48,7 +48,7 @@ class Keeper:
         return self
 
     def __call__(self, frame: pl.DataFrame) -> pl.Series:
-        """True for each row of a batch, as text, that is in the window."""
+        """True for each row of a batch, as read, that is in the window."""
         inside = pl.repeat(None, frame.height, dtype=pl.Boolean, eager=True)
         for name in self._times:
             if name in frame.columns and inside.null_count():
@@ -66,7 +66,7 @@ class Keeper:
 
     def _is_new(self, frame: pl.DataFrame, timeless: pl.Series) -> pl.Series:
         """True for each row that no earlier window had; those without a time are remembered."""
-        hashes = frame.hash_rows()
+        hashes = frame.cast(pl.String).hash_rows()  # integers in one batch, text in another
         if sum(map(len, (*self._before, *self._own))) < _REMEMBERED:
             self._own.append(hashes.filter(timeless))
         if not self._before:
