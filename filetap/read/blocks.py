@@ -132,18 +132,22 @@ def parse(
         )
     except pl.exceptions.PolarsError:
         return None
+    if not _is_faithful(frame, data, block, separator):
+        return None
     if not integers:
-        return frame if _is_faithful(frame, data, block, separator) else None
-    # Where lines were changed, their bytes do not add up.
-    whole = len(lines) == block.size
+        return frame
+    # Where lines were changed, their bytes do not add up, or only by chance.
+    whole = isinstance(lines, memoryview)
     return frame if whole and _adds_up(frame, data, block, ends=len(end)) else None
 
 
 def _adds_up(frame: pl.DataFrame, data: bytes, block: Block, *, ends: int) -> bool:
     """True if a frame's cells take all bytes of its block, beside separators and the like.
 
+    A cell that a short row lacks would make up for a zero that an integer has lost.
+
     Args:
-        frame: The parsed rows, integers among their cells.
+        frame: The parsed rows, integers among their cells, none of them short.
         data: Bytes that begin with the block.
         block: The block.
         ends: Line ends that were added to it.

@@ -87,6 +87,26 @@ def test_which_are_proven(cells: list[str], kind: type, end: str, text: str) -> 
     assert batch.frame["n"].cast(pl.String).fill_null("").to_list() == cells
 
 
+@pytest.mark.parametrize("odd", ["07", "+7", "-0", '"07"'])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_short_row_hides_no_zero(odd: str, end: str) -> None:
+    """A row that lacks a cell is told, also beside an integer with a character too many."""
+    data = end.join(["n,m,t", "1,1,x", f"{odd},1,x", "4,5", ""])
+    reader = CSVReader([data.encode()], "file", ReadOptions(integers={"n", "m"}, divert=True))
+    (batch,) = reader
+    assert batch.frame["n"].to_list() == ["1", odd.strip('"')]
+    assert [row.raw for row in batch.malformed] == ["4,5"]
+
+
+@pytest.mark.parametrize("odd", ["07", "+7", "-0", '"07"'])
+def test_lone_return_hides_no_zero(odd: str) -> None:
+    """An integer's text is kept beside a row that ends with CR alone."""
+    data = f"n,t\n1,x\n{odd},x\r4,5\n"
+    reader = CSVReader([data.encode()], "file", ReadOptions(integers={"n"}))
+    (batch,) = reader
+    assert batch.frame["n"].to_list() == ["1", odd.strip('"'), "4"]
+
+
 def test_some_blocks_only() -> None:
     """Where blocks differ, the file's batches can still be joined, and every text is kept."""
     cells = [str(n) for n in range(2000)] + ["007"] + [str(n) for n in range(2000)]
