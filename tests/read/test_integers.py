@@ -7,7 +7,7 @@ import io
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filetap.read.batch import ReadOptions, join
@@ -105,6 +105,29 @@ def test_lone_return_hides_no_zero(odd: str) -> None:
     reader = CSVReader([data.encode()], "file", ReadOptions(integers={"n"}))
     (batch,) = reader
     assert batch.frame["n"].to_list() == ["1", odd.strip('"'), "4"]
+
+
+GOOD = ["1,2,x\n", '3,,"a,""b"\n', '"4",5,\r\n']
+TYPED_ODDLY = ["07,1,x\n", "+7,-0,\n", '"07",1,""\r\n', " 1,2,x\n"]
+ODD = ["4,5\n", "6\r\n", "1,2,3,4\n", "1,2,x\r", "\n", "\r\n", '8,9,"x\ry"\n', '1,2,3"4\n']
+LINES = st.sampled_from([*GOOD * 3, *TYPED_ODDLY, *ODD])
+
+
+@given(st.lists(LINES, max_size=40), st.sampled_from([4, 64, 1024, 1 << 20]))
+@example(["1,2,x\n", "07,1,x\n", "4,5\n"], 1 << 20)
+@example(["1,2,x\n", "07,1,x\n", "1,2,x\r"], 1 << 20)
+def test_odd_rows(lines: list[str], block: int) -> None:
+    """A file of good and odd rows has the same cells and malformed rows as without integers."""
+    data = ("n,m,t\n" + "".join(lines)).encode()
+    rows, malformed = [], []
+    for integers in (frozenset(), frozenset({"n", "m"})):
+        options = ReadOptions(integers=integers, block=block, divert=True)
+        batches = list(CSVReader([data], "file", options))
+        frames = [batch.frame.cast(pl.String).fill_null("") for batch in batches]
+        rows.append([row for frame in frames for row in frame.rows()])
+        malformed.append([row for batch in batches for row in batch.malformed])
+    assert rows[0] == rows[1]
+    assert malformed[0] == malformed[1]
 
 
 def test_some_blocks_only() -> None:
