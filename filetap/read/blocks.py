@@ -136,13 +136,13 @@ def parse(
         return None
     if not integers:
         return frame
-    # Where lines were changed, their bytes do not add up, or only by chance.
-    whole = isinstance(lines, memoryview)
-    return frame if whole and _adds_up(frame, data, block, ends=len(end)) else None
+    return frame if _adds_up(frame, data, block, lines, ends=len(end)) else None
 
 
-def _adds_up(frame: pl.DataFrame, data: bytes, block: Block, *, ends: int) -> bool:
-    """True if a frame's cells take all bytes of its block, beside separators and the like.
+def _adds_up(
+    frame: pl.DataFrame, data: bytes, block: Block, lines: bytes | memoryview, *, ends: int
+) -> bool:
+    """True if a frame's cells take all bytes of its lines, beside separators and the like.
 
     A cell that a short row lacks would make up for a zero that an integer has lost.
 
@@ -150,7 +150,8 @@ def _adds_up(frame: pl.DataFrame, data: bytes, block: Block, *, ends: int) -> bo
         frame: The parsed rows, integers among their cells, none of them short.
         data: Bytes that begin with the block.
         block: The block.
-        ends: Line ends that were added to it.
+        lines: Its plain lines, which are what was parsed.
+        ends: Line ends that were added to them.
     """
     content = content_length(frame)
     if content is None:
@@ -159,11 +160,12 @@ def _adds_up(frame: pl.DataFrame, data: bytes, block: Block, *, ends: int) -> bo
     opening, closing = block.opening[:count], block.closing[:count]
     doubled = int(np.count_nonzero(opening[1:] == closing[: len(opening) - 1] + 1))
     quotes = len(opening) + len(closing) - doubled
-    returns = data.count(b"\r", 0, block.size)
+    # Of line ends, only CRLF has a CR still.
+    returns = lines.count(b"\r") if isinstance(lines, bytes) else data.count(b"\r", 0, len(lines))
     if returns and (inside := _inside(block)) is not None:
         text = np.frombuffer(data, np.uint8, block.size)
         returns -= int(np.count_nonzero((text == CR) & inside))
-    return content + quotes + returns + frame.height * frame.width == block.size + ends
+    return content + quotes + returns + frame.height * frame.width == len(lines) + ends
 
 
 def _is_faithful(frame: pl.DataFrame, data: bytes, block: Block, separator: int) -> bool:

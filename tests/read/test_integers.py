@@ -130,6 +130,15 @@ def test_odd_rows(lines: list[str], block: int) -> None:
     assert malformed[0] == malformed[1]
 
 
+@pytest.mark.parametrize("odd", ["\n", "\r\n", "5,x\r", '6,"a\rb"\r\n'])
+def test_changed_lines_are_proven(odd: str) -> None:
+    """Blank lines, and rows that end with CR alone, do not keep integers from being proven."""
+    data = f"n,t\n1,x\r\n{odd}2,x\n"
+    (batch,) = CSVReader([data.encode()], "file", ReadOptions(integers={"n"}))
+    assert batch.frame.schema["n"] == pl.Int64
+    assert (batch.frame["n"].first(), batch.frame["n"].last()) == (1, 2)
+
+
 def test_some_blocks_only() -> None:
     """Where blocks differ, the file's batches can still be joined, and every text is kept."""
     cells = [str(n) for n in range(2000)] + ["007"] + [str(n) for n in range(2000)]
