@@ -3,7 +3,8 @@
 Text that parses to an integer is never shorter than the integer's canonical form: a plus sign,
 leading zeros, blanks and the minus of ``-0`` only make it longer. So if the cells of a block,
 integers counted by their canonical lengths, take as many bytes as the block has beside separators,
-quotes and line ends, every integer in it is written canonically.
+quotes and line ends, every integer in it is written canonically. That no row is short is proven
+before: a separator that it lacks would be counted, and make up for a zero that was lost.
 """
 
 from __future__ import annotations
