@@ -81,9 +81,10 @@ class Checksum:
         return Checksum(self.algorithm, base64.b64encode(digest).decode())
 
     def hasher(self) -> Hasher | None:
-        """A new hasher of this algorithm; None if it is not known.
+        """A new hasher of this algorithm; None if the value cannot be checked.
 
-        Nor is one that no vendor documents, if its value is not as long as that digest.
+        That is so if the algorithm is not known, or if the value is not as long as its digests.
+        CRC64NVME, the only one that a vendor documents, is checked whatever the value.
         """
         name = self.algorithm.upper().replace("-", "").replace("/", "")
         if name not in HASHERS or (name != "CRC64NVME" and _function_of(self.value) != name):

@@ -51,7 +51,7 @@ class _Location:
 
     Attributes:
         url: A presigned URL.
-        until: When it is no longer used, by the monotonic clock.
+        until: Monotonic time, in seconds, after which a new one is requested.
         note: The request id of the response that stated it, in words that end an error.
     """
 

@@ -177,7 +177,7 @@ class UserpilotExports:
             TransportError: The request was refused.
         """
         deadline = time.monotonic() + self._source.job_wait
-        pause, told = self._settings.poll, False
+        pause, has_logged = self._settings.poll, False
         while True:
             try:
                 return self._api.create(body, what)
@@ -192,9 +192,9 @@ class UserpilotExports:
                     "used; run again later, or raise job_wait"
                 )
                 raise JobError(msg, hint)
-            if not told:
+            if not has_logged:
                 logger.info("%s: waiting until %s of the same application ends", what, other)
-                told = True
+                has_logged = True
             self._settings.retries.pause(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from filetap.testing.warm import Started
 
 
+# The end of a program that stands in for a tap: it passes on `lines` lines of the process `tap` and
+# kills it; without `lines`, the process writes them itself, and is waited for.
+UNTIL_CUT = """
+for _ in range(lines):
+    sys.stdout.buffer.write(tap.stdout.readline())
+    sys.stdout.buffer.flush()
+if lines:
+    tap.kill()
+sys.exit(tap.wait())
+"""
+
 OTHERS = ("MELTANO_", "TAP_FIRSTUP_DDE_", "TARGET_")  # settings that tests must not see
 
 

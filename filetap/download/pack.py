@@ -3,64 +3,19 @@
 from __future__ import annotations
 
 import io
-import os
-import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING
 
 from filetap.download.gunzip import PIECE
+from filetap.download.views import Region
 from filetap.errors import IntegrityError, SpoolError
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from _typeshed import WriteableBuffer
-
     from filetap.download.spool import Spooled
     from filetap.files import ExportFile
-
-
-class _Region(io.RawIOBase):
-    """A range of a shared file, with a position of its own."""
-
-    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
-        super().__init__()
-        self._file = file
-        self._start = start
-        self._size = size
-        self._at = 0
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def seekable(self) -> bool:
-        return True
-
-    @override
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, origin + offset)
-        return self._at
-
-    @override
-    def tell(self) -> int:
-        return self._at
-
-    @override
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer).cast("B")[: max(0, self._size - self._at)]
-        # Reads at an offset, so that the position of the shared file does not matter.
-        count = os.preadv(self._file.fileno(), [view], self._start + self._at) if view else 0
-        self._at += count
-        return count
 
 
 @dataclass
@@ -97,7 +52,7 @@ class Pack:
             spooled.close()
             msg = f"{spooled.file}: the download cannot be written to disk ({error.strerror})"
             raise SpoolError(msg, "free some space or set spool_dir to a larger disk") from None
-        region = io.BufferedReader(_Region(self._file, self.size, spooled.size), 1 << 16)
+        region = io.BufferedReader(Region(self._file, self.size, spooled.size), 1 << 16)
         self._waiting[spooled.file.key] = replace(spooled, stored=region)
         self.size += spooled.size
         spooled.close()

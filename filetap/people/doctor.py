@@ -83,7 +83,7 @@ class DoctorOptions(TapOptions):
         """The tap that is examined.
 
         Raises:
-            ClickException: The settings cannot be used, or there is no stream of a name.
+            ClickException: The settings cannot be used, or a stream does not exist.
             ExportError: The state cannot be used.
         """
         opened = self.open(tap, state)

@@ -224,7 +224,7 @@ def _without_blank_lines(text: NDArray[np.uint8], inside: _Mask | None) -> bytes
 
     Args:
         text: The rows.
-        inside: A mask of their bytes that are within quotes; None if there are no quotes.
+        inside: A mask of their quoted bytes; None if nothing is quoted.
     """
     feeds, returns = text == LF, text == CR
     if inside is not None:

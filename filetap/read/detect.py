@@ -15,12 +15,13 @@ anything else     CSV
 from __future__ import annotations
 
 import codecs
+import io
 import re
 import zipfile
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from filetap.download.gunzip import (
     HIGHEST_RATIO,
@@ -29,11 +30,12 @@ from filetap.download.gunzip import (
     decompress,
     is_gzip,
 )
+from filetap.download.views import Again
 from filetap.errors import FormatError
 from filetap.lazy import pl
 from filetap.read.batch import DEFAULTS, Batch, Malformed, ReadOptions, without_texts
 from filetap.read.csv_fast import CSVReader
-from filetap.read.keyed import KeyedReader, second
+from filetap.read.keyed import KeyedReader
 from filetap.read.names import shown
 from filetap.read.protected import ProtectedReader
 
@@ -48,7 +50,7 @@ _EMPTY_ZIP = b"PK\x05\x06"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # A "[" alone may begin a CSV label, so a JSON value has to follow it.
 _JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*+(?:\{|\[\s*+(?:[\[\]{"]|null|true|false|-?[0-9]))')
-_HEAD = 1 << 12  # bytes that JSON and CSV are told apart by
+_HEAD = 1 << 12  # bytes that distinguish JSON from CSV
 _LARGE = 256 << 20  # bytes; an archive that unpacks to less is harmless, whatever its ratio
 _LITTER = re.compile(  # files that desktop systems leave in archives
     r"(?is)(?:.*[/\\])?(?:__MACOSX[/\\].*|\._[^/\\]*|\.DS_Store|Thumbs\.db|desktop\.ini)"
@@ -82,7 +84,8 @@ def open_file(spooled: Spooled, options: ReadOptions = DEFAULTS) -> Reader:
 
 def _open_again(spooled: Spooled, options: ReadOptions) -> Reader:
     """A second reader of a file; it does not disturb the first one."""
-    return open_reader(second(spooled.stored, spooled.size), str(spooled.file), options)
+    stored = cast("IO[bytes]", io.BufferedReader(Again(spooled.stored, spooled.size)))
+    return open_reader(stored, str(spooled.file), options)
 
 
 def open_reader(stored: IO[bytes], what: str, options: ReadOptions = DEFAULTS) -> Reader:

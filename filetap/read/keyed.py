@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from filetap.errors import FormatError
 from filetap.lazy import pl
 from filetap.read.batch import MALFORMED_HINT
 
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from _typeshed import WriteableBuffer
 
     from filetap.read.batch import Batch, Malformed, Reader, ReadOptions
 
@@ -27,7 +18,7 @@ if TYPE_CHECKING:
 class KeyedReader:
     """The rows of a reader that have a value in each required column; others are malformed.
 
-    An empty text is no value. A file that has not all of the columns is left to the caller.
+    An empty text counts as missing. A file without one of the columns is the caller's to refuse.
 
     Args:
         reader: The reader.
@@ -99,43 +90,3 @@ def _with_numbers(rows: Iterator[Malformed], numbers: Sequence[int]) -> Iterator
     """Those of a file's rows, from where they are, that have some ascending numbers."""
     for number in numbers:
         yield next(row for row in rows if row.number == number)
-
-
-def second(stored: IO[bytes], size: int) -> IO[bytes]:
-    """A file of *size* bytes for another reader, which leaves the first one's position as it is."""
-    return cast("IO[bytes]", io.BufferedReader(_View(stored, size)))
-
-
-class _View(io.RawIOBase):
-    """A file's bytes with a position of their own."""
-
-    def __init__(self, stored: IO[bytes], size: int) -> None:
-        super().__init__()
-        self._stored = stored
-        self._size = size
-        self._at = 0
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def seekable(self) -> bool:
-        return True
-
-    @override
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, origin + offset)
-        return self._at
-
-    @override
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer).cast("B")
-        before = self._stored.tell()
-        self._stored.seek(self._at)
-        data = self._stored.read(len(view))
-        self._stored.seek(before)
-        view[: len(data)] = data
-        self._at += len(data)
-        return len(data)

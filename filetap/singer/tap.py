@@ -225,9 +225,9 @@ class FileTap(ConfiguredTap):
     @classmethod
     @override
     def print_about(cls, output_format: str | None = None) -> None:
-        with redirect_stdout(StringIO()) as told:
+        with redirect_stdout(StringIO()) as printed:
             super().print_about(output_format)
-        text = with_streams(told.getvalue(), output_format or "text", cls.vendor.streams)
+        text = with_streams(printed.getvalue(), output_format or "text", cls.vendor.streams)
         sys.stdout.write(text.rstrip("\n") + "\n")
         sys.stdout.flush()
 

@@ -113,7 +113,7 @@ class DatedFolderTransport(FolderTransport):
                         self._warn_of_no_day(path)
 
     def _warn_of_no_day(self, folder: str) -> None:
-        """Warn once about a folder that is no day: files may be in it."""
+        """Warn once about a folder whose date is not in the calendar: it may contain files."""
         if folder not in self._warned:
             self._warned.add(folder)
             where, name = self._folder.where, printable("/".join(folder.split("/")[-3:]))

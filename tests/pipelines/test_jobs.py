@@ -23,7 +23,7 @@ from tap_userpilot.sample_data import events_of
 from tests import ROOT
 from tests.hookbridge import vendor as hookbridge
 from tests.loaders import Postgres, in_meltano
-from tests.project import Project
+from tests.project import UNTIL_CUT, Project
 from tests.userpilot import vendor as userpilot
 
 if TYPE_CHECKING:
@@ -50,12 +50,6 @@ tap = subprocess.Popen(
     env={{**os.environ, "PYTHONPATH": {root!r}}},
     stdout=subprocess.PIPE if lines else None,
 )
-for _ in range(lines):
-    sys.stdout.buffer.write(tap.stdout.readline())
-    sys.stdout.buffer.flush()
-if lines:
-    tap.kill()
-sys.exit(tap.wait())
 """
 
 
@@ -173,7 +167,8 @@ def _project(folder: Path, vendor: Vendor, loader: Postgres) -> Project:
     project = Project(folder, {vendor.tap: {**vendor.settings}, loader.NAME: loader.config})
     program = folder / "tap"
     module = vendor.tap.replace("-", "_")
-    program.write_text(TAP.format(python=sys.executable, module=module, root=str(ROOT)))
+    text = TAP.format(python=sys.executable, module=module, root=str(ROOT))
+    program.write_text(text + UNTIL_CUT)
     program.chmod(0o755)
     project.plugin(vendor.tap).update(executable=str(program), select=[f"{vendor.stream}.*"])
     project.write()
