@@ -78,7 +78,7 @@ class Again(_View):
     """A file for a second reader, which leaves the first one's position as it is.
 
     Args:
-        file: The file; it needs not be on disk.
+        file: The file; it need not be on disk.
         size: How many bytes it has.
     """
 
