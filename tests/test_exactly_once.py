@@ -104,6 +104,7 @@ class World:
         self.offered: dict[Row, str] = {}  # with the text of its tenure
         self.covered: set[Row] = set()  # by a STATE that was emitted
         self.keys: dict[str, list[str]] = {}  # of the records that were emitted
+        self._places: dict[Row, str] = {}  # key of the file that it was last emitted from
         self._rows: dict[tuple[str, str], list[Row]] = {}  # by stream and name of the file
         self._serial = 0
 
@@ -178,7 +179,8 @@ class World:
     def refresh(self, cut: int) -> None:
         """Empty the table, and read everything again without a state, until the run is killed.
 
-        Meltano merges the state of that run into the one before.
+        Meltano merges the state of that run into the one before. Of a stream that was read to its
+        end, it cannot be told from the state of another environment: files of either are finished.
         """
         writer, _ = self._run({}, cut)
         keys, self.keys = self.keys, {}
@@ -190,8 +192,14 @@ class World:
         there |= {(stream, path.name) for stream, _ in self._rows for path in self.folder.iterdir()}
         rows = {row for name in there & self._rows.keys() for row in self._rows[name]}
         self.offered = {row: text for row, text in self.offered.items() if row in rows}
-        self.covered = covered
         self.state = merged(self.state, states[-1])
+        self.covered = covered | {row for row in self.covered if self._is_finished(row)}
+
+    def _is_finished(self, row: Row) -> bool:
+        """True if a merged state counts the file of a row among those of a stream that ended."""
+        bookmark = self.state["bookmarks"][row[0]]
+        ended = bookmark.get("from_scratch") is False
+        return ended and self._places[row] in bookmark["finished_at"]
 
     def _streams(self) -> set[str]:
         """The streams of the state so far that have a bookmark."""
@@ -239,6 +247,7 @@ class World:
                 assert row not in since, f"{row} came twice in one run"
                 key = record["_sdc_source_file"].rpartition("/")[2]
                 since[row] = (key, record["_sdc_source_lineno"])
+                self._places[row] = key
                 self._check_pins(message, schemas, states[-1])
             elif message["type"] == "STATE":
                 states.append(message["value"])
