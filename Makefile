@@ -7,6 +7,8 @@ ARGS ?=
 VENV := .venv
 DEMO := .demo
 MELTANO := meltano==4.4.1
+# A test that hangs says where, and fails.
+LIMIT := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
 # Loaders for the tests: Meltano and targets (meltano.yml has the same versions), and a server that
 # imitates Snowflake. target-duckdb loses rows with any newer duckdb, and this one is not available
@@ -50,10 +52,10 @@ help: ## Show this list
 setup: $(VENV)/.stamp $(LOADERS) ## Install the tap and its tools (.venv), and the loaders for the tests (.targets)
 
 test: setup ## Run the tests on all processors; ARGS is passed to pytest, e.g. ARGS="-k state -x -n 0"
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --ignore tests/spark -m 'not recipes' $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --ignore tests/spark -m 'not recipes' $(LIMIT) $(ARGS)
 
 test-spark: $(VENV)/.spark ## Run the tests of the Spark data source; installs Spark, and Java if there is none
-	$(VENV)/bin/python -m pytest --numprocesses 2 tests/spark $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses 2 tests/spark $(LIMIT) $(ARGS)
 
 recipes: setup $(RECIPES) ## Run every recipe of the docs: schedulers, containers, messages, dbt on PostgreSQL
 	$(VENV)/bin/python -m pytest -m recipes $(ARGS)

@@ -1,10 +1,11 @@
 """Programs in processes that begin with everything imported.
 
 Importing takes most of the time of a short run, and most tests are about something else. So one
-process imports what a program needs and then forks for each command. It has no threads and runs no
-program itself; a child has the arguments, environment, folder and output of its command, and ends
-as any process does. What is about the start of a program, its locale or its kill, or about two at
-once, needs a process of its own.
+process imports what a program needs and then forks for each command. It has no threads by then, or
+a child could wait for ever for what one of them held, and it runs no program itself. A child has
+the arguments, environment, folder and output of its command, and ends as any process does. What is
+about the start of a program, its locale or its kill, or about two at once, needs a process of its
+own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -141,8 +143,10 @@ class Warm:
         os.close(their_out)
         os.close(their_log)
         with ThreadPoolExecutor(2) as readers:
-            printed, logged = readers.map(_read, [out, log])
-        return subprocess.CompletedProcess([*arguments], started.wait(), printed, logged)
+            reading = readers.map(_read, [out, log])
+            status = started.wait()
+            printed, logged = reading
+        return subprocess.CompletedProcess([*arguments], status, printed, logged)
 
 
 def _read(pipe: int) -> str:
@@ -162,6 +166,10 @@ def serve(at: int, modules: Sequence[str]) -> None:
     with socket.socket(fileno=at) as asking:
         for name in modules:
             import_module(name)
+        for thread in threading.enumerate():  # some packages load a part of theirs in one
+            if thread is not threading.main_thread():
+                thread.join(60)
+        assert threading.active_count() == 1
         gc.collect()
         gc.freeze()  # or each child copies all pages of these objects when it ends
         while True:

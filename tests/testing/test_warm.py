@@ -52,3 +52,20 @@ def test_start(tmp_path: Path) -> None:
         left = warm("json").start(["-c", code], os.environ, files, folder=tmp_path)
         assert warm("json").run(["-m", "platform"], os.environ).returncode == 0
     assert left.poll() == -signal.SIGKILL
+
+
+def test_thread_of_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is held that a thread of an imported module held before the fork."""
+    (tmp_path / "holding.py").write_text(
+        "import threading, time\n"
+        "lock, held = threading.Lock(), threading.Event()\n"
+        "def hold():\n"
+        "    with lock:\n"
+        "        held.set()\n"
+        "        time.sleep(0.5)\n"
+        "threading.Thread(target=hold, daemon=True).start()\n"
+        "held.wait()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    done = warm("holding").run(["-c", "import holding; print(holding.lock.acquire(timeout=1))"], {})
+    assert done.stdout == "True\n"
