@@ -244,7 +244,7 @@ def _are_regular(nested: Collection[str]) -> bool:
     Of two members with one name, msgspec would drop one without a word.
     """
     text = f"[{','.join(nested)}]".encode()
-    if any(
+    if max(map(len, nested), default=0) >= 2 * _DEEP and any(
         len(value) >= 2 * _DEEP and len(object_ends(value.encode(), _DEEP)[1]) != 1
         for value in nested
     ):

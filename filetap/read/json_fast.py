@@ -32,6 +32,7 @@ OPEN, CLOSED = ord("{"), ord("}")
 _SPACE = b" \t\r\n"  # of JSON: fewer characters than of Python
 _BLANKS = re.compile(rb"(?:[ \t\r\n,]|\xef\xbb\xbf)*+")
 _END_OF_OBJECT = re.compile(rb"[ \t\r,]*+(?:[\n{]|\Z)")  # what may follow one in its line
+_ESCAPES = re.compile(rb'\\["\\]')  # of a quote or a backslash
 _FIRST_NAME = re.compile(rb'\{[ \t\r\n]*+"[^"]*+"')
 
 _T = TypeVar("_T")
@@ -89,8 +90,8 @@ def _quotes(data: NDArray[np.uint8]) -> NDArray[np.intp]:
 def count_strings(text: bytes) -> int:
     """How many strings some valid JSON has."""
     quotes = np.count_nonzero(np.frombuffer(text, np.uint8) == QUOTE)
-    if b"\\" in text and b'\\"' in text:  # the first search takes no time
-        quotes -= text.replace(b"\\\\", b"").count(b'\\"')
+    if b'\\"' in text:  # a search that takes no time
+        quotes -= _ESCAPES.findall(text).count(b'\\"')
     return int(quotes) // 2
 
 

@@ -1,4 +1,4 @@
-"""Rows of JSON that are kept while a file is read for its names, so that it is read once only."""
+"""Rows of JSON that are kept while a file is read for its names, and so are read once only."""
 
 from __future__ import annotations
 
@@ -6,43 +6,49 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from filetap.read.batch import HELD
+from filetap.read.batch import HELD, Batch
+from filetap.read.json_waiting import ROWS, SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from filetap.read.json_waiting import Cell
 
 _MOST_SINGLE = 5_000  # rows that were read one by one
 
 
 class HeldRows:
-    """The rows of a file so far, unless they are too many or one of them is irregular.
+    """The first rows of a file: all of them, unless they are too many or one is irregular.
 
     A frame's columns are the positions of its names among all names, in order of first appearance.
 
     Attributes:
         is_open: True as long as every row was kept.
         size: Bytes of their objects.
+        end: Bytes of the file up to the end of the rows, once there are more.
     """
 
     def __init__(self) -> None:
         self._parts: list[pl.DataFrame] = []
-        self._single: list[Mapping[str, str | None]] = []  # after those of the frames
+        self._single: list[Mapping[str, Cell]] = []  # after those of the frames
         self._count = 0
         self.size = 0
+        self.end = 0
         self.is_open = True
 
     def close(self) -> None:
-        """Forget the rows: the file has to be read again."""
+        """Keep no more rows, and none after the last frame: it is not known where they end."""
         self.is_open = False
-        self._parts, self._single = [], []
+        self._single = []
 
-    def add(self, frame: pl.DataFrame, size: int) -> None:
-        """Add rows, and the bytes of their objects."""
+    def add(self, frame: pl.DataFrame, size: int, end: int) -> None:
+        """Add rows, the bytes of their objects, and those of the file up to their end."""
         self._end_single()
         self._parts.append(frame)
+        self.end = end
         self._grow(size)
 
-    def add_single(self, cells: Iterable[str | None], size: int) -> None:
+    def add_single(self, cells: Iterable[Cell], size: int) -> None:
         """Add a row, its cells in order of their names, and the bytes of its object."""
         self._count += 1
         self._single.append({str(n): cell for n, cell in enumerate(cells)})
@@ -62,13 +68,16 @@ class HeldRows:
             self._parts.append(pl.DataFrame(self._single, schema))
             self._single = []
 
-    def frame(self, names: Sequence[str]) -> pl.DataFrame | None:
-        """All rows, with names for the columns; None if they were not kept."""
-        if not self.is_open:
-            return None
+    def batches(self, columns: Sequence[str]) -> Iterator[Batch]:
+        """Yield the rows in batches, with column names for the positions; then they are gone."""
         self._end_single()
-        positions = [str(n) for n in range(len(names))]
+        positions = [str(n) for n in range(len(columns))]
         empty = pl.DataFrame(schema=dict.fromkeys(positions, pl.String))
         frame = pl.concat([empty, *self._parts], how="diagonal")
-        self.close()
-        return frame.rename(dict(zip(positions, names, strict=True)))
+        frame = frame.rename(dict(zip(positions, columns, strict=True)))
+        self._parts = []
+        most = min(ROWS, max(1, SIZE * frame.height // max(1, self.size)))
+        for start in range(0, frame.height, most):
+            part = frame[start : start + most].rechunk()
+            numbers = range(start + 1, start + 1 + part.height)
+            yield Batch(part, pl.Series(numbers, dtype=pl.Int64))

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
-import numpy as np
-import polars as pl
 
 from filetap.errors import FormatError
 from filetap.read.batch import DEFAULTS, MALFORMED_HINT, MOST_COLUMNS, Batch, Malformed
 from filetap.read.json_columns import Columns, are_objects
-from filetap.read.json_fast import LARGEST, Run, Runs, object_ends
+from filetap.read.json_fast import Runs
 from filetap.read.json_held import HeldRows
 from filetap.read.json_text import JSONText
+from filetap.read.json_waiting import Rows, WaitingRows
 from filetap.read.names import column_names, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+    import polars as pl
+
     from filetap.read.batch import ReadOptions
+    from filetap.read.json_fast import Run
     from filetap.read.json_text import Element
+    from filetap.read.json_waiting import Cell
 
 
-ROWS = 10_000  # of a batch
-_SIZE = 16 << 20  # bytes of a batch's objects
 _NOT_JSON = "it is not valid JSON"
-
 _SKIMMED = 1 << 18  # bytes decoded at a time for their names only
 
-Cell = str | None
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -75,38 +73,41 @@ class JSONReader:
         self._envelope = _envelope(self._text(), what, options.known, cut=options.cut)
         self.labels: Sequence[str] = self._all_labels()
         self.columns = column_names(self.labels, options.reserved)
-        self._whole = self._held.frame(self.columns)
 
     def refuse(self, reason: str) -> None:
         """Treat every row as malformed for *reason*."""
         self._refused = reason
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the rows in batches of at most `ROWS`, cut where objects exceed `_SIZE` bytes.
+        """Yield the rows in batches of at most `ROWS`, cut where objects exceed `SIZE` bytes.
 
         Raises:
             FormatError: An object cannot be read, and malformed rows are not diverted.
         """
-        if self._whole is not None and not self._refused:
-            yield from self._slices(self._whole)
-            return
+        number = begin = 0
+        if not self._refused:
+            for batch in self._held.batches(self.columns):
+                yield batch
+                number += batch.frame.height
+            if self._held.is_open:
+                return
+            begin = self._held.end
         columns = Columns(self.labels, self.columns)
-        waiting = _Waiting(self.columns)
+        waiting = WaitingRows(self.columns)
 
-        def rows(run: Run) -> _Rows | None:
+        def rows(run: Run) -> Rows | None:
             frame = None if self._refused else columns.frame(run)
-            return None if frame is None else _Rows(frame, run.text)
+            return None if frame is None else Rows(frame, run.text)
 
         runs = Runs(rows)
 
-        def take(text: JSONText, *, array: bool) -> _Rows | None:
+        def take(text: JSONText, *, array: bool) -> Rows | None:
             most, room = waiting.room()
             limit = int(most * waiting.average)
             return runs.take(text, array=array, most=most, room=room, limit=limit)
 
-        number = 0
-        for part in self._parts(take):
-            if isinstance(part, _Rows):
+        for part in self._parts(take, begin):
+            if isinstance(part, Rows):
                 waiting.add_rows(part, number)
                 number += part.frame.height
             else:
@@ -117,14 +118,6 @@ class JSONReader:
                 yield waiting.batch()
         if not waiting.is_empty:
             yield waiting.batch()
-
-    def _slices(self, frame: pl.DataFrame) -> Iterator[Batch]:
-        """The rows that were kept, in batches."""
-        most = min(ROWS, max(1, _SIZE * frame.height // max(1, self._held.size)))
-        for start in range(0, frame.height, most):
-            part = frame[start : start + most].rechunk()
-            numbers = range(start + 1, start + 1 + part.height)
-            yield Batch(part, pl.Series(numbers, dtype=pl.Int64))
 
     def _row(self, element: Element, number: int) -> Sequence[Cell] | Malformed:
         """The cells of an element that was read carefully, in the order of the labels.
@@ -144,159 +137,108 @@ class JSONReader:
         raise FormatError(msg, MALFORMED_HINT)
 
     def _all_labels(self) -> list[str]:
-        """The names of all rows' members, in order of first appearance; few rows are held.
+        """The names of all rows' members, in order of first appearance; the first rows are held.
 
         Raises:
             FormatError: They are too many.
         """
-        labels: dict[str, None] = {}
-        columns, held = Columns(()), self._held
-
-        def known(run: Run) -> Run | None:
-            nonlocal columns
-            if len(labels) > len(columns.labels):
-                columns = Columns(list(labels), [str(n) for n in range(len(labels))])
-            if held.is_open and (frame := columns.frame(run)) is not None:
-                held.add(frame, len(run.text))
-                return run
-            if columns.know(run) is None:
-                return None
-            held.close()
-            return run
-
-        runs = Runs(known)
-        for part in self._parts(partial(runs.take, limit=_SKIMMED)):
-            if isinstance(part, Run):
+        names = _Names(self._held)
+        for part in self._parts(names.take):
+            if isinstance(part, _Known):
                 continue
-            if part[2]:
-                held.close()
-                continue
-            labels.update(dict.fromkeys(part[1]))
-            if held.is_open:
-                self._hold(part[0].encode(errors="surrogateescape"), labels)
-            if len(labels) > MOST_COLUMNS:
+            names.add(part)
+            if len(names.labels) > MOST_COLUMNS:
                 msg = f"{self._what}: it has more than {MOST_COLUMNS} columns"
                 raise FormatError(msg, "look at the file: it is not an export")
-        return list(labels)
-
-    def _hold(self, stored: bytes, labels: Collection[str]) -> None:
-        """Keep an object that was read carefully, unless it is odd."""
-        members = _members(stored)
-        if members is None:
-            self._held.close()
-        else:
-            self._held.add_single((_cell(members.get(label)) for label in labels), len(stored))
+        return list(names.labels)
 
     def _text(self) -> JSONText:
         """The file's text, from the beginning."""
         options = self._options
         return JSONText(self._pieces(), self._what, cut=options.cut, nested=options.nested)
 
-    def _parts(self, take: _Take[_T]) -> Iterator[_T | Element]:
-        """Yield what *take* makes of regular objects, and each other value that should be a row."""
+    def _parts(self, take: _Take[_T], begin: int = 0) -> Iterator[_T | Element]:
+        """Yield what *take* makes of regular objects, and each other value that should be a row.
+
+        Args:
+            take: It.
+            begin: Bytes of the file with rows that are left out.
+        """
         text = self._text()
         if self._envelope is not None:
             text.by_line = False
             for name in _member_names(text):
                 if name in self._envelope and text.skip("["):
+                    text.move_to(begin)
                     yield from _parts(text, take, array=True)
                     return
                 text.value()
         elif text.skip("["):
+            text.move_to(begin)
             yield from _parts(text, take, array=True)
             while text.skip("["):  # arrays one after the other
                 yield from _parts(text, take, array=True)
             for raw, _, _ in text.elements(array=False):
                 yield raw, None, "it follows the end of the array"
         else:
+            text.move_to(begin)
             yield from _parts(text, take, array=False)
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """Some rows, and the text of their objects."""
+class _Known:
+    """Objects whose names are known: their bytes, and their rows, if they are kept."""
 
-    frame: pl.DataFrame
-    text: bytes
+    size: int
+    frame: pl.DataFrame | None
 
 
-class _Waiting:
-    """Rows of the next batch.
+class _Names:
+    """Collects the names of all rows' members, and keeps the first rows.
 
     Attributes:
-        average: Bytes of one of the objects that were added last.
+        labels: The names, in order of first appearance.
 
     Args:
-        columns: The column names.
+        held: Where rows are kept.
     """
 
-    def __init__(self, columns: Sequence[str]) -> None:
-        """Begin a batch."""
-        self._schema = dict.fromkeys(columns, pl.String)
-        self.average = float(LARGEST)
-        self._clear()
+    def __init__(self, held: HeldRows) -> None:
+        self.labels: dict[str, None] = {}
+        self._held = held
+        self._columns = Columns(())
+        self._runs = Runs(self._known)
 
-    def _clear(self) -> None:
-        """Begin a batch."""
-        self._frames: list[pl.DataFrame] = []
-        self._cells: list[Sequence[Cell]] = []  # of rows after those of the frames
-        self._numbers: list[int] = []
-        self._malformed: list[Malformed] = []
-        self._size = 0  # bytes of the objects, except those in the texts
-        self._texts: list[bytes] = []  # of objects, with what is between them
-        self._texts_size = 0
+    def take(self, text: JSONText, *, array: bool) -> _Known | None:
+        """Take objects that have no other names."""
+        part = self._runs.take(text, array=array, limit=_SKIMMED)
+        if part and part.frame is not None:
+            self._held.add(part.frame, part.size, text.offset())
+        elif part:
+            self._held.close()
+        return part
 
-    def add_rows(self, rows: _Rows, before: int) -> None:
-        """Add rows that follow row number *before*."""
-        self._end_cells()
-        self._frames.append(rows.frame)
-        self._numbers += range(before + 1, before + 1 + rows.frame.height)
-        self._texts.append(rows.text)
-        self._texts_size += len(rows.text)
-        self.average = len(rows.text) / rows.frame.height
+    def _known(self, run: Run) -> _Known | None:
+        """*run*, if its text is objects that have no other names."""
+        if len(self.labels) > len(self._columns.labels):
+            self._columns = Columns(list(self.labels), [str(n) for n in range(len(self.labels))])
+        frame = self._columns.frame(run) if self._held.is_open else None
+        is_known = frame is not None or self._columns.know(run)
+        return _Known(len(run.text), frame) if is_known else None
 
-    def add_row(self, row: Sequence[Cell] | Malformed, number: int, size: int) -> None:
-        """Add one row: its cells, its number, and its object's bytes."""
-        self._size += size
-        if isinstance(row, Malformed):
-            self._malformed.append(row)
-        else:
-            self._cells.append(row)
-            self._numbers.append(number)
-
-    def room(self) -> tuple[int, int]:
-        """How many objects, and bytes of them, are too few to fill the batch, or just enough."""
-        # What is between the objects does not count, but takes time to find: so only if it matters.
-        if self._size + self._texts_size > _SIZE - LARGEST:
-            self._size += sum(int(np.diff(object_ends(t), axis=0).sum()) for t in self._texts)
-            self._texts, self._texts_size = [], 0
-        count = len(self._numbers) + len(self._malformed)
-        return ROWS - count, _SIZE - self._size - self._texts_size
-
-    @property
-    def is_full(self) -> bool:
-        """True if the rows are enough for a batch."""
-        rows, size = self.room()
-        return not rows or size < 0
-
-    @property
-    def is_empty(self) -> bool:
-        """True if there are no rows."""
-        return not self._numbers and not self._malformed
-
-    def batch(self) -> Batch:
-        """The rows as a batch; begins the next one."""
-        self._end_cells()
-        frame = pl.concat(self._frames) if self._frames else pl.DataFrame(schema=self._schema)
-        batch = Batch(frame.rechunk(), pl.Series(self._numbers, dtype=pl.Int64), self._malformed)
-        self._clear()
-        return batch
-
-    def _end_cells(self) -> None:
-        """Make a frame of the cells."""
-        if self._cells:
-            self._frames.append(pl.DataFrame(self._cells, self._schema, orient="row"))
-            self._cells = []
+    def add(self, element: Element) -> None:
+        """Add the names of an element that was read carefully; it is kept unless it is odd."""
+        text, value, fault = element
+        if not fault:
+            self.labels.update(dict.fromkeys(value))
+        if self._held.is_open:
+            stored = text.encode(errors="surrogateescape")
+            members = None if fault else _members(stored)
+            if members is None:
+                self._held.close()
+            else:
+                cells = (_cell(members.get(label)) for label in self.labels)
+                self._held.add_single(cells, len(stored))
 
 
 def _parts(text: JSONText, take: _Take[_T], *, array: bool) -> Iterator[_T | Element]:

@@ -9,19 +9,18 @@ end of the broken value: a bracket outside strings, or the end of the line.
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from filetap.errors import FormatError
 from filetap.read.batch import LONGEST_ROW
+from filetap.read.json_source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _HEAD = 1 << 16  # characters that show if each line holds an object
-_PIECE = 1 << 15  # bytes added at a time: Python's parser counts the lines before each error
 _LONGEST_SPAN = 1 << 24  # characters of an object on several lines, where lines hold objects
 # Possessive quantifiers (`++`, `*+`) never backtrack: an unclosed string costs one pass, not many.
 _BLANKS = re.compile("[ \t\r\n,\N{ZERO WIDTH NO-BREAK SPACE}]*")  # commas, too
@@ -58,7 +57,7 @@ class JSONText:
         self, pieces: Iterable[bytes], what: str, *, cut: bool, nested: bool = False
     ) -> None:
         """Read the first lines to see if each holds an object."""
-        self._source = _Source(pieces)
+        self._source = Source(pieces)
         self._what = what
         self._cut = cut
         self._text = ""
@@ -86,16 +85,33 @@ class JSONText:
 
     def ahead(self, size: int) -> bytes:
         """The next *size* bytes, or all that are left; the position stays."""
-        self._source.put_back(self._text[self._at :])
-        self._ended = False
-        self._dropped += self._at
-        self._text, self._at = "", 0
+        self._put_back()
         return self._source.ahead(size)
 
     def move(self, count: int) -> None:
         """Move *count* bytes on within what `ahead` returned last."""
         self._source.skip(count)
         self._dropped += count
+
+    def offset(self) -> int:
+        """Bytes of the file before the position."""
+        self._put_back()
+        return self._source.offset
+
+    def move_to(self, offset: int) -> None:
+        """Move on to an offset, unless the position is there or past it."""
+        while (left := offset - self.offset()) > 0:
+            data = self._source.ahead(left, fill=False)
+            if not data:
+                return
+            self.move(len(data))
+
+    def _put_back(self) -> None:
+        """Have the text after the position read once more."""
+        self._source.put_back(self._text[self._at :])
+        self._ended = False
+        self._dropped += self._at
+        self._text, self._at = "", 0
 
     def peek(self, after: int = 0) -> str:
         """Move to the next character that is neither blank nor a comma, and return it.
@@ -287,51 +303,6 @@ class JSONText:
         rest = _REST_OF_LINE.match(self._text, place)
         after = rest.end() if rest else place
         return self._text[after : after + 1] in "\n{" or bool(_BETWEEN.match(self._text, after))
-
-
-class _Source:
-    """Bytes as text; one that is not UTF-8 becomes a lone surrogate, and can be turned back."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._piece = b""
-        self._at = 0  # in the piece
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-
-    def read(self) -> str:
-        """The next characters, of at most `_PIECE` bytes; empty at the end of the file."""
-        text = ""
-        while not text and (data := self.ahead(_PIECE, fill=False)):
-            text = self._decoder.decode(data)
-            self.skip(len(data))
-        return text or self._decoder.decode(b"", final=True)
-
-    def ahead(self, size: int, *, fill: bool = True) -> bytes:
-        """The next *size* bytes without reading them.
-
-        Args:
-            size: How many.
-            fill: False if fewer will do, though more than none.
-        """
-        have = len(self._piece) - self._at
-        parts: list[bytes] = []
-        while have < (size if fill else 1) and (piece := next(self._pieces, None)) is not None:
-            parts.append(piece)
-            have += len(piece)
-        if parts:
-            self._piece, self._at = b"".join((self._piece[self._at :], *parts)), 0
-        return self._piece[self._at : self._at + size]
-
-    def skip(self, count: int) -> None:
-        """Go past *count* bytes that are ahead."""
-        self._at += count
-
-    def put_back(self, text: str) -> None:
-        """Have *text* read once more, before what follows it."""
-        rest, _ = self._decoder.getstate()  # the beginning of a character
-        self._decoder.reset()
-        if data := text.encode(errors="surrogateescape") + rest:
-            self._piece, self._at = data + self._piece[self._at :], 0
 
 
 class _Parser:

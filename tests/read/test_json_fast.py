@@ -12,12 +12,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filetap.errors import FormatError
-from filetap.read import json_fast, json_lines
+from filetap.read import json_fast, json_held, json_waiting
 from filetap.read.batch import ReadOptions
 from filetap.read.json_columns import Columns
 from filetap.read.json_fast import Run, Runs, count_strings, object_ends
 from filetap.read.json_lines import JSONReader
 from filetap.read.json_text import JSONText
+from filetap.read.json_waiting import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,8 +102,11 @@ def files(draw: st.DrawFn) -> bytes:
     return data
 
 
-def found(data: bytes, size: int, options: ReadOptions, *, careful: bool = False) -> Any:
-    """What a reader makes of *data* that arrives in pieces of *size* bytes; or its error."""
+def found(data: bytes, size: int, options: ReadOptions, most: int, *, careful: bool = False) -> Any:
+    """What a reader makes of *data* that arrives in pieces of *size* bytes; or its error.
+
+    No batch has more than *most* rows.
+    """
 
     def pieces() -> Iterator[bytes]:
         return (data[at : at + size] for at in range(0, len(data), size))
@@ -112,12 +116,12 @@ def found(data: bytes, size: int, options: ReadOptions, *, careful: bool = False
             stack.enter_context(patch.object(Runs, "take", lambda *_, **__: None))
         try:
             reader = JSONReader(pieces, "f", options)
-            batches = [
-                (batch.frame.rows(), batch.numbers.to_list(), batch.malformed) for batch in reader
-            ]
+            batches = list(reader)
         except FormatError as error:
             return str(error)
-        return reader.labels, reader.columns, batches
+        assert max((b.frame.height + len(b.malformed) for b in batches), default=0) <= most
+        rows = [row for b in batches for row in zip(b.numbers, b.frame.rows(), strict=True)]
+        return reader.labels, reader.columns, rows, [row for b in batches for row in b.malformed]
 
 
 _PLAIN: dict[str, Any] = {
@@ -125,6 +129,7 @@ _PLAIN: dict[str, Any] = {
     "few": 1,
     "most": 3,
     "room": 60,
+    "held": 20,
     "divert": True,
     "cut": False,
 }
@@ -136,6 +141,7 @@ _PLAIN: dict[str, Any] = {
     few=st.sampled_from([1, 9, 40, 8192]),
     most=st.sampled_from([1, 2, 3, 10_000]),
     room=st.sampled_from([9, 60, 16 << 20]),
+    held=st.sampled_from([0, 9, 60, 48 << 20]),
     divert=st.booleans(),
     cut=st.booleans(),
 )
@@ -146,17 +152,21 @@ _PLAIN: dict[str, Any] = {
 @example(data=b'{"id":1}\n{"id":2}\x0b\n{"id":3}', **_PLAIN)
 @example(data=b'{"id":1}\n{"id":2} x\n{"id":3}', **_PLAIN | {"cut": True})
 def test_equals_the_careful_reader(
-    *, data: bytes, size: int, few: int, most: int, room: int, divert: bool, cut: bool
+    *, data: bytes, size: int, few: int, most: int, room: int, held: int, divert: bool, cut: bool
 ) -> None:
-    """Rows, numbers, batches, labels, malformed rows and errors are those of the careful reader."""
+    """Rows, numbers, labels, malformed rows and errors are those of the careful reader."""
     options = ReadOptions(known=_KNOWN, divert=divert, cut=cut)
     with (
         patch.object(json_fast, "_FEW", few),
-        patch.object(json_lines, "ROWS", most),
-        patch.object(json_lines, "_SIZE", room),
-        patch("filetap.read.json_lines.LARGEST", min(json_fast.LARGEST, room // 2)),
+        patch.object(json_waiting, "ROWS", most),
+        patch.object(json_held, "ROWS", most),
+        patch.object(json_waiting, "SIZE", room),
+        patch.object(json_held, "SIZE", room),
+        patch.object(json_waiting, "LARGEST", min(json_fast.LARGEST, room // 2)),
+        patch.object(json_held, "HELD", held),
     ):
-        assert found(data, size, options) == found(data, size, options, careful=True)
+        fast = found(data, size, options, most)
+        assert fast == found(data, size, options, most, careful=True)
 
 
 _ROW = '{"id": %d, "a": "x\\"y", "b": 1.10, "n": null, "o": {"x": [1e5, "}"]}}'
@@ -174,7 +184,7 @@ def _carefully_read(data: bytes) -> int:
             yield element
 
     with patch.object(JSONText, "elements", counted):
-        found(data, 1 << 16, ReadOptions(known=_KNOWN))
+        found(data, 1 << 16, ReadOptions(known=_KNOWN), ROWS)
     return count
 
 
@@ -212,7 +222,7 @@ def test_deep_values(*, depth: int, array: bool) -> None:
     rows = ['{"id": 1}'] * 900 + [f'{{"id": {deep}}}'] + ['{"id": 2}'] * 900
     text = ",".join(rows).join("[]") if array else "\n".join(rows)
     options = ReadOptions(known=_KNOWN, divert=True)
-    both = [found(text.encode(), 99, options, careful=careful) for careful in (False, True)]
+    both = [found(text.encode(), 99, options, ROWS, careful=careful) for careful in (False, True)]
     assert both[0] == both[1]
 
 
