@@ -323,7 +323,7 @@ class Reading:
             expected = Known.of(source.spec, source.settings, {}).expected
             scanned = FixedTable(expected, {}, (), strict=False)
         options = ScanOptions(
-            block=2 * source.settings.tuning.block,
+            block=source.settings.tuning.block,
             most=ROWS,
             fill=True,
             divert=diverts,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-BLOCK = 2 << 20  # bytes of CSV parsed at a time
+BLOCK = 4 << 20  # bytes of CSV parsed at a time
 PATTERN = re.compile(r"[*?\[]")  # in the name of a column that stands for several
 
 

@@ -66,6 +66,7 @@ _UTC = r"(?:Z|[+-]00(?::?00)?)"
 _DATE_TIME = rf"{_DATE}{_CLOCK}{_UTC}?|{_INNER_DATE}{_CLOCK}{_OFFSET}"
 _PLAIN_TIME = rf"{_DATE}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,6}})?Z?"
 
+_VALUES = frozenset({"integer", "number", "boolean"})  # are no text in JSON
 _PATTERNS = {
     "integer": _INTEGER,
     "number": _NUMBER,
@@ -119,7 +120,7 @@ def canonical(kind: str, text: pl.Expr, *, plain: bool = False) -> pl.Expr:
         seconds = pl.when(bare.str.len_bytes() == 16).then(pl.lit(":00")).otherwise(pl.lit(""))
         bare = bare + seconds
     # Parsing and printing would cost more than all else.
-    return pl.concat_str(bare.str.slice(0, 10), pl.lit("T"), bare.str.slice(11), pl.lit("Z"))
+    return bare.str.replace(" ", "T", literal=True) + pl.lit("Z")
 
 
 def _in_utc(text: pl.Expr) -> pl.Expr:
@@ -134,21 +135,21 @@ def _in_utc(text: pl.Expr) -> pl.Expr:
     return pl.concat_str(moved.dt.strftime("%Y-%m-%d %H:%M"), rest)
 
 
-def _value_of(kind: str, text: pl.Expr) -> pl.Expr:
-    """Fitted texts of a type as JSON has them; dates and times stay text."""
-    if kind == "boolean":
-        return text == "true"
-    if kind == "integer":
-        return text.cast(pl.Int64)
-    return text.cast(pl.Float64) if kind == "number" else text
-
-
 def to_values(frame: pl.DataFrame, types: Mapping[str, str]) -> pl.DataFrame:
     """A fitted frame with integers, numbers and booleans as such; dates and times stay text."""
-    return frame.select(
-        _value_of(types.get(name, "string"), pl.nth(position)).alias(name)
-        for position, name in enumerate(frame.columns)
-    )
+    values: list[pl.Expr] = []
+    for position, (name, stored) in enumerate(frame.schema.items()):
+        kind = types.get(name)
+        if stored == pl.String and kind in _VALUES:
+            values.append(_value_of(kind, pl.nth(position)).alias(name))
+    return frame.with_columns(values) if values else frame
+
+
+def _value_of(kind: str, text: pl.Expr) -> pl.Expr:
+    """Fitted texts of one of `_VALUES` as JSON has them."""
+    if kind == "boolean":
+        return text == "true"
+    return text.cast(pl.Int64 if kind == "integer" else pl.Float64)
 
 
 def json_schema(kind: str) -> dict[str, Any]:

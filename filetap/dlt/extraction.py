@@ -189,7 +189,7 @@ class Extraction:
         """How a file is read after the rows that an earlier run has read."""
         tuning, diverts = self._settings.tuning, self._settings.diverts
         return ScanOptions(
-            block=2 * tuning.block,
+            block=tuning.block,
             most=tuning.slice,
             fill=True,
             divert=diverts,

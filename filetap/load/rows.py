@@ -84,7 +84,7 @@ class RowLoader:
         file, store, table, settings = spooled.file, self._store, self._table, self._settings
         stats = FileStats(file, table.key)
         options = ScanOptions(
-            block=2 * settings.tuning.block,
+            block=settings.tuning.block,
             most=settings.tuning.slice,
             divert=settings.diverts,
             skip=skip,

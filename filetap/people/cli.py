@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.shell_completion import CompletionItem
 
+from filetap.loading import loading
+
 if sys.version_info >= (3, 12):
     from typing import override
 else:
@@ -163,4 +165,5 @@ class PeopleGroup(click.Group):
 def _resolve(path: str) -> Any:
     """Import what ``module:name`` names."""
     module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
+    with loading():
+        return getattr(import_module(module), name)

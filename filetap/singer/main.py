@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from filetap.loading import loading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +24,11 @@ def run_program(tap: str) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda caught, _: sys.exit(128 + caught))
-    import_module("filetap.output").set_up_output()
     module, _, name = tap.partition(":")
-    with _without_joblib():
+    with loading(), _without_joblib():
+        import_module("filetap.output").set_up_output()
         program = getattr(import_module(module), name)
+        gc.freeze()  # what is loaded stays
     if fault := import_module("filetap.environment").log_level_fault(program.vendor.prefix):
         # The SDK sets up its log with that level, and would end with a traceback.
         sys.exit(f"ERROR: {fault}")

@@ -87,8 +87,7 @@ class RowReader:
         file, table, tuning = spooled.file, self._table, self._tuning
         stats = FileStats(file, table.key)
         options = ScanOptions(
-            # Larger blocks are a tenth faster; RECORD lines would take too much memory.
-            block=2 * tuning.block if batches.fill else tuning.block,
+            block=tuning.block,
             most=batches.most,
             fill=batches.fill,
             divert=self._malformed is not None,

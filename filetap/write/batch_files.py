@@ -30,9 +30,8 @@ FILE_FORMATS: Mapping[str, Sequence[str]] = {
     "parquet": ("none", "gzip"),
     "arrow": ("none",),
 }
-_GZIP_LEVEL = (
-    1  # 0 to 3; as fast as 0, whose files are a quarter larger; 3 takes four times as long
-)
+# 0 to 3; as fast as 0, whose files are a quarter larger; 3 takes four times as long.
+_GZIP_LEVEL = 1
 _BLOCK_ROWS = 4000  # rows made into lines at a time
 
 
