@@ -68,10 +68,12 @@ def regular_rows(data: bytes, most: int, separator: int, *, ended: bool) -> Bloc
     opening, closing = quotes[::2], quotes[1::2]
     limit, stopped = most, False
     if len(quotes):
-        before = text[np.maximum(opening - 1, 0)]
-        opens = (before == separator) | (before == LF) | (before == CR) | (opening == 0)
-        after = text[np.minimum(closing + 1, most - 1)]
-        closes = (after == separator) | (after == LF) | (after == CR) | (closing == most - 1)
+        edges = np.zeros(256, np.bool_)  # what is before and after a quoted cell
+        edges[[separator, LF, CR]] = True
+        # Before the first byte is the last one, after the last the first: these two are edges.
+        opens, closes = edges[text[opening - 1]], edges[text[closing + 1 - most]]
+        opens[:1] |= opening[:1] == 0
+        closes[-1:] |= closing[-1:] == most - 1
         doubled = opening[1:] == closing[: len(opening) - 1] + 1
         opens[1:] |= doubled
         closes[: len(doubled)] |= doubled
