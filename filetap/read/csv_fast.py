@@ -79,7 +79,7 @@ class CSVReader:
         # Each column of a block has a fixed cost: the more columns, the larger the blocks.
         self._block = options.block * min(2, 1 + len(self.columns) // 100)
         # Bytes that the careful reader gets through in the time one call of polars takes.
-        self._few = max(1, self._block // 256)
+        self._few = max(1, self._block // 512)
 
     def refuse(self, reason: str) -> None:
         """Treat every row as malformed for *reason*."""
