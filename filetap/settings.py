@@ -50,7 +50,7 @@ class Tuning:
     """
 
     block: int = BLOCK
-    lines: int = 4_000
+    lines: int = 10_000
     slice: int = 100_000
     whole: int = 4 << 20
     head: int = 1 << 20

@@ -16,7 +16,7 @@ from filetap.columns.types import to_values
 from filetap.errors import BatchFileError
 from filetap.lazy import pl
 from filetap.write.arrow_files import write_arrow
-from filetap.write.records import json_lines
+from filetap.write.records import json_lines, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,6 @@ FILE_FORMATS: Mapping[str, Sequence[str]] = {
 }
 # 0 to 3; as fast as 0, whose files are a quarter larger; 3 takes four times as long.
 _GZIP_LEVEL = 1
-_BLOCK_ROWS = 4000  # rows made into lines at a time
 
 
 def write_file(
@@ -54,7 +53,7 @@ def write_file(
         file: Where the content goes.
     """
     if file_format == "jsonl":
-        blocks = (json_lines(part, types, "", "") for part in frame.iter_slices(_BLOCK_ROWS))
+        blocks = (json_lines(part, types, "", "") for part in parts(frame))
         file.writelines(_gzip(blocks) if compression == "gzip" else blocks)
     elif file_format == "parquet":
         values = to_values(frame, types)

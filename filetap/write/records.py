@@ -16,12 +16,18 @@ from filetap.columns.types import to_values
 from filetap.lazy import pl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+_CELLS = 300_000  # made into lines at a time, at most
 _VERBATIM = frozenset({"number", "object", "array"})
 _TO_ESCAPE = r'["\\\x00-\x1f]'
 _BARE = frozenset({"integer", "number", "boolean", "object", "array"})
 _TIMES = frozenset({"date", "date-time"})  # have nothing to escape
+
+
+def parts(frame: pl.DataFrame, most: int = _CELLS) -> Iterator[pl.DataFrame]:
+    """Yield a batch in parts of at most *most* rows that do not take much memory as lines."""
+    return frame.iter_slices(min(most, max(1, _CELLS // frame.width)))
 
 
 def record_lines(
