@@ -54,6 +54,13 @@ class Source:
         self._at += count
         self.offset += count
 
+    def skip_to(self, offset: int) -> int:
+        """Go past the bytes before *offset*, unless there are fewer; return how many."""
+        before = self.offset
+        while (left := offset - self.offset) > 0 and (data := self.ahead(left, fill=False)):
+            self.skip(len(data))
+        return self.offset - before
+
     def put_back(self, text: str) -> None:
         """Have *text* read once more, before what follows it."""
         rest, _ = self._decoder.getstate()  # the beginning of a character

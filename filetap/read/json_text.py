@@ -100,11 +100,8 @@ class JSONText:
 
     def move_to(self, offset: int) -> None:
         """Move on to an offset, unless the position is there or past it."""
-        while (left := offset - self.offset()) > 0:
-            data = self._source.ahead(left, fill=False)
-            if not data:
-                return
-            self.move(len(data))
+        self._put_back()
+        self._dropped += self._source.skip_to(offset)
 
     def _put_back(self) -> None:
         """Have the text after the position read once more."""
@@ -168,9 +165,9 @@ class JSONText:
                 rest = _REST_OF_LINE.match(self._text, end)
                 next_one = rest.end() if rest else end
                 # A number that ends with the text may have more digits in the next piece.
-                if self._needs_more(next_one) and self._more():
+                if _needs_more(self._text, next_one, by_line=self.by_line) and self._more():
                     continue
-                if not self.by_line or self._is_followed_by_object(next_one):
+                if not self.by_line or _is_followed_by_object(self._text, next_one):
                     yield self._take(end), value, fault
                     continue
                 fault = "something else follows the object in its line"
@@ -261,7 +258,7 @@ class JSONText:
         if self.by_line:
             limit = self._line_end()
             place = self._balanced(limit)
-            if place and self._is_followed_by_object(place):
+            if place and _is_followed_by_object(self._text, place):
                 return place
             between = _BETWEEN.match(self._text, self._at)
             return between.end() if between else limit
@@ -291,18 +288,6 @@ class JSONText:
             if not depth:
                 return place
         return 0
-
-    def _needs_more(self, place: int) -> bool:
-        """True if the text ends too early to show what follows the value before *place*."""
-        if not self.by_line or place == len(self._text) or self._text[place] in "\n{":
-            return place == len(self._text)
-        return self._text.find("\n", place) < 0
-
-    def _is_followed_by_object(self, place: int) -> bool:
-        """True if the rest of the line is blank, or has another object in it."""
-        rest = _REST_OF_LINE.match(self._text, place)
-        after = rest.end() if rest else place
-        return self._text[after : after + 1] in "\n{" or bool(_BETWEEN.match(self._text, after))
 
 
 class _Parser:
@@ -368,3 +353,17 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _needs_more(text: str, place: int, *, by_line: bool) -> bool:
+    """True if *text* ends too early to show what follows the value before *place*."""
+    if not by_line or place == len(text) or text[place] in "\n{":
+        return place == len(text)
+    return text.find("\n", place) < 0
+
+
+def _is_followed_by_object(text: str, place: int) -> bool:
+    """True if the rest of the line is blank, or has another object in it."""
+    rest = _REST_OF_LINE.match(text, place)
+    after = rest.end() if rest else place
+    return text[after : after + 1] in "\n{" or bool(_BETWEEN.match(text, after))
