@@ -21,7 +21,7 @@ MODULES = sorted(
 # A module of the engine, or a folder of it, per name. Each row may import from rows above it.
 LAYERS = [
     {"redaction", "settings", "times", "wording", "checksum", "prefetch"}
-    | {"allocation", "lazy", "loading"},
+    | {"allocation", "lazy", "importing"},
     {"errors", "files", "environment"},
     {"vendor", "bookmark", "output"},
     {"transports", "bookmark_state", "bookmark_listing"},

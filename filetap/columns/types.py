@@ -66,7 +66,7 @@ _UTC = r"(?:Z|[+-]00(?::?00)?)"
 _DATE_TIME = rf"{_DATE}{_CLOCK}{_UTC}?|{_INNER_DATE}{_CLOCK}{_OFFSET}"
 _PLAIN_TIME = rf"{_DATE}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,6}})?Z?"
 
-_VALUES = frozenset({"integer", "number", "boolean"})  # are no text in JSON
+_VALUES = frozenset({"integer", "number", "boolean"})  # not text in JSON
 _PATTERNS = {
     "integer": _INTEGER,
     "number": _NUMBER,

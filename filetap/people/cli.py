@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from filetap.loading import loading
+from filetap.importing import fast_imports
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -165,5 +165,5 @@ class PeopleGroup(click.Group):
 def _resolve(path: str) -> Any:
     """Import what ``module:name`` names."""
     module, _, name = path.partition(":")
-    with loading():
+    with fast_imports():
         return getattr(import_module(module), name)

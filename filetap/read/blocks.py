@@ -165,8 +165,8 @@ def _adds_up(
     # Of line ends, only CRLF has a CR still.
     returns = 0
     if data.find(b"\r", 0, block.size) >= 0:  # far faster than counting
-        of_lines = lines if isinstance(lines, bytes) else data[: block.size]
-        returns = of_lines.count(b"\r")
+        plain, size = (lines, len(lines)) if isinstance(lines, bytes) else (data, block.size)
+        returns = plain.count(b"\r", 0, size)
     if returns and (inside := _inside(block)) is not None:
         text = np.frombuffer(data, np.uint8, block.size)
         returns -= int(np.count_nonzero((text == CR) & inside))

@@ -137,7 +137,7 @@ class JSONReader:
         raise FormatError(msg, MALFORMED_HINT)
 
     def _all_labels(self) -> list[str]:
-        """The names of all rows' members, in order of first appearance; the first rows are held.
+        """The names of all rows' members, in order of first appearance; the first rows are kept.
 
         Raises:
             FormatError: They are too many.

@@ -89,7 +89,7 @@ class WaitingRows:
 
     @property
     def is_empty(self) -> bool:
-        """True if there are no rows."""
+        """True if no rows are waiting."""
         return not self._numbers and not self._malformed
 
     def batch(self) -> Batch:

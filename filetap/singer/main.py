@@ -10,7 +10,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from filetap.loading import loading
+from filetap.importing import fast_imports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ def run_program(tap: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda caught, _: sys.exit(128 + caught))
     module, _, name = tap.partition(":")
-    with loading(), _without_joblib():
+    with fast_imports(), _without_joblib():
         import_module("filetap.output").set_up_output()
         program = getattr(import_module(module), name)
         gc.freeze()  # what is loaded stays

@@ -20,7 +20,7 @@ from filetap.singer.private import BaseBatchFileEncoding, ExtractorStream, plain
 from filetap.singer.rows import BatchOptions
 from filetap.singer.table import StreamTable
 from filetap.write.batch_files import FILE_FORMATS, put, write_file
-from filetap.write.records import parts, record_lines
+from filetap.write.records import record_lines, slices
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -135,7 +135,7 @@ class TypedStream(ExtractorStream):
     def record_blocks(self) -> Iterator[tuple[Callable[[str], bytes], int]]:
         tuning = self._run.settings.tuning
         for frame in self.typed_frames(BatchOptions(tuning.slice)):
-            for part in parts(frame, tuning.lines):
+            for part in slices(frame, tuning.lines):
                 yield partial(record_lines, part, self._types, self.name), part.height
 
     @override

@@ -16,7 +16,7 @@ from filetap.columns.types import to_values
 from filetap.errors import BatchFileError
 from filetap.lazy import pl
 from filetap.write.arrow_files import write_arrow
-from filetap.write.records import json_lines, parts
+from filetap.write.records import json_lines, slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ def write_file(
         file: Where the content goes.
     """
     if file_format == "jsonl":
-        blocks = (json_lines(part, types, "", "") for part in parts(frame))
+        blocks = (json_lines(part, types, "", "") for part in slices(frame))
         file.writelines(_gzip(blocks) if compression == "gzip" else blocks)
     elif file_format == "parquet":
         values = to_values(frame, types)

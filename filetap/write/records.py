@@ -25,8 +25,13 @@ _BARE = frozenset({"integer", "number", "boolean", "object", "array"})
 _TIMES = frozenset({"date", "date-time"})  # have nothing to escape
 
 
-def parts(frame: pl.DataFrame, most: int = _CELLS) -> Iterator[pl.DataFrame]:
-    """Yield a batch in parts of at most *most* rows that do not take much memory as lines."""
+def slices(frame: pl.DataFrame, most: int = _CELLS) -> Iterator[pl.DataFrame]:
+    """Yield a batch in slices that take little memory as lines.
+
+    Args:
+        frame: The batch.
+        most: Rows of a slice, at most; of many columns it has fewer, but at least one.
+    """
     return frame.iter_slices(min(most, max(1, _CELLS // frame.width)))
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from filetap.write.records import record_lines
+from filetap.write.records import record_lines, slices
 
 WHEN = "2026-05-14T16:20:00.123456+00:00"
 TEXT = st.text(
@@ -134,3 +134,26 @@ def test_many_rows(odd: str) -> None:
     values[2500] = odd
     lines = lines_of({"a": values}, {"a": "string"}, "users").splitlines()
     assert [json.loads(line)["record"]["a"] for line in lines] == values
+
+
+@pytest.mark.parametrize(
+    ("columns", "most", "heights"),
+    [
+        (30, 10_000, [10_000, 10_000, 5_000]),
+        (500, 10_000, [600] * 41 + [400]),
+        (10, 2, [2] * 12_500),
+    ],
+)
+def test_slices(columns: int, most: int, heights: list[int]) -> None:
+    """A slice has few rows where they have many columns; all together are the batch."""
+    numbers = pl.Series("0", range(25_000))
+    frame = pl.DataFrame([numbers.alias(str(n)) for n in range(columns)])
+    found = list(slices(frame, most))
+    assert [part.height for part in found] == heights
+    assert pl.concat(part["0"] for part in found).equals(numbers)
+
+
+def test_slices_of_very_many_columns() -> None:
+    """A slice has one row at least."""
+    frame = pl.DataFrame([pl.Series(str(n), [1, 2]) for n in range(300_001)])
+    assert [part.height for part in slices(frame)] == [1, 1]
