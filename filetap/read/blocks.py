@@ -14,7 +14,7 @@ from filetap.read.csv_careful import CR, LF, QUOTE
 from filetap.read.integers import content_length
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +25,7 @@ BOM = b"\xef\xbb\xbf"
 # Put before every block, and skipped by polars. Polars decompresses input whose first bytes look
 # compressed, and the text "x^" does: without this line, such a cell would break a good file.
 _FIRST_LINE = b"-\n"
+_BLANK_LINES = b"\n" * 16  # few blank lines may become rows for a while, not millions
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,14 @@ class Block:
         opening: Offsets of opening quotes, of all within *size* and perhaps some after it.
         closing: Offsets of the matching closing quotes. A doubled quote counts as one that
             closes and one that opens again.
+        doubled: For each of *opening*, True if it is the second half of a doubled quote.
         stopped: True if the block ends before a row that polars might misread.
     """
 
     size: int
     opening: _Offsets
     closing: _Offsets
+    doubled: _Mask
     stopped: bool
 
     def first(self, size: int) -> Block:
@@ -64,29 +67,33 @@ def regular_rows(data: bytes, most: int, separator: int, *, ended: bool) -> Bloc
     text = np.frombuffer(data, np.uint8, most)
     quotes = np.flatnonzero(text == QUOTE)
     if data.startswith(BOM):  # polars would drop it, here and wherever a block begins
-        return Block(0, quotes[:0], quotes[:0], stopped=True)
+        return Block(0, quotes[:0], quotes[:0], np.zeros(0, np.bool_), stopped=True)
     opening, closing = quotes[::2], quotes[1::2]
     limit, stopped = most, False
+    # Before the first byte is the last one, after the last the first: these two are edges.
+    before, after = text[opening - 1], text[closing + 1 - most]
+    doubled = before == QUOTE  # that quote is the one which closed
+    doubled[:1] &= opening[:1] > 0
     if len(quotes):
-        edges = np.zeros(256, np.bool_)  # what is before and after a quoted cell
-        edges[[separator, LF, CR]] = True
-        # Before the first byte is the last one, after the last the first: these two are edges.
-        opens, closes = edges[text[opening - 1]], edges[text[closing + 1 - most]]
+        opens = doubled | _is_edge(before, separator)
+        closes = (after == QUOTE) | _is_edge(after, separator)
         opens[:1] |= opening[:1] == 0
         closes[-1:] |= closing[-1:] == most - 1
-        doubled = opening[1:] == closing[: len(opening) - 1] + 1
-        opens[1:] |= doubled
-        closes[: len(doubled)] |= doubled
         opens[: len(closing)] &= closes
         if not opens.all():
             limit, stopped = int(opening[np.argmin(opens)]), True
         elif len(opening) > len(closing):
             limit, stopped = int(opening[-1]), ended
     if ended and limit == most:
-        return Block(most, opening, closing, stopped=False)
+        return Block(most, opening, closing, doubled, stopped=False)
     size = _rows_end(data, limit, b"\n", opening, closing)
     size = size or _rows_end(data, limit, b"\r", opening, closing)
-    return Block(size, opening, closing, stopped=stopped)
+    return Block(size, opening, closing, doubled, stopped=stopped)
+
+
+def _is_edge(text: NDArray[np.uint8], separator: int) -> _Mask:
+    """True for each byte that may stand before or after a quoted cell."""
+    return (text == separator) | (text == LF) | (text == CR)
 
 
 def _rows_end(data: bytes, limit: int, end: bytes, opening: _Offsets, closing: _Offsets) -> int:
@@ -115,17 +122,37 @@ def parse(
         columns: Names of the columns.
         integers: Those of them that are parsed as integers; all others are text.
     """
-    lines = _plain_lines(data, block)
     schema = {name: pl.Int64 if name in integers else pl.String for name in columns}
+    lines: bytes | memoryview = memoryview(data)[: block.size]
+    if any(data.find(text, 0, block.size) >= 0 for text in (b"\r", _BLANK_LINES)):
+        lines = _plain_lines(data, block)
+    frame = _read(lines, separator, schema)
+    # A blank line is read as a row without a value: there may be one only if no column is full.
+    if frame is not None and (
+        not frame.height or all(column.null_count() for column in frame.get_columns())
+    ):
+        plain = _plain_lines(data, block)
+        if len(plain) < len(lines):
+            lines, frame = plain, _read(plain, separator, schema)
+    if frame is None or not _is_faithful(frame, data, block, separator):
+        return None
+    if not integers or not lines:
+        return frame
+    return frame if _adds_up(frame, data, block, lines) else None
+
+
+def _read(
+    lines: bytes | memoryview, separator: int, schema: Mapping[str, pl.DataType]
+) -> pl.DataFrame | None:
+    """Parse rows with polars; None if it does not accept them, or drops a mark at their beginning."""
     if not lines:
         return pl.DataFrame(schema=schema)
     if lines[:3] == BOM:
         return None
-    # Without a final line end, polars accepts a last row with one empty cell too many.
-    end = b"" if lines[-1] == LF else b"\n"
     try:
-        frame = pl.read_csv(
-            b"".join((_FIRST_LINE, lines, end)),
+        return pl.read_csv(
+            # Without a final line end, polars accepts a last row with one empty cell too many.
+            b"".join((_FIRST_LINE, lines, b"" if lines[-1] == LF else b"\n")),
             has_header=False,
             skip_lines=1,
             schema=schema,
@@ -134,15 +161,10 @@ def parse(
         )
     except pl.exceptions.PolarsError:
         return None
-    if not _is_faithful(frame, data, block, separator):
-        return None
-    if not integers:
-        return frame
-    return frame if _adds_up(frame, data, block, lines, ends=len(end)) else None
 
 
 def _adds_up(
-    frame: pl.DataFrame, data: bytes, block: Block, lines: bytes | memoryview, *, ends: int
+    frame: pl.DataFrame, data: bytes, block: Block, lines: bytes | memoryview
 ) -> bool:
     """True if a frame's cells take all bytes of its lines, beside separators and the like.
 
@@ -153,15 +175,12 @@ def _adds_up(
         data: Bytes that begin with the block.
         block: The block.
         lines: Its plain lines, which are what was parsed.
-        ends: Line ends that were added to them.
     """
     content = content_length(frame)
     if content is None:
         return False
     count = int(np.searchsorted(block.opening, block.size))
-    opening, closing = block.opening[:count], block.closing[:count]
-    doubled = int(np.count_nonzero(opening[1:] == closing[: len(opening) - 1] + 1))
-    quotes = len(opening) + len(closing) - doubled
+    quotes = 2 * count - int(np.count_nonzero(block.doubled[:count]))
     # Of line ends, only CRLF has a CR still.
     returns = 0
     if data.find(b"\r", 0, block.size) >= 0:  # far faster than counting
@@ -170,7 +189,8 @@ def _adds_up(
     if returns and (inside := _inside(block)) is not None:
         text = np.frombuffer(data, np.uint8, block.size)
         returns -= int(np.count_nonzero((text == CR) & inside))
-    return content + quotes + returns + frame.height * frame.width == len(lines) + ends
+    size = len(lines) + (lines[-1] != LF)
+    return content + quotes + returns + frame.height * frame.width == size
 
 
 def _is_faithful(frame: pl.DataFrame, data: bytes, block: Block, separator: int) -> bool:

@@ -9,7 +9,7 @@ before: a separator that it lacks would be counted, and make up for a zero that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from filetap.lazy import pl
 
@@ -21,32 +21,32 @@ _MOST = 10**18  # its digits can be counted, and those of its negative
 
 def content_length(frame: pl.DataFrame) -> int | None:
     """Bytes of all cells, integers by their canonical text; None if an integer is too large."""
-    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
-    numbers = [name for name, kind in frame.schema.items() if kind == pl.Int64]
-    lengths = _digits(frame.select(numbers)) if numbers else 0
-    if lengths is None or not texts:
-        return lengths
-    return lengths + int(sum(frame.select(pl.col(texts).str.len_bytes().sum()).row(0)))
-
-
-def _digits(frame: pl.DataFrame) -> int | None:
-    """Characters of all integers; None if one has 19 digits or more."""
-    lowest, highest = frame.min().row(0), frame.max().row(0)
-    counts: list[pl.Expr] = []
     total = 0
-    for position, (low, high) in enumerate(zip(lowest, highest, strict=True)):
-        if low is None:
-            continue
-        if low <= -_MOST or high >= _MOST:
+    # A method of each column: for one block, planning a query would take longer than counting.
+    for column in frame.get_columns():
+        length = _digits(column) if column.dtype == pl.Int64 else column.str.len_bytes().sum()
+        if length is None:
             return None
-        value = pl.nth(position)
-        fewest = len(str(max(low, 0)))
-        total += fewest * (frame.height - frame.to_series(position).null_count())
-        steps = [value >= 10**n for n in range(fewest, len(str(max(high, 0))))]
-        if low < 0:
-            steps += [value < 0, *(value <= -(10**n) for n in range(1, len(str(-low))))]
-        counts += [step.sum().alias(str(len(counts) + n)) for n, step in enumerate(steps)]
-    return total + (sum(frame.select(counts).row(0)) if counts else 0)
+        total += length
+    return total
+
+
+def _digits(column: pl.Series) -> int | None:
+    """Characters of all integers of a column; None if one has 19 digits or more."""
+    low, high = cast("int | None", column.min()), cast("int | None", column.max())
+    if low is None or high is None:
+        return 0
+    if low <= -_MOST or high >= _MOST:
+        return None
+    fewest = len(str(max(low, 0)))
+    total = fewest * (len(column) - column.null_count())
+    for digits in range(fewest, len(str(max(high, 0)))):
+        total += (column >= 10**digits).sum()
+    if low < 0:
+        total += (column < 0).sum()
+        for digits in range(1, len(str(-low))):
+            total += (column <= -(10**digits)).sum()
+    return total
 
 
 def as_text(frames: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
