@@ -93,7 +93,8 @@ def regular_rows(data: bytes, most: int, separator: int, *, ended: bool) -> Bloc
 
 def _is_edge(text: NDArray[np.uint8], separator: int) -> _Mask:
     """True for each byte that may stand before or after a quoted cell."""
-    return (text == separator) | (text == LF) | (text == CR)
+    edges: _Mask = (text == separator) | (text == LF) | (text == CR)
+    return edges
 
 
 def _rows_end(data: bytes, limit: int, end: bytes, opening: _Offsets, closing: _Offsets) -> int:
@@ -122,7 +123,9 @@ def parse(
         columns: Names of the columns.
         integers: Those of them that are parsed as integers; all others are text.
     """
-    schema = {name: pl.Int64 if name in integers else pl.String for name in columns}
+    schema: dict[str, type[pl.DataType]] = {
+        name: pl.Int64 if name in integers else pl.String for name in columns
+    }
     lines: bytes | memoryview = memoryview(data)[: block.size]
     if any(data.find(text, 0, block.size) >= 0 for text in (b"\r", _BLANK_LINES)):
         lines = _plain_lines(data, block)
@@ -142,9 +145,9 @@ def parse(
 
 
 def _read(
-    lines: bytes | memoryview, separator: int, schema: Mapping[str, pl.DataType]
+    lines: bytes | memoryview, separator: int, schema: Mapping[str, type[pl.DataType]]
 ) -> pl.DataFrame | None:
-    """Parse rows with polars; None if it does not accept them, or drops a mark at their beginning."""
+    """Parse rows with polars; None if it refuses them, or would drop a mark before them."""
     if not lines:
         return pl.DataFrame(schema=schema)
     if lines[:3] == BOM:
@@ -163,9 +166,7 @@ def _read(
         return None
 
 
-def _adds_up(
-    frame: pl.DataFrame, data: bytes, block: Block, lines: bytes | memoryview
-) -> bool:
+def _adds_up(frame: pl.DataFrame, data: bytes, block: Block, lines: bytes | memoryview) -> bool:
     """True if a frame's cells take all bytes of its lines, beside separators and the like.
 
     A cell that a short row lacks would make up for a zero that an integer has lost.

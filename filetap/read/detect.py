@@ -69,7 +69,7 @@ def open_file(spooled: Spooled, options: ReadOptions = DEFAULTS) -> Reader:
         FormatError: The file, or its header row, cannot be read.
         SettingsError: Every column is to be left out.
     """
-    options = options if spooled.whole else replace(options, cut=True)
+    options = replace(options, cut=options.cut or not spooled.whole, integers=_integers(options))
     what = str(spooled.file)
     reader = open_reader(spooled.stored, what, options)
     if options.nulls:
@@ -80,6 +80,13 @@ def open_file(spooled: Spooled, options: ReadOptions = DEFAULTS) -> Reader:
     if options.protection:
         reader = ProtectedReader(reader, options.protection, what)
     return reader
+
+
+def _integers(options: ReadOptions) -> Sequence[str]:
+    """The columns that may come as integers: those whose cells are compared with no text."""
+    if any(text.removeprefix("-").isdecimal() for text in options.nulls):
+        return ()
+    return [name for name in options.integers if name not in options.required]
 
 
 def _open_again(spooled: Spooled, options: ReadOptions) -> Reader:

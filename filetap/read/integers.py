@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from filetap.lazy import pl
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 _MOST = 10**18  # its digits can be counted, and those of its negative
 
@@ -24,7 +24,8 @@ def content_length(frame: pl.DataFrame) -> int | None:
     total = 0
     # A method of each column: for one block, planning a query would take longer than counting.
     for column in frame.get_columns():
-        length = _digits(column) if column.dtype == pl.Int64 else column.str.len_bytes().sum()
+        is_text = column.dtype == pl.String
+        length = int(column.str.len_bytes().sum()) if is_text else _digits(column)
         if length is None:
             return None
         total += length
@@ -39,14 +40,10 @@ def _digits(column: pl.Series) -> int | None:
     if low <= -_MOST or high >= _MOST:
         return None
     fewest = len(str(max(low, 0)))
-    total = fewest * (len(column) - column.null_count())
-    for digits in range(fewest, len(str(max(high, 0)))):
-        total += (column >= 10**digits).sum()
+    longer = [column >= 10**digits for digits in range(fewest, len(str(max(high, 0))))]
     if low < 0:
-        total += (column < 0).sum()
-        for digits in range(1, len(str(-low))):
-            total += (column <= -(10**digits)).sum()
-    return total
+        longer += [column < 0, *(column <= -(10**digits) for digits in range(1, len(str(-low))))]
+    return fewest * (len(column) - column.null_count()) + sum(int(one.sum()) for one in longer)
 
 
 def as_text(frames: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
@@ -54,3 +51,23 @@ def as_text(frames: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
     if all(frame.dtypes == frames[0].dtypes for frame in frames):
         return frames
     return [frame.cast(pl.String) for frame in frames]
+
+
+def as_integers(column: pl.Series) -> pl.Series | None:
+    """A column of text as integers; None unless all are integers of 64 bits in canonical form."""
+    if column.dtype == pl.Int64:
+        return column
+    integers = column.cast(pl.Int64, strict=False)
+    return integers if integers.cast(pl.String).equals(column) else None
+
+
+def only(frame: pl.DataFrame, integers: Collection[str]) -> pl.DataFrame:
+    """*frame* with text in place of integers in all columns but some."""
+    return pl.DataFrame(
+        [
+            column.cast(pl.String)
+            if column.dtype == pl.Int64 and column.name not in integers
+            else column
+            for column in frame.get_columns()
+        ]
+    )

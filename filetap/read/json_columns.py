@@ -1,22 +1,23 @@
-"""Columns of text from JSON objects that msgspec decodes, and the proof that nothing is lost.
+"""Columns from JSON objects that msgspec decodes, and the proof that nothing is lost.
 
 Where the members' names are known ahead, msgspec decodes objects without a dictionary for each,
-and leaves every value as text or as it is written. It is stricter than Python's parser, except
-that it keeps silent about a member that appears twice. So the strings are counted: the names
-and texts that come out must be as many as the JSON has.
+and makes text or an integer of a value, or leaves it as it is written. It is stricter than Python's
+parser, except that it keeps silent about a member that appears twice. So the strings are counted:
+the names and texts that come out must be as many as the JSON has.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
 import polars as pl
 
+from filetap.read.integers import as_integers
 from filetap.read.json_fast import CLOSED, OPEN, Run, count_strings, object_ends
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 _MOST_LABELS = 1_000  # msgspec may compare each name with all of them
 _DEEP = 500  # levels of brackets that any parser reads
-_LINE_END = ord("\n")
+_LINE_END, _SPACE, _MINUS, _ZERO, _COLON = map(ord, "\n -0:")
+_ENDS_VALUE = np.isin(np.arange(256), [ord(end) for end in "\t\n\r ,]}"])
 _ODD = re.compile(r'[\x00-\x1f"\\]')  # in a name: msgspec cannot look for it
 _OPTIONAL = 3  # parts of a field that an object may lack: its name, its type, and a default
 _BETWEEN = "\x1f"  # two values: no JSON has it
@@ -35,31 +37,46 @@ class _Traits:
     """What a member has had so far.
 
     Attributes:
-        other: Values other than text and null.
+        text: Text.
+        integer: Integers of 64 bits as they are usually written.
+        other: Other values than these and null.
         null: Nulls.
         missing: Objects without it.
     """
 
+    text: bool = False
+    integer: bool = False
     other: bool = False
     null: bool = False
     missing: bool = False
 
     def __or__(self, more: _Traits) -> _Traits:
         return _Traits(
-            self.other or more.other, self.null or more.null, self.missing or more.missing
+            self.text or more.text,
+            self.integer or more.integer,
+            self.other or more.other,
+            self.null or more.null,
+            self.missing or more.missing,
         )
+
+    @property
+    def verbatim(self) -> bool:
+        """True if its values are of several kinds, and left as they are written."""
+        return self.other or (self.text and self.integer)
 
     @property
     def field(self) -> tuple[Any, ...]:
         """The type to decode its values as; and the value of a missing one, if it may be."""
-        if self.other:
+        if self.verbatim:
             return msgspec.Raw, msgspec.Raw(b"")
+        kind: Any = _INTEGER if self.integer else str
         if self.null:
-            return (str | None, msgspec.UNSET) if self.missing else (str | None,)
-        return str, None
+            return (kind | None, msgspec.UNSET) if self.missing else (kind | None,)
+        return kind, None
 
 
 _VERBATIM = _Traits(other=True)
+_INTEGER = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Decoders:
@@ -88,17 +105,32 @@ class _Decoders:
             gc=False,
         )
         self.empty = kind() if all(len(field) == _OPTIONAL for field in fields) else None
+        self._integers = any(one.integer and not one.verbatim for one in traits)
         self._array = msgspec.json.Decoder(list[kind])
         self._lines = msgspec.json.Decoder(kind)
 
     def objects(self, run: Run) -> list[Any] | None:
-        """The objects of *run*; None unless all are valid."""
+        """The objects of *run*; None unless all are valid, and no integer would lose its sign."""
+        if self._integers and _may_have_negative_zero(run.text):
+            return None
         try:
             if run.array:
                 return self._array.decode(b"[%b]" % run.text)
             return self._lines.decode_lines(run.text)
         except (RecursionError, UnicodeDecodeError, msgspec.MsgspecError):
             return None
+
+
+def _may_have_negative_zero(text: bytes) -> bool:
+    """True if ``-0`` stands where a value may: it would be decoded as 0.
+
+    Of other values that are numbers but not written as integers, such as 1.0, msgspec makes none.
+    """
+    data = np.frombuffer(text, np.uint8)
+    place = np.flatnonzero(data[:-2] == _MINUS)
+    place = place[data[place + 1] == _ZERO]
+    before, after = data[place - 1], data[place + 2]
+    return bool((((before == _COLON) | (before <= _SPACE)) & _ENDS_VALUE[after]).any())
 
 
 _ANY = _Decoders((), (), strict=False)
@@ -151,7 +183,11 @@ class Columns:
         return run if objects and _is_clear(run, len(objects)) else None
 
     def frame(self, run: Run) -> pl.DataFrame | None:
-        """The objects of *run* as text columns; None unless it is proven that each is a row."""
+        """The objects of *run* as columns of text, or of integers where all values are integers.
+
+        Returns:
+            A frame; None unless it is proven that each object is a row.
+        """
         if not self._decoders or not self._verbatim:
             return None
         decoders = self._decoders
@@ -168,7 +204,10 @@ class Columns:
         columns = []
         for i, (name, one) in enumerate(zip(self._names, traits, strict=True)):
             of_member = values[i :: len(traits)]
-            column = _verbatim(name, of_member) if one.other else _text(name, of_member, one)
+            if one.verbatim:
+                column = _verbatim(name, of_member, learn=is_new)
+            else:
+                column = _typed(name, of_member, one)
             if column is None:
                 return None
             columns.append(column)
@@ -188,7 +227,7 @@ class _Column:
     """A member's values.
 
     Attributes:
-        series: They, as text.
+        series: They, as text or as integers.
         strings: The strings that they are made of, the members' names included.
         traits: What the member has.
     """
@@ -198,20 +237,27 @@ class _Column:
     traits: _Traits
 
 
-def _text(name: str, values: list[Any], traits: _Traits) -> _Column:
-    """A column of decoded text, null, and what stands for missing values."""
+def _typed(name: str, values: list[Any], traits: _Traits) -> _Column:
+    """A column of decoded texts or integers, null, and what stands for missing values."""
     missing = 0
     if traits.null and traits.missing:
         missing = len(values) - len([value for value in values if value is not msgspec.UNSET])
         values = [None if value is msgspec.UNSET else value for value in values]
-    series = pl.Series(name, values, dtype=pl.String)
+    series = pl.Series(name, values, dtype=pl.Int64 if traits.integer else pl.String)
     empty = series.null_count()
     missing = missing if traits.null else empty
-    return _Column(series, 2 * len(values) - empty - missing, _Traits(missing=missing > 0))
+    texts = 0 if traits.integer else len(values) - empty
+    return _Column(series, len(values) - missing + texts, _Traits(missing=missing > 0))
 
 
-def _verbatim(name: str, values: list[msgspec.Raw]) -> _Column | None:
-    """A column of values as they are written; None if they are not UTF-8, or nested too oddly."""
+def _verbatim(name: str, values: list[msgspec.Raw], *, learn: bool) -> _Column | None:
+    """A column of values as they are written; None if they are not UTF-8, or nested too oddly.
+
+    Args:
+        name: Its name.
+        values: The values.
+        learn: True to find out what kinds of values they are.
+    """
     data = _BETWEEN.encode().join(values)
     try:
         text = data.decode()
@@ -232,10 +278,14 @@ def _verbatim(name: str, values: list[msgspec.Raw]) -> _Column | None:
         decoded = msgspec.json.decode(f"[{encoded}]", type=list[str])
         for i, one in zip(quoted, decoded, strict=True):
             cells[i] = one
-    other = len(quoted) + missing + nulls < len(cells)
     series = pl.Series(name, cells, dtype=pl.String)
     strings = len(cells) - missing + (count_strings(data) if '"' in text else 0)
-    return _Column(series, strings, _Traits(other, nulls > 0, missing > 0))
+    traits = _Traits(bool(quoted), null=nulls > 0, missing=missing > 0)
+    if learn and len(quoted) + missing + nulls < len(cells):
+        integers = None if quoted else as_integers(series)
+        traits = replace(traits, integer=integers is not None, other=integers is None)
+        series = series if integers is None else integers
+    return _Column(series, strings, traits)
 
 
 def _are_regular(nested: Collection[str]) -> bool:

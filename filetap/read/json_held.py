@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from filetap.read.batch import HELD, Batch
+from filetap.read.integers import as_integers
 from filetap.read.json_waiting import ROWS, SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from filetap.read.json_waiting import Cell
 
@@ -68,13 +69,25 @@ class HeldRows:
             self._parts.append(pl.DataFrame(self._single, schema))
             self._single = []
 
-    def batches(self, columns: Sequence[str]) -> Iterator[Batch]:
-        """Yield the rows in batches, with column names for the positions; then they are gone."""
+    def batches(self, columns: Sequence[str], integers: Collection[str]) -> Iterator[Batch]:
+        """Yield the rows in batches, with column names for the positions; then they are gone.
+
+        Args:
+            columns: The names.
+            integers: Those of them that may come as integers, where all their cells are some.
+        """
         self._end_single()
         positions = [str(n) for n in range(len(columns))]
-        empty = pl.DataFrame(schema=dict.fromkeys(positions, pl.String))
-        frame = pl.concat([empty, *self._parts], how="diagonal")
+        asked = [n for n, name in zip(positions, columns, strict=True) if name in integers]
+        parts, whole = self._parts, list[str]()
+        for position in asked:
+            found = [as_integers(part[position]) for part in parts if position in part.columns]
+            whole += [position] if all(one is not None for one in found) else []
+        kinds = {position: pl.Int64 if position in whole else pl.String for position in positions}
+        parts = [part.cast({n: kinds[n] for n in part.columns}) for part in parts]
+        frame = pl.concat([pl.DataFrame(schema=kinds), *parts], how="diagonal")
         frame = frame.rename(dict(zip(positions, columns, strict=True)))
+        del parts
         self._parts = []
         most = min(ROWS, max(1, SIZE * frame.height // max(1, self.size)))
         for start in range(0, frame.height, most):

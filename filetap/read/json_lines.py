@@ -10,6 +10,7 @@ import msgspec
 
 from filetap.errors import FormatError
 from filetap.read.batch import DEFAULTS, MALFORMED_HINT, MOST_COLUMNS, Batch, Malformed
+from filetap.read.integers import only
 from filetap.read.json_columns import Columns, are_objects
 from filetap.read.json_fast import Runs
 from filetap.read.json_held import HeldRows
@@ -86,18 +87,18 @@ class JSONReader:
         """
         number = begin = 0
         if not self._refused:
-            for batch in self._held.batches(self.columns):
+            for batch in self._held.batches(self.columns, self._options.integers):
                 yield batch
                 number += batch.frame.height
             if self._held.is_open:
                 return
             begin = self._held.end
-        columns = Columns(self.labels, self.columns)
+        columns, integers = Columns(self.labels, self.columns), self._options.integers
         waiting = WaitingRows(self.columns)
 
         def rows(run: Run) -> Rows | None:
             frame = None if self._refused else columns.frame(run)
-            return None if frame is None else Rows(frame, run.text)
+            return None if frame is None else Rows(only(frame, integers), run.text)
 
         runs = Runs(rows)
 

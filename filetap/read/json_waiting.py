@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from filetap.read.batch import Batch, Malformed
+from filetap.read.integers import as_text
 from filetap.read.json_fast import LARGEST, object_ends
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ class WaitingRows:
     def batch(self) -> Batch:
         """The rows as a batch; begins the next one."""
         self._end_cells()
-        frame = pl.concat(self._frames) if self._frames else pl.DataFrame(schema=self._schema)
+        frame = (
+            pl.concat(as_text(self._frames)) if self._frames else pl.DataFrame(schema=self._schema)
+        )
         batch = Batch(frame.rechunk(), pl.Series(self._numbers, dtype=pl.Int64), self._malformed)
         self._clear()
         return batch

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -28,7 +29,12 @@ _NAMES = st.sampled_from(["id", "a", "b", "é", "a b", "", 'c"', "\\", "x" * 9])
 _TEXTS = st.text('ab{}[],:\\"\n\x1f\x7f é😀0', max_size=6) | st.sampled_from(
     ["null", "\x1f", "", '"', "},{", '\\"', "1", "[", '{"id":1}']
 )
-_NUMBERS = st.sampled_from(["0", "-0.0", "1.10", "1e5", "1E400", "-12", "9" * 25, "01", "1.", "-"])
+_NUMBERS = st.sampled_from(
+    [
+        *["0", "-0.0", "1.10", "1e5", "1E400", "-12", "9" * 25, "01", "1.", "-"],
+        *["7", "-0", "1.0", "10E-1", str(2**63 - 1), str(2**63), str(-(2**63))],
+    ]
+)
 _SPACES = st.sampled_from(["", "", "", " ", "\n", "\r\n", "\t", "  "])
 
 
@@ -69,7 +75,13 @@ def objects(draw: st.DrawFn, depth: int = 0) -> str:
 @st.composite
 def regular(draw: st.DrawFn) -> str:
     """An object as an export has it, with some members left out."""
-    members = {"id": "1", "a": '"x"', "b": "1.10", "n": "null", "o": '{"id":1,"b":[{"a":"}"}]}'}
+    members = {
+        "id": draw(_NUMBERS),
+        "a": '"x"',
+        "b": "1.10",
+        "n": "null",
+        "o": '{"id":1,"b":[{"a":"}"}]}',
+    }
     odd = draw(st.dictionaries(st.sampled_from([*members]), values(2), max_size=1))
     out = draw(st.sets(st.sampled_from([*members]), max_size=2))
     pairs = {name: value for name, value in (members | odd).items() if name not in out}
@@ -105,7 +117,7 @@ def files(draw: st.DrawFn) -> bytes:
 def found(data: bytes, size: int, options: ReadOptions, most: int, *, careful: bool = False) -> Any:
     """What a reader makes of *data* that arrives in pieces of *size* bytes; or its error.
 
-    No batch has more than *most* rows.
+    No batch has more than *most* rows. Integers count as their text.
     """
 
     def pieces() -> Iterator[bytes]:
@@ -120,7 +132,10 @@ def found(data: bytes, size: int, options: ReadOptions, most: int, *, careful: b
         except FormatError as error:
             return str(error)
         assert max((b.frame.height + len(b.malformed) for b in batches), default=0) <= most
-        rows = [row for b in batches for row in zip(b.numbers, b.frame.rows(), strict=True)]
+        numbers = {n for b in batches for n, kind in b.frame.schema.items() if kind == pl.Int64}
+        assert numbers <= set(options.integers)
+        texts = ((batch.numbers, batch.frame.cast(pl.String).rows()) for batch in batches)
+        rows = [row for pair in texts for row in zip(*pair, strict=True)]
         return reader.labels, reader.columns, rows, [row for b in batches for row in b.malformed]
 
 
@@ -132,6 +147,7 @@ _PLAIN: dict[str, Any] = {
     "held": 20,
     "divert": True,
     "cut": False,
+    "integers": ("id", "b", "n"),
 }
 
 
@@ -144,6 +160,7 @@ _PLAIN: dict[str, Any] = {
     held=st.sampled_from([0, 9, 60, 48 << 20]),
     divert=st.booleans(),
     cut=st.booleans(),
+    integers=st.sampled_from([(), ("id",), ("id", "b", "n")]),
 )
 @example(data=b'{"id":1,"id":2}\n{"id":3}\n{"id":4}\n', **_PLAIN | {"few": 8192})
 @example(data=b'{"id":1}\n{}\n{"id":4}\n', **_PLAIN)
@@ -151,11 +168,24 @@ _PLAIN: dict[str, Any] = {
 @example(data=b'[{"id":1},{"id":2,"b":{"a":1,"a":2}}]', **_PLAIN)
 @example(data=b'{"id":1}\n{"id":2}\x0b\n{"id":3}', **_PLAIN)
 @example(data=b'{"id":1}\n{"id":2} x\n{"id":3}', **_PLAIN | {"cut": True})
+@example(data=b'{"id":1}\n{"id":2}\n{"id":-0}\n{"id":3}', **_PLAIN)
+@example(data=b'[{"id":1},{"id":2},{"id":1.0},{"id":3}]', **_PLAIN)
+@example(data=b'{"id":1}\n{"id":2}\n{"id":9223372036854775808}\n{"id":3}', **_PLAIN)
+@example(data=b'{"id":1}\n{"id":2}\n{"id":"3"}\n{"id":null}\n{}', **_PLAIN)
 def test_equals_the_careful_reader(
-    *, data: bytes, size: int, few: int, most: int, room: int, held: int, divert: bool, cut: bool
+    *,
+    data: bytes,
+    size: int,
+    few: int,
+    most: int,
+    room: int,
+    held: int,
+    divert: bool,
+    cut: bool,
+    integers: tuple[str, ...],
 ) -> None:
     """Rows, numbers, labels, malformed rows and errors are those of the careful reader."""
-    options = ReadOptions(known=_KNOWN, divert=divert, cut=cut)
+    options = ReadOptions(known=_KNOWN, divert=divert, cut=cut, integers=integers)
     with (
         patch.object(json_fast, "_FEW", few),
         patch.object(json_waiting, "ROWS", most),
@@ -205,6 +235,33 @@ def test_regular_objects_are_read_by_columns(rows: list[str], between: str) -> N
     text = between.join(rows)
     data = (f"[{text}]" if "," in between else text).encode()
     assert _carefully_read(data) < max(2_500, len(rows) // 4)
+
+
+@pytest.mark.parametrize("held", [0, 48 << 20])
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("7", pl.Int64),
+        ("-9223372036854775808", pl.Int64),
+        ("9223372036854775808", pl.String),
+        ("-0", pl.String),
+        ("1.0", pl.String),
+        ('"x"', pl.String),
+        ("null", pl.Int64),
+        ('"t -0, u"', pl.String),
+    ],
+)
+def test_integers_come_as_integers(held: int, value: str, kind: type[pl.DataType]) -> None:
+    """A column comes as integers where all its values are some, written as usual."""
+    rows = [f'{{"id": {n}, "a": {n if n % 500 else value}}}' for n in range(2_000)]
+    options = ReadOptions(known=_KNOWN, integers=["a"])
+    with patch.object(json_held, "HELD", held):
+        batches = list(JSONReader(lambda: iter(["\n".join(rows).encode()]), "f", options))
+    assert {batch.frame["a"].dtype for batch in batches} == {kind}
+    assert {batch.frame["id"].dtype for batch in batches} == {pl.String}
+    texts = [text for batch in batches for text in batch.frame["a"].cast(pl.String)]
+    expected = None if value == "null" else value.strip('"')
+    assert texts == [str(n) if n % 500 else expected for n in range(2_000)]
 
 
 def test_one_broken_object_is_read_carefully() -> None:

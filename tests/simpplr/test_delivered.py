@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -616,6 +617,29 @@ def test_null_values_in_typed_columns(tmp_path: Path) -> None:
     deliver(tmp_path, path_of("user", 0), "code,n,at\n1,\\N,\\N\n2,7,2026-01-02\n")
     done = run(settings(tmp_path, null_values=["\\N"]))
     assert [(r["n"], r["at"]) for r in done.records("user")] == [(None, None), (7, "2026-01-02")]
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+@pytest.mark.parametrize(
+    ("nulls", "values"),
+    [
+        (["0"], [None, -1, 7, 10]),
+        (["-1", "0"], [None, None, 7, 10]),
+        (["00", "x"], [0, -1, 7, 10]),
+        (["07"], [0, -1, 7, 10]),
+    ],
+)
+def test_null_values_that_are_integers(
+    tmp_path: Path, form: str, nulls: list[str], values: list[int | None]
+) -> None:
+    """A number that stands for null is null in a number column, too."""
+    numbers = (0, -1, 7, 10)
+    rows = [f"u{place},{number}" for place, number in enumerate(numbers)]
+    objects = [{"code": f"u{place}", "n": number} for place, number in enumerate(numbers)]
+    text = "\n".join(["code,n", *rows, ""]) if form == "csv" else json.dumps(objects)
+    deliver(tmp_path, path_of("user", 0), text)
+    done = run(settings(tmp_path, null_values=nulls))
+    assert [record["n"] for record in done.records("user")] == values
 
 
 def test_codes_are_text(tmp_path: Path) -> None:
