@@ -99,7 +99,7 @@ class Identities:
         """The text that orders rows which are alike."""
         order = self._documented.order
         if order in frame.columns:
-            return frame[order]
+            return frame[order].cast(pl.String)
         return pl.repeat(None, frame.height, dtype=pl.String, eager=True)
 
     def _digests(self, frame: pl.DataFrame) -> list[str]:
