@@ -25,7 +25,6 @@ BOM = b"\xef\xbb\xbf"
 # Put before every block, and skipped by polars. Polars decompresses input whose first bytes look
 # compressed, and the text "x^" does: without this line, such a cell would break a good file.
 _FIRST_LINE = b"-\n"
-_BLANK_LINES = b"\n" * 16  # few blank lines may become rows for a while, not millions
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +125,8 @@ def parse(
     schema: dict[str, type[pl.DataType]] = {
         name: pl.Int64 if name in integers else pl.String for name in columns
     }
-    lines: bytes | memoryview = memoryview(data)[: block.size]
-    if any(data.find(text, 0, block.size) >= 0 for text in (b"\r", _BLANK_LINES)):
-        lines = _plain_lines(data, block)
+    lines = _plain_lines(data, block)
     frame = _read(lines, separator, schema)
-    # A blank line is read as a row without a value: there may be one only if no column is full.
-    if frame is not None and (
-        not frame.height or all(column.null_count() for column in frame.get_columns())
-    ):
-        plain = _plain_lines(data, block)
-        if len(plain) < len(lines):
-            lines, frame = plain, _read(plain, separator, schema)
     if frame is None or not _is_faithful(frame, data, block, separator):
         return None
     if not integers or not lines:
@@ -202,11 +192,11 @@ def _is_faithful(frame: pl.DataFrame, data: bytes, block: Block, separator: int)
     """
     if not frame.get_columns()[-1].null_count():
         return True
-    separators = data.count(separator, 0, block.size)
+    separators = np.frombuffer(data, np.uint8, block.size) == separator
     if (inside := _inside(block)) is not None:
-        text = np.frombuffer(data, np.uint8, block.size)
-        separators -= int(np.count_nonzero((text == separator) & inside))
-    return frame.width > 1 and separators == frame.height * (frame.width - 1)
+        separators &= ~inside
+    count = int(np.count_nonzero(separators))
+    return frame.width > 1 and count == frame.height * (frame.width - 1)
 
 
 def _inside(block: Block) -> _Mask | None:
@@ -214,10 +204,13 @@ def _inside(block: Block) -> _Mask | None:
     count = int(np.searchsorted(block.opening, block.size))
     if not count:
         return None
-    edges = np.zeros(block.size + 1, np.int8)
-    edges[block.opening[:count]] = 1
-    edges[block.closing[:count]] = -1
-    return np.cumsum(edges[:-1], dtype=np.int8).view(np.bool_)
+    borders = np.zeros(2 * count + 2, np.intp)
+    borders[1:-1:2], borders[2:-1:2] = block.opening[:count], block.closing[:count]
+    borders[-1] = block.size
+    parts = np.zeros(2 * count + 1, np.bool_)  # outside and inside by turns
+    parts[1::2] = True
+    mask: _Mask = np.repeat(parts, np.diff(borders))
+    return mask
 
 
 def _plain_lines(data: bytes, block: Block) -> bytes | memoryview:
@@ -227,22 +220,31 @@ def _plain_lines(data: bytes, block: Block) -> bytes | memoryview:
     are returned without a copy.
     """
     whole = memoryview(data)[: block.size]
-    has_returns = data.find(b"\r", 0, block.size) >= 0
-    # Searching is several times faster than the comparisons below.
-    if not has_returns and data[:1] != b"\n" and data.find(b"\n\n", 0, block.size) < 0:
+    if not block.size:
         return whole
     text = np.frombuffer(data, np.uint8, block.size)
-    places = np.flatnonzero(text == LF)
-    places = places[(places == 0) | (text[places - 1] == LF)]
-    if has_returns:
-        returns = np.flatnonzero(text == CR)
-        following = text[np.minimum(returns + 1, len(text) - 1)]
-        odd = (following != LF) | (returns == 0) | (text[returns - 1] == LF)
-        places = np.concatenate((places, returns[odd]))
-    quoted = np.searchsorted(block.opening, places) > np.searchsorted(block.closing, places)
-    if quoted.all():
+    feeds = text == LF
+    places = np.flatnonzero(feeds[1:] & feeds[:-1]) + 1
+    if feeds[0]:
+        places = np.append(0, places)
+    if data.find(b"\r", 0, block.size) < 0:
+        blank = places[~_quoted(block, places)]
+        return np.delete(text, blank).tobytes() if len(blank) else whole
+    returns = np.flatnonzero(text == CR)
+    following = text[np.minimum(returns + 1, len(text) - 1)]
+    odd = (following != LF) | (returns == 0) | (text[returns - 1] == LF)
+    if _quoted(block, np.concatenate((places, returns[odd]))).all():
         return whole
     return _without_blank_lines(text, _inside(block))
+
+
+def _quoted(block: Block, places: _Offsets) -> _Mask:
+    """True for each of some offsets that is within quotes."""
+    if not len(block.closing):
+        return np.zeros(len(places), np.bool_)
+    before = np.searchsorted(block.opening, places)  # opening quotes before each
+    quoted: _Mask = (before > 0) & (block.closing[before - 1] > places)
+    return quoted
 
 
 def _without_blank_lines(text: NDArray[np.uint8], inside: _Mask | None) -> bytes:

@@ -29,7 +29,7 @@ from filetap.read.csv_careful import SEPARATORS, Row, careful_rows, choose_separ
 from filetap.read.names import column_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from filetap.read.batch import ReadOptions
 
@@ -152,20 +152,25 @@ class CSVReader:
         few = not block.size or (block.stopped and block.size < 2 * self._few)
         if few or self._refused:
             return None, block
-        if self._integers:
-            frame = parse(self._buffer, block, self._separator, self.columns, self._integers)
-            if frame is not None:
-                self._unproven -= 1
-                return frame, block
-            self._unproven += 1
-            if self._unproven > 0:  # it costs more than it saves
-                self._integers = frozenset()
-        if (frame := parse(self._buffer, block, self._separator, self.columns)) is not None:
+        if (frame := self._parse_as(block, self._integers)) is not None:
+            self._unproven -= bool(self._integers)
             return frame, block
         odd = first_odd_row(self._buffer, block, self._separator, len(self.columns))
-        if 2 * self._few <= odd < block.size:
-            frame = parse(self._buffer, block.first(odd), self._separator, self.columns)
-        return frame, block.first(odd if odd < block.size else 0)
+        rest = block.first(odd if odd < block.size else 0)
+        if odd < block.size:
+            block = rest
+            frame = self._parse_as(block, self._integers) if odd >= 2 * self._few else None
+        elif self._integers:
+            self._unproven += 1
+        if frame is None and self._integers and odd >= 2 * self._few:
+            frame = self._parse_as(block, ())
+        if self._unproven > 0:  # it costs more than it saves
+            self._integers = frozenset()
+        return frame, rest if frame is None else block
+
+    def _parse_as(self, block: Block, integers: Collection[str]) -> pl.DataFrame | None:
+        """The rows of *block*, some columns as integers; None unless that is proven."""
+        return parse(self._buffer, block, self._separator, self.columns, integers)
 
     def _fill(self, size: int) -> bool:
         """Buffer *size* bytes, or all that are left; return False if there are none.
