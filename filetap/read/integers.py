@@ -46,11 +46,20 @@ def _digits(column: pl.Series) -> int | None:
     return fewest * (len(column) - column.null_count()) + sum(int(one.sum()) for one in longer)
 
 
-def as_text(frames: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
-    """Frames of the same columns, integers as text if they are text in any of them."""
+def alike(frames: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
+    """Frames of the same columns, each as integers in all of them or as text in all of them."""
     if all(frame.dtypes == frames[0].dtypes for frame in frames):
         return frames
-    return [frame.cast(pl.String) for frame in frames]
+    columns = [_alike([frame[name] for frame in frames]) for name in frames[0].columns]
+    return [pl.DataFrame(list(parts)) for parts in zip(*columns, strict=True)]
+
+
+def _alike(parts: Sequence[pl.Series]) -> Sequence[pl.Series]:
+    """Parts of one column, all as integers or all as text."""
+    if all(part.dtype == pl.String for part in parts):
+        return parts
+    integers = [whole for part in parts if (whole := as_integers(part)) is not None]
+    return integers if len(integers) == len(parts) else [part.cast(pl.String) for part in parts]
 
 
 def as_integers(column: pl.Series) -> pl.Series | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from filetap.read.batch import ReadOptions, join
 from filetap.read.blocks import parse, regular_rows
 from filetap.read.csv_fast import CSVReader
-from filetap.read.integers import content_length
+from filetap.read.integers import alike, as_integers, content_length
 
 CELLS = st.one_of(
     st.integers(-(2**63), 2**63 - 1).map(str),
@@ -147,3 +147,32 @@ def test_some_blocks_only() -> None:
     batches = list(reader)
     assert {batch.frame.schema["n"] for batch in batches} == {pl.Int64, pl.String}
     assert join(batches).frame["n"].to_list() == cells
+
+
+@given(st.lists(st.lists(CELLS | st.none(), min_size=1, max_size=4), min_size=1, max_size=4))
+@example([["1", "2"], ["07"]])
+@example([["1"], ["2"], [""]])
+@example([["1"], [None]])
+def test_parts_are_alike(parts: list[list[str | None]]) -> None:
+    """Parts of a column are all integers or all text, and lose nothing of their text."""
+    texts = [pl.DataFrame({"n": part}, schema={"n": pl.String}) for part in parts]
+    typed = [as_integers(frame["n"]) for frame in texts]
+    mixed = [
+        frame if whole is None or place % 2 else whole.to_frame()
+        for place, (frame, whole) in enumerate(zip(texts, typed, strict=True))
+    ]
+    whole = pl.concat(alike(mixed))
+    assert whole["n"].cast(pl.String).to_list() == [cell for part in parts for cell in part]
+    if mixed[0]["n"].dtype == pl.Int64:
+        all_fit = all(integers is not None for integers in typed)
+        assert whole["n"].dtype == (pl.Int64 if all_fit else pl.String)
+
+
+def test_an_odd_row_leaves_columns_of_integers() -> None:
+    """A row that is read carefully does not make text of the columns that have integers."""
+    rows = [f"{n},x{n}" for n in range(9_000)]
+    rows[4_000] = '7,a "b"'
+    data = "\n".join(["n,t", *rows, ""]).encode()
+    batches = list(CSVReader([data], "f", ReadOptions(integers=["n"])))
+    assert {batch.frame["n"].dtype for batch in batches} == {pl.Int64}
+    assert sum(batch.frame.height for batch in batches) == 9_000
