@@ -131,7 +131,9 @@ def parse(
         return None
     if not integers or not lines:
         return frame
-    return frame if _adds_up(frame, data, block, lines) else None
+    if not _adds_up(frame, data, block, lines) or _lacks_empty_texts(frame, block):
+        return None
+    return frame
 
 
 def _read(
@@ -182,6 +184,21 @@ def _adds_up(frame: pl.DataFrame, data: bytes, block: Block, lines: bytes | memo
         returns -= int(np.count_nonzero((text == CR) & inside))
     size = len(lines) + (lines[-1] != LF)
     return content + quotes + returns + frame.height * frame.width == size
+
+
+def _lacks_empty_texts(frame: pl.DataFrame, block: Block) -> bool:
+    """True if a cell of a column of integers is empty and quoted: polars makes a null of it."""
+    integers, texts = (
+        [column for column in frame.get_columns() if column.dtype == kind]
+        for kind in (pl.Int64, pl.String)
+    )
+    if not any(column.null_count() for column in integers):
+        return False
+    count = int(np.searchsorted(block.opening, block.size))
+    empty = block.closing[:count] == block.opening[:count] + 1
+    empty &= ~block.doubled[:count]
+    empty[:-1] &= ~block.doubled[1:count]
+    return int(np.count_nonzero(empty)) != sum(int((column == "").sum()) for column in texts)
 
 
 def _is_faithful(frame: pl.DataFrame, data: bytes, block: Block, separator: int) -> bool:

@@ -642,6 +642,21 @@ def test_null_values_that_are_integers(
     assert [record["n"] for record in done.records("user")] == values
 
 
+def test_hash_of_a_quoted_empty_cell(tmp_path: Path) -> None:
+    """The hash of a row does not depend on the other rows that are parsed together with it."""
+    rows = ['n,t\n1,a\n"",b\n3,c\n', 'n,t\n1,a\n"",b\n007,d\n', 'n,t\n"",b\n"",b\n']
+    hashes = []
+    for place, text in enumerate(rows):
+        folder = tmp_path / str(place)
+        deliver(folder, path_of("zz", 0), text)
+        done = run(settings(folder, null_values=[], column_types={"zz": {"n": "integer"}}))
+        found = [r for r in done.records("zz") if r["t"] == "b"]
+        assert [record["n"] for record in found] == [None] * len(found)
+        hashes += [record["_sdc_row_hash"] for record in found]
+    assert len(hashes) == 4
+    assert len(set(hashes)) == 1
+
+
 def test_codes_are_text(tmp_path: Path) -> None:
     """Columns that identify something are text, whatever they look like."""
     deliver(tmp_path, path_of("user", 0), "code,site_code,id,file_id,size,is_x\n1,2,3,4,5,true\n")
