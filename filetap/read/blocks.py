@@ -287,6 +287,16 @@ def _without_blank_lines(text: NDArray[np.uint8], inside: _Mask | None) -> bytes
     return bytes(np.where(alone, np.uint8(LF), text)[~blank])
 
 
+def is_balanced(data: bytes, block: Block, separator: int, width: int) -> bool:
+    """True if a block has as many separators as its lines need, so that perhaps no row is odd."""
+    text = np.frombuffer(data, np.uint8, block.size)
+    ends, separators = text == LF, text == separator
+    if (inside := _inside(block)) is not None:
+        ends &= ~inside
+        separators &= ~inside
+    return bool(np.count_nonzero(separators) == np.count_nonzero(ends) * (width - 1))
+
+
 def first_odd_row(data: bytes, block: Block, separator: int, width: int) -> int:
     """Find the first row that does not have *width* cells, or is not UTF-8.
 
@@ -295,18 +305,18 @@ def first_odd_row(data: bytes, block: Block, separator: int, width: int) -> int:
     """
     text = np.frombuffer(data, np.uint8, block.size)
     ends = (text == LF) | (text == CR)
-    separators = text == separator
+    marks = ends | (text == separator)
     if (inside := _inside(block)) is not None:
-        ends &= ~inside
-        separators &= ~inside
-    lines = np.append(np.flatnonzero(ends), len(text))
+        marks &= ~inside
+    places = np.flatnonzero(marks)
+    last = np.append(np.flatnonzero(ends[places]), len(places))  # of each line's marks
+    counts = np.diff(last, prepend=-1) - 1
+    lines = np.append(places, len(text))[last]
     starts = np.append(0, lines[:-1] + 1)
-    counts = np.diff(np.searchsorted(np.flatnonzero(separators), lines), prepend=0)
     odd = np.flatnonzero((counts != width - 1) & (lines > starts))
     first = int(starts[odd[0]]) if len(odd) else block.size
     try:
-        str(memoryview(data)[: block.size], "utf-8")
+        str(memoryview(data)[:first], "utf-8")
     except UnicodeDecodeError as error:
-        line = int(np.searchsorted(lines, error.start))
-        first = min(first, int(starts[line]))
+        return int(starts[np.searchsorted(lines, error.start)])
     return first

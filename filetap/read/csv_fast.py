@@ -24,7 +24,7 @@ from filetap.read.batch import (
     Malformed,
     join,
 )
-from filetap.read.blocks import BOM, Block, first_odd_row, parse, regular_rows
+from filetap.read.blocks import BOM, Block, first_odd_row, is_balanced, parse, regular_rows
 from filetap.read.csv_careful import SEPARATORS, Row, careful_rows, choose_separator
 from filetap.read.names import column_names
 
@@ -79,7 +79,8 @@ class CSVReader:
         # Each column of a block has a fixed cost: the more columns, the larger the blocks.
         self._block = options.block * min(2, 1 + len(self.columns) // 100)
         # Bytes that the careful reader gets through in the time one call of polars takes.
-        self._few = max(1, self._block // 512)
+        self._few = max(1, self._block // 1024)
+        self._wary = False  # True after an odd row: then rows are counted before they are parsed
 
     def refuse(self, reason: str) -> None:
         """Treat every row as malformed for *reason*."""
@@ -152,13 +153,17 @@ class CSVReader:
         few = not block.size or (block.stopped and block.size < 2 * self._few)
         if few or self._refused:
             return None, block
-        if (frame := self._parse_as(block, self._integers)) is not None:
+        width = len(self.columns)
+        may_be_odd = self._wary and not is_balanced(self._buffer, block, self._separator, width)
+        frame = None if may_be_odd else self._parse_as(block, self._integers)
+        if frame is not None:
             self._unproven -= bool(self._integers)
+            self._wary &= block.size < self._block // 2
             return frame, block
-        odd = first_odd_row(self._buffer, block, self._separator, len(self.columns))
-        rest = block.first(odd if odd < block.size else 0)
-        if odd < block.size:
-            block = rest
+        odd = first_odd_row(self._buffer, block, self._separator, width)
+        self._wary = odd < block.size
+        if self._wary:
+            block = block.first(odd)
             frame = self._parse_as(block, self._integers) if odd >= 2 * self._few else None
         elif self._integers:
             self._unproven += 1
@@ -166,7 +171,9 @@ class CSVReader:
             frame = self._parse_as(block, ())
         if self._unproven > 0:  # it costs more than it saves
             self._integers = frozenset()
-        return frame, rest if frame is None else block
+        if frame is None and not self._wary:
+            block = block.first(0)
+        return frame, block
 
     def _parse_as(self, block: Block, integers: Collection[str]) -> pl.DataFrame | None:
         """The rows of *block*, some columns as integers; None unless that is proven."""
