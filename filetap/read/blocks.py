@@ -287,14 +287,22 @@ def _without_blank_lines(text: NDArray[np.uint8], inside: _Mask | None) -> bytes
     return bytes(np.where(alone, np.uint8(LF), text)[~blank])
 
 
-def is_balanced(data: bytes, block: Block, separator: int, width: int) -> bool:
-    """True if a block has as many separators as its lines need, so that perhaps no row is odd."""
+def seems_regular(data: bytes, block: Block, separator: int, width: int) -> bool:
+    """True if a block is UTF-8 with as many separators as its lines need: it may have no odd row."""
     text = np.frombuffer(data, np.uint8, block.size)
     ends, separators = text == LF, text == separator
+    if data.find(b"\r", 0, block.size) >= 0:
+        ends[:-1] |= (text[:-1] == CR) & ~ends[1:]  # alone
     if (inside := _inside(block)) is not None:
         ends &= ~inside
         separators &= ~inside
-    return bool(np.count_nonzero(separators) == np.count_nonzero(ends) * (width - 1))
+    if np.count_nonzero(separators) != np.count_nonzero(ends) * (width - 1):
+        return False
+    try:
+        str(memoryview(data)[: block.size], "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def first_odd_row(data: bytes, block: Block, separator: int, width: int) -> int:

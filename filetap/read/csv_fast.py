@@ -24,7 +24,7 @@ from filetap.read.batch import (
     Malformed,
     join,
 )
-from filetap.read.blocks import BOM, Block, first_odd_row, is_balanced, parse, regular_rows
+from filetap.read.blocks import BOM, Block, first_odd_row, parse, regular_rows, seems_regular
 from filetap.read.csv_careful import SEPARATORS, Row, careful_rows, choose_separator
 from filetap.read.names import column_names
 
@@ -154,8 +154,9 @@ class CSVReader:
         if few or self._refused:
             return None, block
         width = len(self.columns)
-        may_be_odd = self._wary and not is_balanced(self._buffer, block, self._separator, width)
-        frame = None if may_be_odd else self._parse_as(block, self._integers)
+        frame = None
+        if not self._wary or seems_regular(self._buffer, block, self._separator, width):
+            frame = self._parse_as(block, self._integers)
         if frame is not None:
             self._unproven -= bool(self._integers)
             self._wary &= block.size < self._block // 2
