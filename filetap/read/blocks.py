@@ -288,7 +288,7 @@ def _without_blank_lines(text: NDArray[np.uint8], inside: _Mask | None) -> bytes
 
 
 def seems_regular(data: bytes, block: Block, separator: int, width: int) -> bool:
-    """True if a block is UTF-8 with as many separators as its lines need: it may have no odd row."""
+    """True if a block is UTF-8, and has as many separators as its lines need."""
     text = np.frombuffer(data, np.uint8, block.size)
     ends, separators = text == LF, text == separator
     if data.find(b"\r", 0, block.size) >= 0:
