@@ -343,7 +343,8 @@ class Interleavings(RuleBasedStateMachine):
     )
     def hold_back(self, stream: str, rows: int, *, fits: bool) -> None:
         """A file is generated but not listed yet."""
-        earlier = self.world.moment - timedelta(days=5, hours=next(self._hours))
+        # Counted from the first generation, so that no two have the same one.
+        earlier = self.emulator.first_generation - timedelta(days=5, hours=next(self._hours))
         self.late.append((stream, f"{earlier:%Y-%m-%d-%H}", rows, fits))
 
     @precondition(lambda self: self.late)

@@ -80,7 +80,7 @@ def serve(
         for _ in range(first):
             add()
         click.echo(json.dumps(emulator.settings))
-        click.echo("serving; stop with Ctrl-C", err=True)
+        click.echo("serving; stop with Ctrl-C, or kill in the background", err=True)
         while True:
             try:
                 signals.get(timeout=every)
