@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# snowflake-connector-python 4.8.1: importing it starts a thread that goes on importing.
+# snowflake-connector-python 4.8.1: importing it starts a thread that imports more modules.
 # The import statement returns before it has ended; a process that forks then may wait in its child for
 # an import lock that the thread held.
 set -euo pipefail

@@ -30,7 +30,7 @@ def test_collector_is_paused(*, is_enabled: bool, fails: bool) -> None:
 def test_threads_of_openblas(
     monkeypatch: pytest.MonkeyPatch, before: str | None, after: str
 ) -> None:
-    """OpenBLAS has no threads of its own, unless it is told to."""
+    """OpenBLAS gets no threads of its own unless OPENBLAS_NUM_THREADS is set."""
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", before or "")
     if before is None:
         monkeypatch.delenv("OPENBLAS_NUM_THREADS")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from filetap.errors import STATE_HINT, StateError
 from filetap.lazy import pl
-from filetap.read.integers import alike
+from filetap.read.integers import unify_types
 from filetap.settings import BLOCK, NOTHING_PROTECTED
 from filetap.wording import counted
 
@@ -143,7 +143,7 @@ def join(batches: Sequence[Batch]) -> Batch:
     """Consecutive batches as one; at least one is needed."""
     if len(batches) == 1:
         return batches[0]
-    frame = pl.concat(alike([batch.frame for batch in batches]), rechunk=True)
+    frame = pl.concat(unify_types([batch.frame for batch in batches]), rechunk=True)
     numbers = pl.concat((batch.numbers for batch in batches), rechunk=True)
     return Batch(frame, numbers, tuple(row for batch in batches for row in batch.malformed))
 

@@ -46,15 +46,15 @@ def _digits(column: pl.Series) -> int | None:
     return fewest * (len(column) - column.null_count()) + sum(int(one.sum()) for one in longer)
 
 
-def alike(frames: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
+def unify_types(frames: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
     """Frames of the same columns, each as integers in all of them or as text in all of them."""
     if all(frame.dtypes == frames[0].dtypes for frame in frames):
         return frames
-    columns = [_alike([frame[name] for frame in frames]) for name in frames[0].columns]
+    columns = [_unify([frame[name] for frame in frames]) for name in frames[0].columns]
     return [pl.DataFrame(list(parts)) for parts in zip(*columns, strict=True)]
 
 
-def _alike(parts: Sequence[pl.Series]) -> Sequence[pl.Series]:
+def _unify(parts: Sequence[pl.Series]) -> Sequence[pl.Series]:
     """Parts of one column, all as integers or all as text."""
     if all(part.dtype == pl.String for part in parts):
         return parts
@@ -70,8 +70,8 @@ def as_integers(column: pl.Series) -> pl.Series | None:
     return integers if integers.cast(pl.String).equals(column) else None
 
 
-def only(frame: pl.DataFrame, integers: Collection[str]) -> pl.DataFrame:
-    """*frame* with text in place of integers in all columns but some."""
+def others_as_text(frame: pl.DataFrame, integers: Collection[str]) -> pl.DataFrame:
+    """*frame* with text in place of integers in all columns but *integers*."""
     return pl.DataFrame(
         [
             column.cast(pl.String)

@@ -10,7 +10,7 @@ import msgspec
 
 from filetap.errors import FormatError
 from filetap.read.batch import DEFAULTS, MALFORMED_HINT, MOST_COLUMNS, Batch, Malformed
-from filetap.read.integers import only
+from filetap.read.integers import others_as_text
 from filetap.read.json_columns import Columns, are_objects
 from filetap.read.json_fast import Runs
 from filetap.read.json_held import HeldRows
@@ -98,7 +98,7 @@ class JSONReader:
 
         def rows(run: Run) -> Rows | None:
             frame = None if self._refused else columns.frame(run)
-            return None if frame is None else Rows(only(frame, integers), run.text)
+            return None if frame is None else Rows(others_as_text(frame, integers), run.text)
 
         runs = Runs(rows)
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from filetap.read.batch import Batch, Malformed
-from filetap.read.integers import alike
+from filetap.read.integers import unify_types
 from filetap.read.json_fast import LARGEST, object_ends
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ class WaitingRows:
         """The rows as a batch; begins the next one."""
         self._end_cells()
         frame = (
-            pl.concat(alike(self._frames)) if self._frames else pl.DataFrame(schema=self._schema)
+            pl.concat(unify_types(self._frames))
+            if self._frames
+            else pl.DataFrame(schema=self._schema)
         )
         batch = Batch(frame.rechunk(), pl.Series(self._numbers, dtype=pl.Int64), self._malformed)
         self._clear()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from filetap.read.batch import ReadOptions, join
 from filetap.read.blocks import parse, regular_rows
 from filetap.read.csv_fast import CSVReader
-from filetap.read.integers import alike, as_integers, content_length
+from filetap.read.integers import as_integers, content_length, unify_types
 
 CELLS = st.one_of(
     st.integers(-(2**63), 2**63 - 1).map(str),
@@ -160,7 +160,7 @@ def test_parts_are_alike(parts: list[list[str | None]]) -> None:
         frame if whole is None or place % 2 else whole.to_frame()
         for place, (frame, whole) in enumerate(zip(texts, typed, strict=True))
     ]
-    whole = pl.concat(alike(mixed))
+    whole = pl.concat(unify_types(mixed))
     assert whole["n"].cast(pl.String).to_list() == [cell for part in parts for cell in part]
     if mixed[0]["n"].dtype == pl.Int64:
         all_fit = all(integers is not None for integers in typed)
