@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from tests.runs import merged
 from tests.userpilot.vendor import FIRST, asked, emulated, keys, marks, run, sample, truth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tap_userpilot.emulator import Emulator
 
@@ -32,6 +33,26 @@ def check_all(userpilot: Emulator, **more: object) -> None:
     assert marks(done.records(EVENTS)) == truth(userpilot.jobs.events)
 
 
+@contextmanager
+def once(is_so: Callable[[], bool], change: Callable[[], None]) -> Iterator[None]:
+    """Change something beside a run as soon as something is so, however fast the run is."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not is_so():
+            if over.wait(0.001):
+                return
+        change()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
 def test_foreign_job() -> None:
     """A job of somebody else is waited for, and never used."""
     with emulated(3) as userpilot:
@@ -39,10 +60,11 @@ def test_foreign_job() -> None:
         userpilot.jobs.takes = HOUR
         foreign = userpilot.jobs.start(request, userpilot.now(), foreign=True)
         userpilot.jobs.takes = timedelta()
-        ended = threading.Timer(0.2, lambda: setattr(foreign, "takes", timedelta()))
-        ended.start()
-        check_all(userpilot)
-        ended.join()
+        with once(
+            lambda: userpilot.count("create") > 1,
+            lambda: setattr(foreign, "takes", timedelta()),
+        ):
+            check_all(userpilot)
         assert userpilot.count("create") > 1
         assert f"/api/v1/analytics/exports/jobs/{foreign.id}" not in {
             request.path for request in userpilot.requests
@@ -83,9 +105,9 @@ def test_failed(times: int) -> None:
 def test_missing_chunk(requests: int) -> None:
     """A job is complete with its last chunk only; a partial one is never used."""
     with emulated(5, lack_next=requests) as userpilot:
-        if requests > 12:
-            threading.Timer(0.2, lambda: setattr(userpilot.jobs, "lack_next", 0)).start()
-        check_all(userpilot)
+        jobs = userpilot.jobs
+        with once(lambda: bool(jobs.made), lambda: setattr(jobs, "lack_next", 0)):
+            check_all(userpilot)
         assert len(userpilot.jobs.made) >= 1 + (requests > 12)
 
 
