@@ -101,7 +101,10 @@ class JobLoadStream:
         keeper = self._keeper.begin(delivery.job.window)
         files, table, tuning = delivery.files, self._table, settings.tuning
         identities = identify(files, table, block=tuning.block, divert=settings.diverts)
-        with self._store.database.transaction(f"{delivery.job} into {self._rows.target}", _WHOLE):
+        with (
+            self.tally.all_or_nothing(),
+            self._store.database.transaction(f"{delivery.job} into {self._rows.target}", _WHOLE),
+        ):
             self._lock()
             for spooled in delivery.files:
                 if self._jobs.is_done(spooled):

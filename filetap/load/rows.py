@@ -60,16 +60,12 @@ class RowLoader:
         self.target = store.table(stream)
         self._aside = store.table(stream + MALFORMED_SUFFIX)
 
-    def delete(self, file: ExportFile) -> None:
-        """Delete the rows that earlier versions of a file had, except those that are merged."""
-        self._store.delete(self.target, file, _merged_by(self._table))
-        self._store.delete(self._aside, file)
-
     def load(
         self,
         spooled: Spooled,
         *,
         skip: int,
+        replaces: bool = False,
         keeps: Callable[[pl.DataFrame], pl.Series] | None = None,
         identities: Identities | None = None,
     ) -> None:
@@ -78,6 +74,8 @@ class RowLoader:
         Args:
             spooled: The file.
             skip: Rows that are in the table already.
+            replaces: True if the rows take the place of those that the file had before, other
+                than rows that are merged by a key.
             keeps: As in `ScanOptions`.
             identities: As in `ScanOptions`.
         """
@@ -92,6 +90,8 @@ class RowLoader:
             identities=identities,
         )
         batches = scan(spooled, table, options, stats)
+        if replaces:
+            store.delete(self._aside, file)
         staged: dict[str, str] = {}
         held: list[Malformed] = []
         rows = 0
@@ -100,7 +100,7 @@ class RowLoader:
             for block in ahead(blocks) if spooled.size > SMALL else blocks:
                 held += block.malformed
                 if block.height:
-                    self._copy(copier, block, staged)
+                    self._copy(copier, block, staged, stages=replaces)
                 if len(held) >= _MALFORMED_HELD:
                     self._set_aside(copier, held, file)
                 rows += block.height
@@ -111,19 +111,33 @@ class RowLoader:
                 self._set_aside(copier, held, file)
             copier.complete()
         self._tally.misfits += stats.misfits.total()
+        # Last of all: DuckDB 1.3 to 1.5 add no column to a table once rows of it were deleted.
+        key = _merged_by(table)
+        if replaces:
+            store.delete(self.target, file, key)
         if staged:
-            store.merge(self.target, file, staged, table.key)
+            store.merge(self.target, file, staged, key)
         store.count(file, rows)
         stats.log(self._log, table.columns.types, table.types)
 
-    def _copy(self, copier: Copier, block: Block, staged: dict[str, str]) -> None:
-        """Copy rows into the table, or the one where they wait to be merged."""
+    def _copy(
+        self, copier: Copier, block: Block, staged: dict[str, str], *, stages: bool
+    ) -> None:
+        """Copy rows into the table; those that are merged or replace others wait in another.
+
+        Args:
+            copier: Copies.
+            block: The rows.
+            staged: Column → type of those that wait so far.
+            stages: True if all rows wait.
+        """
         store, key = self._store, _merged_by(self._table)
-        table = store.staged if key else self.target
+        stages = stages or bool(key)
+        table = store.staged if stages else self.target
         if not copier.is_open(table, block.types):
             copier.complete()
             store.ensure(self.target, block.types, key)
-            if key:
+            if stages:
                 store.stage(block.types, staged)
                 staged.update(block.types)
         copier.copy(table, block.types, block.data)

@@ -242,28 +242,38 @@ class Store:
 
         Of several rows with one key the file's last one counts. It replaces the table's row
         unless that one is of a later generation. Rows without a key are added.
+
+        Args:
+            table: The table.
+            file: The file.
+            types: Column → type of the staged rows.
+            key: Columns by which rows are merged; empty if they are only added.
         """
         query, new = self.database.query, self.staged
-        same = " AND ".join(f"{{0}}.{quoted(name)} = n.{quoted(name)}" for name in key)
-        time = self.database.TYPES["date-time"]
-        if self.database.HAS_INDEX:
-            query(f"ANALYZE {new}")
-        query(
-            f"DELETE FROM {table} AS t USING {new} AS n "
-            f"WHERE {same.format('t')} "
-            # Null in rows that something else has written: they count as older.
-            f"AND (t.{GENERATED_AT} <= $1::{time} OR t.{GENERATED_AT} IS NULL)",
-            file.generated_at.isoformat(),
-        )
         names = ", ".join(map(quoted, types))
         values = ", ".join(f"n.{quoted(name)}" for name in types)
-        later = f"later.{SOURCE_LINE} > n.{SOURCE_LINE}"
-        query(
-            f"INSERT INTO {table} ({names}) SELECT {values} FROM {new} AS n "
-            f"WHERE NOT EXISTS (SELECT 1 FROM {new} AS later WHERE {same.format('later')} "
-            f"AND {later}) "
-            f"AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same.format('t')})"
-        )
+        insert = f"INSERT INTO {table} ({names}) SELECT {values} FROM {new} AS n"
+        if key:
+            same = " AND ".join(f"{{0}}.{quoted(name)} = n.{quoted(name)}" for name in key)
+            time = self.database.TYPES["date-time"]
+            if self.database.HAS_INDEX:
+                query(f"ANALYZE {new}")
+            query(
+                f"DELETE FROM {table} AS t USING {new} AS n "
+                f"WHERE {same.format('t')} "
+                # Null in rows that something else has written: they count as older.
+                f"AND (t.{GENERATED_AT} <= $1::{time} OR t.{GENERATED_AT} IS NULL)",
+                file.generated_at.isoformat(),
+            )
+            # Grouped: to compare every two rows of a key takes time with their square.
+            keys = ", ".join(map(quoted, key))
+            last = f"SELECT {keys}, max({SOURCE_LINE}) AS line FROM {new} GROUP BY {keys}"
+            insert += (
+                f" WHERE NOT EXISTS (SELECT 1 FROM ({last}) AS later "
+                f"WHERE {same.format('later')} AND later.line > n.{SOURCE_LINE}) "
+                f"AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same.format('t')})"
+            )
+        query(insert)
         query(f"DROP TABLE {new}")
 
 

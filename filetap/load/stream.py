@@ -143,7 +143,10 @@ class LoadStream:
         """Load one file in one transaction, together with the state after it."""
         file, store, checkpoint = spooled.file, self._store, self._checkpoint
         try:
-            with store.database.transaction(f"{file} into {self._rows.target}", _WHOLE):
+            with (
+                self.tally.all_or_nothing(),
+                store.database.transaction(f"{file} into {self._rows.target}", _WHOLE),
+            ):
                 self._claim(spooled)
                 repeated = checkpoint.is_repeated(file)
                 if repeated or not is_unchanged_copy(checkpoint.bookmark, spooled, self._log):
@@ -181,8 +184,6 @@ class LoadStream:
         """
         file, bookmark = spooled.file, self._checkpoint.bookmark
         is_known = self._store.forget(file) is not None
-        replaced = is_known or repeated or bookmark.has_changed(file)
-        if replaced:
-            self._rows.delete(file)
-        skip = 0 if replaced else rows_read(bookmark, spooled, self._log)
-        self._rows.load(spooled, skip=skip)
+        replaces = is_known or repeated or bookmark.has_changed(file)
+        skip = 0 if replaces else rows_read(bookmark, spooled, self._log)
+        self._rows.load(spooled, skip=skip, replaces=replaces)
