@@ -257,6 +257,8 @@ class Known:
             warnings.append(
                 f"the key is {', '.join(key)}, as in the catalog, not {', '.join(usual)}"
             )
+        if shared is not None:  # without the value of such a column, a row is malformed
+            shared = {*shared, *self.spec.documented.required}
         for fault in key_faults(key, types, shared):
             warnings.append(
                 f"the key column {fault}; the key is {place} instead (primary_keys changes it)"

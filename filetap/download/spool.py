@@ -255,7 +255,7 @@ class _Download:
             RangeRefusedError: It does not begin where the bytes on disk end.
             SpoolError: The disk refused it.
         """
-        stated = (body.size, body.checksum)
+        stated = (self.expected_size if body.size is None else body.size, body.checksum)
         expected = (self.expected_size, self._checksum)
         if body.offset != self.size or (self._is_expected and self.size and stated != expected):
             self.restart()

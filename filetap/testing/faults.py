@@ -19,6 +19,7 @@ class Fault:
         stall: Seconds to wait before the response or, with ``drop_after``, before the drop.
         corrupt_at: Byte of the whole file in which one bit is flipped.
         ignore_range: True to send the whole file whatever range is requested.
+        part: Bytes of what is requested that are sent, as a range of its own; None for all.
         content_range: Sent instead of the true Content-Range.
         etag: Used as the file's ETag instead of the true one, in conditions too.
         headers_extra: Headers added to the true response.
@@ -35,6 +36,7 @@ class Fault:
     stall: float = 0.0
     corrupt_at: int | None = None
     ignore_range: bool = False
+    part: int | None = None
     content_range: str | None = None
     etag: str | None = None
     headers_extra: dict[str, str] = field(default_factory=dict)

@@ -142,6 +142,9 @@ def _download(call: Call, file: StoredFile) -> Response:
         error.headers["Content-Range"] = f"bytes */{len(body)}"
         return error
     last = len(body) - 1 if last is None else min(last, len(body) - 1)
+    if call.fault.part is not None:
+        last = min(last, first + call.fault.part - 1)
+        span = first, last
     if span:
         stated = call.fault.content_range
         headers["Content-Range"] = stated or f"bytes {first}-{last}/{len(body)}"

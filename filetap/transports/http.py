@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from io import BytesIO
@@ -37,6 +38,7 @@ CHUNK = 1 << 18  # bytes
 # Bytes, decompressed. A list of 100,000 files is about 30 MB.
 LARGEST_RESPONSE = 64 << 20
 _REDIRECTS = 5  # followed for one request, at most
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)(?:/([0-9]+|\*))?")
 
 
 URL_HINT = "check the URL, the network and any proxy in between"
@@ -249,31 +251,57 @@ def open_range(  # noqa: PLR0913 - each describes the one download
         if status not in {200, 206}:
             msg = f"{what}: {urlsplit(url).hostname} answered {status} to a download"
             raise TransportError(msg, "report the status")
-        start = _start_of(response.headers.get("Content-Range", "")) if status == 206 else 0
-        if start not in {0, offset}:
+        sent = _sent(response)
+        if sent.start not in {0, offset}:
             msg = f"{what}: the server sent a range that was not requested"
             raise RangeRefusedError(msg)
         etag = response.headers.get("ETag", "")
-        if start and version and etag and etag != version:
+        if sent.start and version and etag and etag != version:
             msg = f"{what}: the stored file changed during the download"
             raise RangeRefusedError(msg)
-        yield Body(_chunks(response, what), start, size, checksum, etag)
+        total = sent.total if size is None else size
+        yield Body(_chunks(response, what, sent), sent.start, total, checksum, etag)
 
 
-def _chunks(response: requests.Response, what: str) -> Iterator[bytes]:
+def _chunks(response: requests.Response, what: str, sent: _Sent) -> Iterator[bytes]:
     """The body as sent, in chunks of at most `CHUNK` bytes."""
+    why = "" if sent.reaches_end else "only a part of it was sent"
     try:
         yield from response.raw.stream(CHUNK, decode_content=False)
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        msg = f"{what}: the download was interrupted ({type(error).__name__})"
-        raise RetriableTransportError(msg, "run again: the state is kept") from None
+        why = type(error).__name__
+    if why:
+        msg = f"{what}: the download was interrupted ({why})"
+        raise RetriableTransportError(msg, "run again: the state is kept")
 
 
-def _start_of(content_range: str) -> int:
-    """The first byte in a header such as ``bytes 5-9/10``; -1 if there is none."""
-    unit, _, span = content_range.partition(" ")
-    first = span.partition("-")[0]
-    return int(first) if unit == "bytes" and first.isdecimal() else -1
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Which bytes of a file a response has.
+
+    Attributes:
+        start: The first one, from 0; -1 if that is not stated.
+        total: Bytes of the whole file; None if not stated.
+        reaches_end: False if bytes of the file follow after them.
+    """
+
+    start: int
+    total: int | None
+    reaches_end: bool = True
+
+
+def _sent(response: requests.Response) -> _Sent:
+    """The bytes that a response has; a part of a file may end anywhere (RFC 9110, 15.3.7)."""
+    if response.status_code != 206:
+        length = response.headers.get("Content-Length", "")
+        return _Sent(0, int(length) if length.isdecimal() else None)
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None:
+        return _Sent(-1, None)
+    start, end, total = match.groups()
+    if total in {None, "*"}:
+        return _Sent(int(start), None)
+    return _Sent(int(start), int(total), int(end) + 1 >= int(total))
 
 
 def retry_after(response: requests.Response) -> float | None:

@@ -145,6 +145,14 @@ def test_many_drops(desk: Desk) -> None:
     assert desk.fetched() == len(NOISE)
 
 
+@pytest.mark.usefixtures("noise")
+def test_parts(desk: Desk) -> None:
+    """A server may send less than is requested: the download resumes after it."""
+    desk.emulator.fail("download", part=50_000, times=None)
+    assert desk.download() == (NOISE, True)
+    assert desk.fetched() == len(NOISE)
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -30,9 +30,12 @@ from tests.userpilot.vendor import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from singer_sdk.singerlib.encoding.simple import Message
+
+    from tap_userpilot.sample_data import Event
 
 
 def test_windows() -> None:
@@ -237,6 +240,28 @@ def test_key_stays() -> None:
         diverted = run(userpilot, first.state, malformed_rows="divert")
         assert diverted.records(EVENTS) == []
         assert diverted.records("events_malformed")
+
+
+class Fading(Form):
+    """Only the first file has ids."""
+
+    def files(self, events: Iterable[Event], *, as_csv: bool) -> list[tuple[str, bytes]]:
+        """Name and content of each week's file, in order."""
+        self.ids, found = "text", list(events)
+        first = super().files(found, as_csv=as_csv)[:1]
+        self.ids = "absent"
+        return first + super().files(found, as_csv=as_csv)[1:]
+
+
+def test_first_file_decides() -> None:
+    """The first file decides the key, also if a later one of the same run has no ids."""
+    with emulated(9, form=Fading()) as userpilot:
+        with pytest.raises(FormatError, match="lacks the key's column internal_event_id"):
+            run(userpilot)
+        diverted = run(userpilot, malformed_rows="divert")
+        assert diverted.schema(EVENTS)["key_properties"] == ["internal_event_id"]
+        assert len(keys(diverted)) == 32
+        assert len(diverted.records("events_malformed")) == 40
 
 
 @pytest.mark.parametrize("ids", ["some", "empty"])

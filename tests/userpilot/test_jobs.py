@@ -13,6 +13,7 @@ import pytest
 from filetap.errors import AuthenticationError, JobError, SettingsError, TransportError
 from filetap.redaction import SECRECY
 from tap_userpilot.documented import EVENT_TYPES, EVENTS
+from tap_userpilot.emulated_files import Form
 from tap_userpilot.sample_data import events_of
 from tap_userpilot.tap import TapUserpilot
 from tap_userpilot.vendor import USERPILOT
@@ -69,6 +70,15 @@ def test_foreign_job() -> None:
         assert f"/api/v1/analytics/exports/jobs/{foreign.id}" not in {
             request.path for request in userpilot.requests
         }
+
+
+@pytest.mark.parametrize("faults", [[{"part": 300}], [{"drop_after": 500}, {"part": 300}]], ids=str)
+def test_parts(faults: list[dict[str, Any]]) -> None:
+    """A file of no stated size is whole only once its last byte has come."""
+    with emulated(3, form=Form(members=0)) as userpilot:
+        for fault in faults:
+            userpilot.fail("download", **fault)
+        check_all(userpilot)
 
 
 def test_job_wait() -> None:
