@@ -121,8 +121,8 @@ def _forms(secret: str) -> Iterator[str]:
                 repr(text)[1:-1],
                 escaped,
                 escaped.replace("\\", "\\\\"),
-                json.dumps(text)[1:-1],
-                json.dumps(text, ensure_ascii=False)[1:-1],
+                *_as_json(text),
+                *(json.dumps(once)[1:-1] for once in _as_json(text)),
                 quote(text, safe="", errors="replace"),
                 quote(text, errors="replace"),
                 quote_plus(text, errors="replace"),
@@ -130,3 +130,11 @@ def _forms(secret: str) -> Iterator[str]:
                 b64encode(data).decode().rstrip("="),
             ):
                 yield from (form, printable(form))
+
+
+def _as_json(text: str) -> Iterator[str]:
+    """How JSON may spell a text: some writers escape slashes, others what HTML has a meaning for."""
+    for form in {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}:
+        for marks in ("", "<>&", "<>&'"):
+            safe = form.translate({ord(mark): f"\\u{ord(mark):04x}" for mark in marks})
+            yield from (safe, safe.replace("/", "\\/"))

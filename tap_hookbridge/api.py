@@ -259,15 +259,16 @@ class HookBridgeTransport:
         path, what = f"{EXPORTS}/{quote(file.id, safe='')}/download", str(file)
         # Not repeated here: the download has retries of its own, which would multiply these.
         response = self._client.send("GET", path, what, redirects=True)
+        note = note_of(response)
         if not response.is_redirect:
             msg = f"{what}: the API does not redirect to the file ({response.status_code})"
-            raise TransportError(msg, joined(URL_HINT, note_of(response)))
+            raise TransportError(msg, joined(URL_HINT, note))
         url = target_of(self._to.api_url + path, response.headers["Location"])
         if not url or not is_secure(url):
             msg = f"{what}: the download URL is not https"
             hint = "report it to HookBridge; nothing was downloaded"
-            raise TransportError(msg, joined(hint, self._client.note))
-        return _Location(url, time.monotonic() + _URL_LIFETIME, self._client.note)
+            raise TransportError(msg, joined(hint, note))
+        return _Location(url, time.monotonic() + _URL_LIFETIME, note)
 
 
 def padded(window: Window) -> Window:

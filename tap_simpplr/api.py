@@ -14,7 +14,7 @@ from filetap.errors import (
     RetriableTransportError,
     TransportError,
 )
-from filetap.redaction import printable
+from filetap.redaction import SECRECY, printable
 from filetap.transports.connection import bare_session
 from filetap.transports.http import json_object, send
 from filetap.transports.oauth import Bearer, Client, Tokens
@@ -234,7 +234,8 @@ def _refusal(response: requests.Response, what: str) -> TransportError:
     """The error for a response that is not a success; bodies have many shapes, so it is quoted."""
     status = response.status_code
     hint = {401: CLIENT_HINT, 403: SCOPE_HINT}.get(status, "look at what the API says")
-    said = printable(response.text[:_LONGEST_BODY])
+    # Redacted before it is shortened: the beginning of a secret would not be recognised.
+    said = printable(SECRECY.scrub(response.text)[:_LONGEST_BODY])
     msg = f"{what}: the API answered {status}: {said}"
     return TransportError(msg, hint)
 

@@ -86,7 +86,7 @@ class Proof:
                 return f"{counted(spooled.size, 'byte')} instead of {made.size}"
         if made.rows is None:
             return ""
-        rows = rows_of(spooled, expected)
+        rows, has_header = rows_of(spooled, expected)
         surplus = made.rows - rows
         if surplus == 1 and self._counts_header is None and rows:
             self._log.warning(
@@ -94,8 +94,11 @@ class Proof:
                 "header row; this is accepted where it is so in every file",
                 spooled.file,
             )
-        # Whether the header of a file without rows counts shows nothing of the others.
-        allowed = {0, 1} if self._counts_header is None or not rows else {int(self._counts_header)}
+        allowed = {0, 1} if self._counts_header is None else {int(self._counts_header)}
+        if not rows:  # whether its header counts shows nothing of the others
+            allowed |= {0}
+        if not has_header:
+            allowed -= {1}
         if surplus not in allowed:
             return f"{counted(rows, 'row')} instead of {made.rows}"
         if rows:
@@ -103,10 +106,10 @@ class Proof:
         return ""
 
 
-def rows_of(spooled: Spooled, expected: Expected) -> int:
-    """Rows of a file, the malformed ones included."""
+def rows_of(spooled: Spooled, expected: Expected) -> tuple[int, bool]:
+    """Rows of a file, the malformed ones included, and whether it has a header row."""
     options = ReadOptions(reserved=ADDED, known=expected.names, divert=True, nulls=expected.nulls)
-    last = 0
-    for batch in open_file(spooled, options):
+    last, reader = 0, open_file(spooled, options)
+    for batch in reader:
         last = max(last, batch.last)
-    return last
+    return last, bool(reader.labels)

@@ -120,9 +120,7 @@ class RowLoader:
         store.count(file, rows)
         stats.log(self._log, table.columns.types, table.types)
 
-    def _copy(
-        self, copier: Copier, block: Block, staged: dict[str, str], *, stages: bool
-    ) -> None:
+    def _copy(self, copier: Copier, block: Block, staged: dict[str, str], *, stages: bool) -> None:
         """Copy rows into the table; those that are merged or replace others wait in another.
 
         Args:

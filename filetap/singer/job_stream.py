@@ -120,7 +120,7 @@ class JobStream(TypedStream):
     def _has_rows(self, delivery: Delivery) -> bool:
         """True if a window has rows, perhaps only some that cannot be read."""
         expected = self._table.expected
-        return any(rows_of(spooled, expected) for spooled in delivery.files)
+        return any(rows_of(spooled, expected)[0] for spooled in delivery.files)
 
     def _use(self, found: Sample, *, planned: bool = False) -> None:
         """Use the columns of what was sampled."""

@@ -82,13 +82,14 @@ def send(  # noqa: PLR0913 - what is sent, and what errors say
         follow: Returns True if a redirect to that URL may be followed, with all that the request
             carries.
         hint: What to check if the host cannot be reached, or seems to be another one.
-        refusals: True to return 429 and 5xx, too, for a caller that reads what their bodies say.
+        refusals: True to return 429 and 5xx, too, and the bodies of redirects, for a caller that
+            reads what they say.
         options: Those of `requests.Session.request`.
 
     Returns:
         The response, with any status below 500 except 429. A redirect is returned only if it is not
-        followed, and without its body; any other body is complete, unless the options have
-        ``stream``.
+        followed, and without its body unless *refusals*; any other body is complete, unless the
+        options have ``stream``.
 
     Raises:
         RetriableTransportError: No connection, a timeout, a broken response, 429 or 5xx.
@@ -99,7 +100,8 @@ def send(  # noqa: PLR0913 - what is sent, and what errors say
         response = _send_once(session, method, url, what, hint, refusals, **options)
         if not response.is_redirect:
             return response
-        response.close()
+        if not refusals:
+            response.close()
         target = target_of(url, response.headers["Location"])
         if not target or not follow(target):
             return response
@@ -156,7 +158,7 @@ def _send_once(  # noqa: PLR0913, PLR0917 - those of `send`
         if response.status_code == 429:
             raise RateLimitError(msg, hint, wait)
         raise RetriableTransportError(msg, hint, wait)
-    if not options.get("stream") and not response.is_redirect:
+    if not options.get("stream") and (refusals or not response.is_redirect):
         try:
             body = _body(response, what, hint, options.get("timeout"))
         finally:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 S3_DENIED = b"<Error><Code>AccessDenied</Code></Error>"
 RATE = "Rate limit exceeded for this authenticated project"
 LOCKED = "Too many failed authentication attempts"
+ELSEWHERE = {"Location": "http://example.com/x?sig=1"}
+NAMED = json.dumps({"error": {"code": "MOVED"}, "meta": {"request_id": "own"}})
 
 
 def _day(hookbridge: Emulator) -> None:
@@ -208,15 +210,15 @@ ENDED: dict[str, tuple[Callable[[Emulator], object], type[ExportError], str, dic
         {"locate": 1},
     ),
     "another redirect": (
-        lambda h: h.fail("show", status=302, headers={"Location": "http://127.0.0.1:1/"}),
+        lambda h: h.fail("show", status=302, headers=ELSEWHERE, body=NAMED),
         ExportError,
-        "answered 302; check api_url: the key is sent to no other place",
+        "answered 302 MOVED; check api_url: the key is sent to no other place; request_id own$",
         {"show": 1},
     ),
     "not encrypted": (
-        lambda h: h.fail("locate", status=302, headers={"Location": "http://example.com/x?sig=1"}),
+        lambda h: h.fail("locate", status=302, headers=ELSEWHERE, body=NAMED),
         ExportError,
-        r"not https; .*request_id req_\d+$",
+        r"not https; .*; request_id own$",
         {"locate": 1},
     ),
     "a clock years ahead": (
@@ -330,6 +332,9 @@ def test_windows_without_rows(empty: str, compressed: bool) -> None:  # noqa: FB
         ([(3, 4), (0, 1), (2, 3)], []),
         ([(0, 1), (3, 3), (0, 0)], []),
         ([(3, 3), (2, 3)], [1]),
+        ([(3, 3), (0, 1)], [1]),
+        ([(3, 4), (0, 0)], []),
+        ([(-1, 1), (-1, 0)], [0]),
         ([(3, 4), (2, 2)], [1]),
         ([(3, 2)], [0]),
         ([(0, 5), (3, None)], [0]),
@@ -338,10 +343,13 @@ def test_windows_without_rows(empty: str, compressed: bool) -> None:  # noqa: FB
 def test_header_counts_in_every_file_or_in_none(
     files: list[tuple[int, int | None]], faulty: list[int]
 ) -> None:
-    """The stated number of rows may count the header, but then it does so in every file."""
+    """The stated number of rows may count the header, but then it does so in every file.
+
+    A file of -1 rows has no header either.
+    """
     proof, found = Proof(logging.getLogger("hookbridge")), []
     for number, (rows, stated) in enumerate(files):
-        content = b"message_id\n" + b"x\n" * rows
+        content = b"message_id\n" + b"x\n" * rows if rows >= 0 else b""
         file = ExportFile(OUT, str(number), "x.csv", "2026-05-11", at(0))
         spooled = Spooled(file, io.BytesIO(content), len(content), "")
         expected = Expected({}, STREAMS[OUT].documented)

@@ -265,6 +265,17 @@ def test_token_is_renewed(simpplr: Emulator, tmp_path: Path) -> None:
     assert (done.exit_code, "client_secret" in done.output) == (1, True)
 
 
+@pytest.mark.parametrize("before", [0, 385, 395])
+def test_secret_in_a_long_answer(simpplr: Emulator, tmp_path: Path, before: int) -> None:
+    """A secret within the API's words is redacted, also where these are cut off."""
+    secret = str(simpplr.settings["client_secret"])
+    simpplr.fail("list", status=403, body=f"{'y' * before}{secret} and more", times=None)
+    done = call(simpplr, tmp_path, "registrations")
+    assert done.exit_code == 1
+    assert "answered 403" in done.output
+    assert secret[:4] not in done.output
+
+
 def test_scope(simpplr: Emulator, tmp_path: Path) -> None:
     """A scope that may not write is named, and nothing is tried again."""
     simpplr.scope = "read"

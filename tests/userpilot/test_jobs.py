@@ -77,7 +77,7 @@ def test_parts(faults: list[dict[str, Any]]) -> None:
     """A file of no stated size is whole only once its last byte has come."""
     with emulated(3, form=Form(members=0)) as userpilot:
         for fault in faults:
-            userpilot.fail("download", **fault)
+            userpilot.bucket.fail("download", **fault)
         check_all(userpilot)
 
 
