@@ -133,7 +133,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _as_json(text: str) -> Iterator[str]:
-    """How JSON may spell a text: some writers escape slashes, others what HTML has a meaning for."""
+    """How JSON may spell a text: some writers escape slashes, or what HTML has a meaning for."""
     for form in {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}:
         for marks in ("", "<>&", "<>&'"):
             safe = form.translate({ord(mark): f"\\u{ord(mark):04x}" for mark in marks})

@@ -6,6 +6,7 @@ commit that a million rows of 33 columns take a gigabyte. A single statement tak
 
 from __future__ import annotations
 
+import re
 import tempfile
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -235,6 +236,8 @@ class _Files:
 
 def _words(error: duckdb.Error) -> str:
     """First line of DuckDB's message; the error's class name if the message may quote a value."""
+    if match := re.search(r"NOT NULL constraint failed: [\w.]+", str(error)):
+        return match[0]
     if isinstance(error, duckdb.DataError | duckdb.IntegrityError):
         return type(error).__name__
     return str(error).partition("\n")[0]

@@ -213,16 +213,22 @@ class Postgres:
 
     def lacking(self, schema: str, tables: Collection[str]) -> list[str]:
         """How to give this user the rights that loading needs and it lacks."""
-        temporary, name, exists, usable, database = self.query(
+        temporary, name, exists, usable, database, is_read_only = self.query(
             "SELECT has_database_privilege(current_database(), 'TEMPORARY'), s.name, "
             "n.oid IS NOT NULL, "
             "has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE'), "
-            "has_database_privilege(current_database(), 'CREATE') "
+            "has_database_privilege(current_database(), 'CREATE'), "
+            "current_setting('transaction_read_only') = 'on' "
             "FROM (SELECT coalesce(nullif($1, ''), current_schema()) AS name) s "
             "LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = s.name",
             schema,
         )[0]
         found = []
+        if is_read_only:
+            found.append("the server is read-only: connect to the one that can be written to")
+        if name is None:
+            found.append("no schema of the search_path exists: create one, or set --schema")
+            exists = database = True
         if not temporary:
             found.append("grant TEMPORARY on the database to this user")
         if exists and not usable:
@@ -258,9 +264,14 @@ def _secrets(url: str) -> list[str]:
 
 
 def _words(error: psycopg.Error) -> str:
-    """First line of the server's or libpq's message; a class name if it may quote a value."""
+    """First line of the server's or libpq's message.
+
+    If that may quote a value, the name of the error's class, of its column and its constraint.
+    """
     if error.sqlstate and error.sqlstate[:2] in {"22", "23"}:  # data, integrity
-        return type(error).__name__
+        found = {"column": error.diag.column_name, "constraint": error.diag.constraint_name}
+        named = (f", {word} {name}" for word, name in found.items() if name)
+        return type(error).__name__ + "".join(named)
     return str(error.diag.message_primary or str(error).partition("\n")[0] or type(error).__name__)
 
 

@@ -53,7 +53,7 @@ class Store:
         self._ledger = self._own(f"{prefix}files")
         self._state = self._own(f"{prefix}state")
         self.staged = Table("", f"{prefix}new")  # temporary, so in no schema
-        self._is_set_up = False
+        self._has_state = self._is_set_up = False
         self._indexed: set[Table] = set()  # that have their unique index, or get it in this run
 
     def _own(self, name: str) -> Table:
@@ -77,16 +77,18 @@ class Store:
             DatabaseError: The database cannot be read.
         """
         found = self.database.find(f"SELECT stream, state FROM {self._state}")
-        self._is_set_up = found is not None
+        self._has_state = found is not None
         return {stream: state for stream, text in found or () if (state := _parsed(text))}
 
     def begin(self, stream: str) -> None:
         """Make sure that a stream has a state, and with it a row that loaders lock."""
         database = self.database
         if not self._is_set_up:
-            with database.transaction("ledger and state", "nothing was created"):
-                database.lock_set_up()
-                self._set_up()
+            ledger = database.find(f"SELECT 1 FROM {self._ledger} LIMIT 0")
+            if not self._has_state or ledger is None:
+                with database.transaction("ledger and state", "nothing was created"):
+                    database.lock_set_up()
+                    self._set_up()
             self._is_set_up = True
         database.query(
             f"INSERT INTO {self._state} VALUES ($1, '{{}}') ON CONFLICT DO NOTHING", stream

@@ -52,6 +52,8 @@ def _checked(_context: click.Context, _option: click.Parameter, value: str | Non
     if value is not None and not re.match(known, value):
         message = f"it must be {_FORMS}"
         raise click.BadParameter(message)
+    if value is not None and value.startswith("duckdb:~"):  # no shell expands it there
+        return f"duckdb:{Path(value.removeprefix('duckdb:')).expanduser()}"
     return value
 
 

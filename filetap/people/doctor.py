@@ -91,19 +91,20 @@ class DoctorOptions(TapOptions):
         return opened
 
     def states(self, tap: type[FileTap]) -> dict[str, Any] | None:
-        """The state of what was loaded into the database; None without one.
+        """The state of what was loaded into the database; None if there is another, or no database.
 
         The step that checks the database reports why it cannot be read.
         """
-        path = Path((self.to or "").removeprefix("duckdb:"))
-        if not self.to or self.state or (self.to.startswith("duckdb:") and not path.exists()):
+        if not self.to or self.state:
             return None
+        if self.to.startswith("duckdb:") and not Path(self.to.removeprefix("duckdb:")).exists():
+            return {"bookmarks": {}}
         try:
             with closing(open_database(self.to, tap.vendor.tool)) as database:
                 states = Store(database, tap.vendor.table_prefix, self.schema).states()
         except DatabaseError:
             return None
-        return {"bookmarks": states} if states else None
+        return {"bookmarks": states}
 
 
 def doctor_command(program: Program, steps: Mapping[str, Step] = STEPS) -> click.Command:
@@ -214,7 +215,7 @@ def _as_json(
 ) -> dict[str, Any]:
     """The object that ``doctor --output json`` prints."""
     now, streams = utc_now(), list[Freshness]()
-    if hasattr(examination, "tap"):
+    if examination.is_listed:
         expected = expected_streams(examination.tap, examination.stock, options.streams)
         has_state = examination.has_state
         streams = freshness(examination.stock, expected, options.limits, now, has_state=has_state)

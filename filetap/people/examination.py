@@ -75,6 +75,7 @@ class Examination:
         has_state: True if the tap that it opens has a state.
         tap: The tap, once the first step has opened it.
         skew: How far the server's clock is ahead of this one; None if not known.
+        is_listed: True once the available files are known.
         stock: The available files.
         spooled: The newest file of each stream, once downloaded.
         tables: Their columns, once read.
@@ -84,6 +85,7 @@ class Examination:
     has_state: bool
     tap: FileTap = field(init=False)
     skew: timedelta | None = None
+    is_listed: bool = False
     stock: list[Available] = field(default_factory=list)
     spooled: dict[str, Spooled] = field(default_factory=dict)
     tables: dict[str, KnownTable] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from filetap.people.inventory import (
     READ,
     size_words,
     span_words,
+    sum_known,
     weigh,
 )
 from filetap.people.options import FileOptions, file_options
@@ -127,6 +128,6 @@ def _table(stock: Sequence[Available], now: datetime) -> Table:
 def _totals(stock: Sequence[Available]) -> tuple[str, ...]:
     """The last row of the table."""
     statuses = Counter(entry.status for entry in stock if entry.status)
-    size = sum(entry.size or 0 for entry in stock)
+    size = sum_known(entry.size for entry in stock if entry.status != GONE)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     return (counted(len(stock), "file"), "", "", "", size_words(size), "", "", counts)

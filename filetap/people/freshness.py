@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from filetap.people.examination import Finding
-from filetap.people.inventory import GONE, LEFT_OUT, READ, span_words
+from filetap.people.inventory import GONE, LEFT_OUT, PARTLY, PENDING, READ, span_words
 from filetap.people.report.generations import missing
 from filetap.times import format_time, utc_now
 from filetap.wording import counted
@@ -122,22 +122,41 @@ def freshness(
     if not has_state:
         entries = [replace(entry, status=None) for entry in entries]
     return [
-        _judged(spec, [e for e in entries if e.file.stream == spec.name], limits, now)
+        _judged(
+            spec,
+            [e for e in entries if e.file.stream == spec.name],
+            limits,
+            now,
+            has_state=has_state,
+        )
         for spec in streams
     ]
 
 
 def _judged(
-    spec: StreamSpec, entries: Sequence[Available], limits: Limits, now: datetime
+    spec: StreamSpec,
+    entries: Sequence[Available],
+    limits: Limits,
+    now: datetime,
+    *,
+    has_state: bool,
 ) -> Freshness:
-    """How fresh a stream with these files is; exports that are made on request have no cadence."""
+    """How fresh a stream with these files is.
+
+    Exports that are made on request have no cadence, and no run needs those that have expired.
+    """
     stream = spec.name
     regular = [e for e in entries if not e.file.historical]
     newest = max((e.file.generated_at for e in regular), default=None)
-    waiting = [e for e in entries if e.status not in {READ, LEFT_OUT}]
-    is_known = all(e.status is not None for e in entries)
+    if spec.times:
+        waiting = [e for e in entries if e.status in {PENDING, PARTLY}]
+        is_known = has_state
+    else:
+        waiting = [e for e in entries if e.status not in {READ, LEFT_OUT}]
+        is_known = all(e.status is not None for e in entries)
     soon = timedelta(days=1) if limits.expires_within is None else limits.expires_within
-    expiring = [e for e in waiting if e.expires_at is not None and e.expires_at - now <= soon]
+    ends = () if spec.times else waiting
+    expiring = [e for e in ends if e.expires_at is not None and e.expires_at - now <= soon]
     due = [] if spec.times else [e for e in regular if e.status != LEFT_OUT]
     lost = missing([e.file.generated_at for e in due])
     problems = []

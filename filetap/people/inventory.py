@@ -190,6 +190,12 @@ def _expiry(generated_at: datetime, kept: timedelta) -> datetime:
     return last if last - generated_at < kept else generated_at + kept
 
 
+def sum_known(values: Iterable[int | None]) -> int | None:
+    """The sum, or None if one of them is not known."""
+    known = list(values)
+    return None if None in known else sum(value or 0 for value in known)
+
+
 def size_words(size: int | None) -> str:
     """Bytes in words: ``764 B``, ``12.3 MB``; empty for None."""
     if size is None:

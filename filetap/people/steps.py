@@ -15,7 +15,15 @@ from filetap.errors import FileGoneError, SettingsError
 from filetap.people.contents import check_names, header, read_rows, table_for
 from filetap.people.examination import Finding
 from filetap.people.freshness import Limits, freshness
-from filetap.people.inventory import GONE, PARTLY, PENDING, size_words, take_stock, weigh
+from filetap.people.inventory import (
+    GONE,
+    PARTLY,
+    PENDING,
+    size_words,
+    sum_known,
+    take_stock,
+    weigh,
+)
 from filetap.people.meltano import check_project
 from filetap.singer.maps import unknown_columns, unknown_streams
 from filetap.times import utc_now
@@ -43,6 +51,7 @@ def check_lists(examination: Examination) -> Finding:
     """List the files of every stream."""
     vendor = examination.tap.vendor
     stock = examination.stock = take_stock(examination.tap, examination.tap.specs)
+    examination.is_listed = True
     counts = Counter(entry.file.stream for entry in stock)
     detail = ", ".join(f"{counts[stream]} {stream}" for stream in examination.tap.specs) + " files"
     if not stock:
@@ -110,9 +119,10 @@ def check_sizes(examination: Examination) -> Finding:
         if new.status == GONE and old.status in {PENDING, PARTLY}:
             message = f"{new.file}: the file expired between list and download"
             raise FileGoneError(message, examination.tap.vendor.hints.gone)
-    size = sum(entry.size or 0 for entry in stock)
-    available = sum(entry.status != GONE for entry in stock)
-    return Finding(f"{counted(available, 'file')} can be downloaded, {size_words(size)}")
+    available = [entry for entry in stock if entry.status != GONE]
+    size = sum_known(entry.size for entry in available)
+    words = "sizes are not stated" if size is None else size_words(size)
+    return Finding(f"{counted(len(available), 'file')} can be downloaded, {words}")
 
 
 def check_space(examination: Examination) -> Finding:
@@ -146,7 +156,9 @@ def check_rows(examination: Examination) -> Finding:
         table = examination.tables[stream] = table_for(spooled, tap, state)
         parts = read_rows(spooled, table, tap.settings, divert=tap.settings.diverts)
         counts.append(f"{sum(part.frame.height for part in parts)} {stream}")
-    return Finding(", ".join(counts)) if counts else Finding("no file", skipped=True)
+    if not counts:
+        return Finding("no file", skipped=True)
+    return Finding(f"{', '.join(counts)}, in the newest file of each stream")
 
 
 def check_columns(examination: Examination) -> Finding:
@@ -186,7 +198,7 @@ def check_types(examination: Examination) -> Finding:
         return Finding("; ".join(map(str, refused)), failed=True)
     if not details:
         return Finding("no file", skipped=True)
-    return Finding("; ".join(details), "; ".join(warnings))
+    return Finding(f"{'; '.join(details)}, by these files", "; ".join(warnings))
 
 
 def _check_names(examination: Examination, stream: str) -> list[str]:

@@ -50,6 +50,11 @@ def test_people(tmp_path: Path) -> None:
         assert path.endswith(".csv")
         # At odd times, which is no gap.
         assert "✗" not in call("doctor", "--state", state, "--max-age", "1d", "--stream", OUT)
+        # An export that is about to expire is read, or made again.
+        soon = ("--state", state, "--expires-within", "30d")
+        assert "will expire" not in call("doctor", *soon)
+        call("report", *soon, "--to", str(tmp_path / "r.html"), "--quiet")
+        assert "may be unread" not in (tmp_path / "r.html").read_text()
         page = call("report", "--state", state, "--to", str(tmp_path / "r.html"), "--quiet")
         assert OUT in (tmp_path / "r.html").read_text()
         assert page.strip().endswith("r.html")

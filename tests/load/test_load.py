@@ -211,6 +211,28 @@ def test_delivered_again(tmp_path: Path, place: Place) -> None:
     assert place.loaded(source)["files"] == 0
 
 
+def test_delivered_again_with_more_columns(tmp_path: Path, place: Place) -> None:
+    """A new version of a file may bring columns, at its beginning and later on."""
+    source = {**reading(tmp_path / "in"), "column_types": {"activities": {"opens": "integer"}}}
+    deliver(tmp_path / "in", "activities", "2026-05-14-12", "user_id\n1\n2\n")
+    place.loaded(source)
+    lines = "".join(f"{number},1\n" for number in range(150_000))
+    deliver(tmp_path / "in", "activities", "2026-05-14-12", f"user_id,opens\n{lines}3,x\n")
+    place.loaded(source)
+    assert place.count("activities") == 150_001
+    assert values(place, "activities", "opens__text")[-1] == ("x",)
+    assert list(place.ledger().values()) == [150_001]
+
+
+def test_many_rows_of_a_key(emulator: Emulator, place: Place) -> None:
+    """Of any number of rows with one key the last one counts."""
+    lines = "".join(f"{number // 20_000},{number}\n" for number in range(60_000))
+    emulator.add("users", "2026-05-14-12", f"user_id,tenure\n{lines}")
+    place.loaded(emulator)
+    found = values(place, "users", "user_id", "tenure", order="user_id")
+    assert found == [("0", 19_999), ("1", 39_999), ("2", 59_999)]
+
+
 def test_malformed_rows(tmp_path: Path, place: Place) -> None:
     """They go to their own table, complete and once; without `divert` no row of a file is kept."""
     text = "user_id,opens\n1,1\n2\n3,3,3\n4,4\n"

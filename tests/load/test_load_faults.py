@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import re
@@ -11,7 +12,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -25,7 +28,6 @@ from tests.runs import run, settings, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tap_firstup_dde.emulator import Emulator
     from tests.load.places import Place
@@ -381,6 +383,60 @@ def test_duckdb_is_open(emulator: Emulator, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "cannot be opened" in done.stderr
     assert "close the other program" in done.stderr
+
+
+def test_no_rows_of_a_file_that_failed(emulator: Emulator, place: Place) -> None:
+    """What is counted was loaded; and the column and the constraint that refused it are named."""
+    emulator.add("users", "2026-05-14-12", "user_id,tenure\n1,1\n2,2\n")
+    place.loaded(emulator, summary_file="summary.json")
+    emulator.add("users", "2026-05-14-16", "user_id\n3\n")
+    place.query(f"alter table {place.schema}.users alter tenure set not null")
+    done = place.try_to(emulator, summary_file="summary.json")
+    assert done.exit_code == 1
+    assert re.search(r"\(NotNullViolation, column tenure\)|failed: users.tenure", done.stderr)
+    assert json.loads(Path("summary.json").read_text())["rows"] == 0
+    assert place.count("users") == 2
+
+
+def test_ledger_is_gone(emulator: Emulator, place: Place) -> None:
+    """A ledger that was dropped is made again; the state still says what was loaded."""
+    emulator.add("users", "2026-05-14-12", "user_id\n1\n")
+    place.loaded(emulator)
+    place.query(f"drop table {place.schema}._firstup_files")
+    emulator.add("users", "2026-05-14-16", "user_id\n2\n")
+    assert place.loaded(emulator)["rows"] == 1
+    assert list(place.ledger().values()) == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("-c default_transaction_read_only=on", "the server is read-only"),
+        ("-c search_path=nowhere", "no schema of the search_path exists"),
+    ],
+)
+def test_doctor_of_a_server(
+    emulator: Emulator, postgres: PostgresSchema, options: str, words: str
+) -> None:
+    """`doctor` finds what would keep every load from writing."""
+    more = "&" if "?" in postgres.to else "?"
+    done = postgres.doctor(
+        emulator, "--to", f"{postgres.to}{more}options={quote(options)}", "--schema", ""
+    )
+    assert done.exit_code == 1
+    assert words in done.stdout
+
+
+def test_home_folder(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell expands no ~ after a colon: all commands do."""
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    emulator.add("users", "2026-05-14-12", "user_id\n1\n")
+    config = write(Path.cwd(), "config.json", settings(emulator))
+    for command in (["load", "--config", config], ["state"], ["doctor", "--config", config]):
+        done = CliRunner().invoke(main, [*command, "--to", "duckdb:~/x.db"])
+        assert done.exit_code == 0, done.output
+    assert "1 stream loaded so far" in done.output
+    assert Path("x.db").exists()
 
 
 def test_doctor(emulator: Emulator, place: Place) -> None:

@@ -467,14 +467,14 @@ def test_doctor_shows_what_a_run_gives(emulator: Emulator, tmp_path: Path) -> No
         "column_types": {"users": {"tenure": "integer"}},
     }
     done = ask(emulator, "doctor", **config)
-    assert _shown_types(done) == "users 3 string, 1 integer (key badge)"
+    assert _shown_types(done) == "users 3 string, 1 integer (key badge), by these files"
     result = run(settings(emulator, **config))
     assert result.schema("users")["key_properties"] == ["badge"]
     # With a state, what was emitted decides.
     write(tmp_path, "state.json", result.state)
     done = ask(emulator, "doctor", "--state", "state.json")
-    assert _shown_types(done) == "users 3 string, 1 integer (key badge)"
-    assert _shown_types(ask(emulator, "doctor")) == "users 3 string (key user_id)"
+    assert _shown_types(done) == "users 3 string, 1 integer (key badge), by these files"
+    assert _shown_types(ask(emulator, "doctor")) == "users 3 string (key user_id), by these files"
 
 
 def _shown_types(done: Result) -> str:
@@ -642,6 +642,15 @@ def test_report_of_a_broken_file(emulator: Emulator, caplog: pytest.LogCaptureFi
     page = Path("firstup-report.html").read_text()
     assert "1 file cannot be read." in page
     assert "CRC64NVME" in page
+
+
+def test_report_of_malformed_rows(emulator: Emulator) -> None:
+    """A file that a run refuses for a malformed row cannot be read; a diverted row is no fault."""
+    emulator.add("users", "2026-05-14-16", "user_id,first_name\n1,Zoë\n2\n")
+    done = ask(emulator, "report")
+    assert done.exit_code == 1
+    assert "row 2" in Path("firstup-report.html").read_text()
+    assert ask(emulator, "report", malformed_rows="divert").exit_code == 0
 
 
 # all of them

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 
 from tests import ROOT
@@ -115,6 +116,26 @@ def test_what_load_has_read(emulator: Emulator) -> None:
     assert ask(emulator, "load", *to).exit_code == 0
     status, found = judge(emulator, *limit, *to)
     assert (status, found["streams"]["users"]["unread"]) == (0, 0)
+
+
+@pytest.mark.parametrize("to", [(), ("--to", "duckdb:no/such/folder/x")])
+def test_nothing_is_known(emulator: Emulator, to: tuple[str, ...]) -> None:
+    """Nothing is said of any stream unless its files could be listed."""
+    export(emulator, "users", 3)
+    if not to:
+        emulator.fail("token", status=401, times=None)
+    status, found = judge(emulator, "--max-age", "12h", *to)
+    assert (status, found["streams"]) == (1, {})
+
+
+def test_nothing_is_loaded(emulator: Emulator) -> None:
+    """A database without a state says that nothing was loaded, whether it exists or not."""
+    export(emulator, "users", 150)
+    for _ in range(2):
+        status, found = judge(emulator, "--expires-within", "24h", "--to", "duckdb:x.db")
+        assert (status, found["streams"]["users"]["unread"]) == (1, 1)
+        assert "users: 1 file that expires within 1d 0h is not read" in str(found["checks"])
+        duckdb.connect("x.db").close()
 
 
 def test_alert(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,8 +70,8 @@ def test_doctor_of_another_vendor() -> None:
         "pending",
         "meltano.yml",
     ]
-    assert details["rows"] == "2 toys"
-    assert details["types"] == "toys 1 string, 1 integer (key id)"
+    assert details["rows"] == "2 toys, in the newest file of each stream"
+    assert details["types"] == "toys 1 string, 1 integer (key id), by these files"
 
 
 def test_report_of_another_vendor() -> None:

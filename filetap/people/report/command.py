@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,11 +156,7 @@ def _report(
         heading=f"Export files of {tap.vendor.account} {account}" if account else "Export files",
         source=tap.transport.describe(),
         now=utc_now(),
-        generations=[
-            # What is made on request has no cadence.
-            replace(each, historical=each.historical or bool(tap.specs[each.stream].times))
-            for each in generations(stock, rows)
-        ],
+        generations=generations(stock, rows, [s for s, spec in tap.specs.items() if spec.times]),
         types=_types(bookmarks, tap.specs),
         more=more,
         damaged=damaged,
@@ -206,7 +202,7 @@ def _frames(
                 table = table_for(spooled, tap, bookmarks.get(file.stream, {}))
                 tables[file.stream] = table
                 found[file.stream] = found.get(file.stream, frozenset()) | table.known.found
-                for part in read_rows(spooled, table, tap.settings, divert=True):
+                for part in read_rows(spooled, table, tap.settings, divert=tap.settings.diverts):
                     last = part.last
                     yield file.stream, part.frame
             rows[file.key] = last

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median_high
 from typing import TYPE_CHECKING, Final
 
-from filetap.people.inventory import LEFT_OUT, PARTLY, PENDING, READ
+from filetap.people.inventory import LEFT_OUT, PARTLY, PENDING, READ, sum_known
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -38,6 +38,8 @@ class Generation:
         status: `PENDING`, `PARTLY`, `READ` or `LEFT_OUT`; None if no state was given.
         expires_at: When the first of them expires; None if they stay.
         historical: True if all are backfill exports, which have no cadence.
+        on_request: True if they are made on request: they have no cadence, and no run needs those
+            that have expired.
         unread: How many of them are not completely read, as far as is known.
     """
 
@@ -49,17 +51,24 @@ class Generation:
     status: str | None
     expires_at: datetime | None
     historical: bool = False
+    on_request: bool = False
     unread: int = 0
 
     def state(self, now: datetime) -> str:
         """How it is shown: `SOON` if about to expire unread, else its status or `UNKNOWN`."""
-        lost = self.expires_at is not None and self.expires_at - now <= SOON_SPAN
-        return SOON if lost and self.waits else self.status or UNKNOWN
+        is_close = self.deadline is not None and self.deadline - now <= SOON_SPAN
+        return SOON if is_close else self.status or UNKNOWN
 
     @property
-    def waits(self) -> bool:
-        """True if it is not completely read, as far as is known."""
-        return self.status not in {READ, LEFT_OUT}
+    def is_regular(self) -> bool:
+        """True if it should have followed the one before it in time."""
+        return not (self.historical or self.on_request)
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When it must have been read; None if it was, as far as is known, or need not be."""
+        waits = self.status not in {READ, LEFT_OUT} and not self.on_request
+        return self.expires_at if waits else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +86,15 @@ class StreamTypes:
     misfits: Collection[str]
 
 
-def generations(stock: Iterable[Available], rows: Mapping[str, int]) -> list[Generation]:
+def generations(
+    stock: Iterable[Available], rows: Mapping[str, int], on_request: Collection[str] = ()
+) -> list[Generation]:
     """Group files by stream, in order of first appearance, and by generation.
 
     Args:
         stock: The files.
         rows: Key of a file → its rows, if known.
+        on_request: Streams whose files are made on request.
     """
     groups: dict[str, dict[datetime, list[Available]]] = {}
     for entry in stock:
@@ -98,17 +110,12 @@ def generations(stock: Iterable[Available], rows: Mapping[str, int]) -> list[Gen
             _status({entry.status for entry in entries}),
             min((e.expires_at for e in entries if e.expires_at is not None), default=None),
             all(entry.file.historical for entry in entries),
+            stream in on_request,
             sum(entry.status not in {READ, LEFT_OUT} for entry in entries),
         )
         for stream, times in groups.items()
         for moment, entries in sorted(times.items())
     ]
-
-
-def sum_known(values: Iterable[int | None]) -> int | None:
-    """The sum, or None if one of them is not known."""
-    known = list(values)
-    return None if None in known else sum(value or 0 for value in known)
 
 
 def _status(statuses: set[str | None]) -> str | None:

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 from filetap.columns.types import TYPES
-from filetap.people.inventory import LEFT_OUT, PARTLY, PENDING, READ
+from filetap.people.inventory import LEFT_OUT, PARTLY, PENDING, READ, sum_known
 from filetap.people.report.generations import (
     HOUR,
     MISSING,
@@ -18,7 +18,6 @@ from filetap.people.report.generations import (
     Generation,
     StreamTypes,
     missing,
-    sum_known,
     usual_distance,
 )
 from filetap.people.report.html import (
@@ -88,7 +87,7 @@ def page(report: Report) -> str:
     for each in sorted(found, key=lambda g: g.generated_at):
         streams.setdefault(each.stream, []).append(each)
     lost = {
-        name: missing([each.generated_at for each in entries if not each.historical])
+        name: missing([each.generated_at for each in entries if each.is_regular])
         for name, entries in streams.items()
     }
     unread = Section("damaged", "Files that cannot be read", _damaged(report.damaged))
@@ -153,11 +152,12 @@ def _coverage(
 
 def _summary(found: Sequence[Generation], lost: int, now: datetime) -> str:
     """The figures that matter, and a paragraph about them."""
-    ends = [(g.expires_at, g.unread) for g in found if g.waits and g.expires_at is not None]
+    ends = [(g.deadline, g.unread) for g in found if g.deadline is not None]
     first, second = (sum(n for end, n in ends if end - now <= span) for span in (DAY, SOON_SPAN))
     total = sum(g.files for g in found)
-    unknown = sum(g.files for g in found if g.status is None)
-    unread = sum(g.unread for g in found) - unknown
+    unsure = [g for g in found if g.status is None]
+    unknown = sum(g.files for g in unsure if not g.on_request)
+    unread = sum(g.unread for g in found) - sum(g.files for g in unsure)
     size = sum_known(g.size for g in found)
     times = len({g.generated_at for g in found})
     words = f"{many(total, 'file')} of {many(times, 'generation')} can be fetched"
@@ -201,7 +201,7 @@ _STATES: Final = {
     SOON: ("soon", "M0-4V1M0 3.5V4", "not read, and expires within 48 hours"),
     LEFT_OUT: ("left", "M-2.5 3L2.5-3", "older than the settings allow, so no run reads it"),
     MISSING: ("missing", "M-2.5-3L2.5 3M-2.5 3L2.5-3", "a generation was due, but is not listed"),
-    UNKNOWN: ("unknown", "", "no state was given"),
+    UNKNOWN: ("unknown", "", "no state was given, or it does not say"),
 }
 _CELL = 16  # height of a cell and the gap below it
 
@@ -239,7 +239,7 @@ def _stream(
 ) -> str:
     """The charts of one stream, and their numbers."""
     stream = found[0].stream
-    step = usual_distance(each.generated_at for each in found if not each.historical)
+    step = usual_distance(each.generated_at for each in found if each.is_regular)
     cells = sorted(
         [(each.generated_at, each.state(now)) for each in found]
         + [(moment, MISSING) for moment in lost]

@@ -72,7 +72,7 @@ def judge(
     faults, doubts = [], []
     if damaged:
         faults.append(f"{counted(len(damaged), 'file')} cannot be read.")
-    ends = [(g.expires_at - now, g) for g in found if g.waits and g.expires_at is not None]
+    ends = [(g.deadline - now, g) for g in found if g.deadline is not None]
     within_a_day = [g for left, g in ends if left <= DAY]
     later = [g for left, g in ends if DAY < left <= SOON_SPAN]
     if known := sum(g.unread for g in within_a_day if g.status is not None):
@@ -82,7 +82,7 @@ def judge(
     if more := sum(g.unread for g in later):
         doubts.append(f"{_expire(more, 'not known to be read')} in 24 to 48 hours.")
     doubts += _gaps(lost)
-    regular = sorted({g.generated_at for g in found if not g.historical})
+    regular = sorted({g.generated_at for g in found if g.is_regular})
     if not found:
         return Verdict([*faults, "There are no export files."], doubts, "")
     if not regular:
