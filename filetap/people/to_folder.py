@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from contextlib import contextmanager
@@ -25,13 +26,20 @@ _UNFIT = re.compile(r"[^\w.-]+")
 def place(file: ExportFile, folder: Path) -> Path:
     """Where *file* is written below *folder*, without the ending of a compressed file.
 
-    The key is in the name: vendors use one file name in every generation.
+    The key is in the name: vendors use one file name in every generation. So is what
+    distinguishes the versions of a file that may be delivered again.
     """
+    stem, ending = _named(file)
+    mark = f"-{hashlib.sha256(file.version.encode()).hexdigest()[:6]}" if file.version else ""
+    return folder / file.stream / _UNFIT.sub("_", file.generation) / f"{stem}{mark}{ending}"
+
+
+def _named(file: ExportFile) -> tuple[str, str]:
+    """What the name of any version of *file* begins and ends with."""
     name = _UNFIT.sub("_", file.file_name).encode()[-_LONGEST:].decode(errors="ignore")
     name = (name or "file").removesuffix(".gz")
     stem, dot, ending = name.rpartition(".")
-    named = f"{stem}-{file.key}.{ending}" if dot and stem else f"{name}-{file.key}"
-    return folder / file.stream / _UNFIT.sub("_", file.generation) / named
+    return (f"{stem}-{file.key}", f".{ending}") if dot and stem else (f"{name}-{file.key}", "")
 
 
 def present(file: ExportFile, folder: Path, *, unzip: bool, size: int | None = None) -> Path | None:
@@ -96,12 +104,25 @@ def download(  # noqa: PLR0913 - what, from where, to where and how
             spool.download_to(transport, file, stored)
             stored.seek(0)
             if unzip:
-                return _unpacked(stored, part, target, str(file))
-            packed = is_gzip(stored.read(2))
-            return part.replace(target.with_name(target.name + ".gz") if packed else target)
+                path = _unpacked(stored, part, target, str(file))
+            else:
+                packed = is_gzip(stored.read(2))
+                path = part.replace(target.with_name(target.name + ".gz") if packed else target)
+            if file.version:
+                _remove_others(file, path)
+            return path
     except OSError as error:
         msg = f"{file}: {target} cannot be written ({error.strerror})"
         raise SpoolError(msg, "free some space, or name another folder") from None
+
+
+def _remove_others(file: ExportFile, path: Path) -> None:
+    """Remove what earlier versions of *file* have left beside its download *path*."""
+    stem, ending = _named(file)
+    form = re.compile(re.escape(stem) + r"(?:-[0-9a-f]{6})?" + re.escape(ending) + r"(?:\.gz)?")
+    for other in path.parent.iterdir():
+        if form.fullmatch(other.name) and other != path:
+            other.unlink()
 
 
 @contextmanager

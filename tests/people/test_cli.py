@@ -27,6 +27,7 @@ from tap_firstup_dde.cli import main
 from tap_firstup_dde.documented import STREAMS
 from tap_firstup_dde.tap import TapFirstupDDE
 from tests import ROOT
+from tests.folders import deliver, reading
 from tests.runs import run, settings, write
 
 if TYPE_CHECKING:
@@ -139,6 +140,19 @@ def test_table(emulator: Emulator) -> None:
     for file in emulator.files:
         assert sum(_key(file) in line for line in lines) == 1
     assert lines[-1].startswith(f"{len(emulator.files)} files")
+
+
+@pytest.mark.parametrize("unzip", [(), ("--unzip",)])
+def test_delivered_again(emulator: Emulator, tmp_path: Path, unzip: tuple[str, ...]) -> None:
+    """The new version of a file takes the place of the one that was downloaded before."""
+    config = reading(tmp_path / "in")
+    for text in ("user_id\n1\n", "user_id\n1\n2\n"):
+        deliver(tmp_path / "in", "users", "2026-05-14-12", text, ending=".csv")
+        for _ in range(2):
+            done = ask(emulator, "get", "--all", "--to", "to", *unzip, **config)
+            path = Path(done.stdout.strip())
+            assert path.read_text() == text
+            assert [p for p in Path("to").rglob("*") if p.is_file()] == [path]
 
 
 def test_delivered_files(emulator: Emulator, tmp_path: Path) -> None:
