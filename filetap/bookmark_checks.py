@@ -198,7 +198,7 @@ def warn_of_future_bookmark(plan: Plan, state: Mapping[str, Any], logger: loggin
 def warn_of_lost_rows(
     plan: Plan, state: MutableMapping[str, Any], vendor: Vendor, logger: logging.Logger
 ) -> None:
-    """Warn once if the partially read file has disappeared from the listing.
+    """Warn once if the partially read file is not read on: it is no longer listed, or left out.
 
     Args:
         plan: What is listed, and how far the stream was read.
@@ -207,16 +207,21 @@ def warn_of_lost_rows(
         logger: Receives the line.
     """
     key, rows = plan.bookmark.in_progress
-    if not key or key in {file.key for file in plan.listed}:
+    if not key or key in {file.key for file in plan.files}:
         return
+    if key in {file.key for file in plan.listed}:
+        why = "is left out by lookback_days or start_date; its other rows are not read"
+    else:
+        why = f"is no longer listed; its other rows are lost{vendor.hints.lost}"
     if key != state.get("lost"):
+        were = "was" if rows == 1 else "were"
         logger.warning(
-            "%s: file %s, of which %s %s read, is no longer listed; its other rows are lost%s",
+            "%s: file %s, of which %s %s read, %s",
             plan.stream,
             key,
             counted(rows, "row"),
-            "was" if rows == 1 else "were",
-            vendor.hints.lost,
+            were,
+            why,
         )
     state["lost"] = key
 

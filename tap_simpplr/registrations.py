@@ -178,7 +178,9 @@ def _registrations(  # noqa: PLR0913 - the command's options
     before = [one for one in found if one.active]
     after = _changed(action, before, _known(entities, found))
     often = frequency or (_frequency(before) if after else "")
-    changes = _difference(before, after, often)
+    # Where frequencies differ, the whole list would be posted with one: not for no change at all.
+    stays = frequency is None and {*after} == {one.entity for one in before}
+    changes = [] if stays else _difference(before, after, often)
     if output == "table":  # before anything is posted
         for one in changes:
             click.echo(str(one))

@@ -232,7 +232,8 @@ def page_of(response: requests.Response, what: str) -> Page:
         for count in map(str, (metadata.total_count, cursor.total_count))
         if _COUNT.fullmatch(count)
     ]
-    capped = metadata.total_count_cap_exceeded or cursor.total_count_cap_exceeded
+    caps = (metadata.total_count_cap_exceeded, cursor.total_count_cap_exceeded)
+    capped = any(str(stated).lower() == "true" for stated in caps)  # perhaps as text
     total = counts[0] if counts and not capped else None
     return Page(rows, _text(cursor.after), total)
 

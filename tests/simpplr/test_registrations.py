@@ -210,6 +210,19 @@ def test_two_spellings(
     assert sorted(sent["entityList"]) == sorted(posted)
 
 
+@pytest.mark.parametrize("words", [["add", "user"], ["remove", "site"], ["set", "feed", "user"]])
+def test_nothing_changes(simpplr: Emulator, tmp_path: Path, words: list[str]) -> None:
+    """A list that stays as it is is not posted, whatever its frequencies."""
+    items = [
+        {"entity": "user", "is_active": True, "frequency": "weekly"},
+        {"entity": "feed", "is_active": True, "frequency": "daily"},
+    ]
+    body = json.dumps({"result": {"listOfItems": items, "nextPageToken": ""}})
+    simpplr.fail("list", status=200, body=body, times=None)
+    done = call(simpplr, tmp_path, "registrations", *words, "--yes")
+    assert (done.exit_code, done.stdout, simpplr.count("register")) == (0, "", 0)
+
+
 @pytest.mark.parametrize("frequency", ["hourly", None])
 def test_unknown_frequency(simpplr: Emulator, tmp_path: Path, frequency: str | None) -> None:
     """A list with an unknown frequency is posted with ``--frequency`` only, or to end it."""

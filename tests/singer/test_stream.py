@@ -618,6 +618,24 @@ def test_cut_off_file_that_is_gone(emulator: Emulator, caplog: pytest.LogCapture
     assert "beb083c11d1f, of which 3 rows were read, is no longer listed" in caplog.text
 
 
+def test_cut_off_file_that_is_left_out(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A half-read file that the settings leave out from now on is reported, once."""
+    file = emulator.add("users", "2026-05-14-12", "user_id\n1\n2\n")
+    key = hashlib.sha256(file.id.encode()).hexdigest()[:12]
+    bookmark = {"replication_key_value": "2026-05-14T16:00:00Z", "finished": []}
+    bookmark["in_progress"] = {"file": key, "rows": 1}  # type: ignore[assignment]
+    state = {"bookmarks": {"users": bookmark}}
+    with caplog.at_level(logging.WARNING):
+        done = run(settings(emulator, start_date="2026-05-14T14:00:00Z"), state)
+        assert f"file {key}, of which 1 row was read, is left out by" in caplog.text
+        caplog.clear()
+        run(settings(emulator, start_date="2026-05-14T14:00:00Z"), done.state)
+    assert "is left out" not in caplog.text
+    assert [r["user_id"] for r in run(settings(emulator), done.state).records("users")] == ["2"]
+
+
 @pytest.mark.parametrize("content", ["", "\n\n", "User ID,Tenure\n", "User ID,Tenure"])
 def test_file_without_rows(emulator: Emulator, content: str) -> None:
     """A header-only, empty or zero-byte file is a finished file without rows."""

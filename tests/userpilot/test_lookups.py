@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from filetap.testing.runs import Run
 
 PAGED = ("events_properties", "segments")
+UNCAPPED = (
+    '{"data": [{"id": 1}], "metadata": {"total_count": 2, "total_count_cap_exceeded": "false"}}'
+)
 
 
 def kinds(done: Run, stream: str) -> dict[str, str]:
@@ -78,6 +81,7 @@ def test_count() -> None:
         for pages in (
             ['{"data": [{"id": 1}], "metadata": {"cursor": {"after": null, "total_count": 2}}}'],
             ['{"data": [{"id": 1}], "metadata": {"total_count": "2"}}'],
+            [UNCAPPED],
             [
                 '{"data": [], "metadata": {"cursor": {"after": "x"}, "total_count": 2}}',
                 '{"data": [{"id": 1}], "metadata": {"cursor": {"after": null}}}',
