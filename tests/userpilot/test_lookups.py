@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from filetap.testing.runs import Run
 
 PAGED = ("events_properties", "segments")
-UNCAPPED = (
-    '{"data": [{"id": 1}], "metadata": {"total_count": 2, "total_count_cap_exceeded": "false"}}'
+UNCAPPED = json.dumps(
+    {"data": [{"id": 1}], "metadata": {"total_count": 2, "total_count_cap_exceeded": "false"}}
 )
 
 
