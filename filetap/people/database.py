@@ -108,7 +108,7 @@ def database_step(to: str, schema: str, program: str) -> Step:
             version, vendor = database.version(), examination.tap.vendor
             store = Store(database, vendor.table_prefix, schema)
             if lacking := database.lacking(schema, store.names(vendor.streams)):
-                msg = f"{version}; this user lacks rights"
+                msg = f"{version}; a load would fail"
                 raise DatabaseError(msg, "; ".join(lacking))
             loaded = counted(len(store.states()), "stream")
             return Finding(f"{version}; {loaded} loaded so far", "; ".join(database.doubts()))

@@ -57,6 +57,9 @@ class OpenFolder:
             msg = f"{self.where}: the folder does not exist"
             hint = "check folder.url; in a bucket, a folder exists once it contains a file"
             raise TransportError(msg, hint)
+        if any(file.path.strip("/") == root.strip("/") for file in everything[0]):
+            msg = f"{self.where}: it is a file, not a folder"
+            raise TransportError(msg, "set folder.url to the folder that holds it")
         return everything
 
     def entries(self, path: str) -> tuple[list[Entry], list[str]]:

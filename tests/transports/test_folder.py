@@ -321,6 +321,7 @@ def test_unknown_checksum_file(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     ("folder", "says"),
     [
         ({"url": "/no/such/folder"}, "the folder does not exist; check folder.url"),
+        ({"url": __file__}, "it is a file, not a folder; set folder.url to the folder"),
         ({"url": "nosuch://host/path"}, "the folder cannot be opened (ValueError)"),
         ({"url": "sftp://127.0.0.1:9/x", "options": {"password": "precious"}}, "cannot be reached"),
         ({}, "folder needs a url"),
