@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -23,7 +22,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
     from typing import Self
 
@@ -93,16 +92,6 @@ class Tally:
         """Count a file that has been read."""
         self.files_done += 1
         self.unread = 0
-
-    @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
-        """Forget the rows that are counted within if it fails."""
-        before = self.rows, self.misfits, self.diverted
-        try:
-            yield
-        except BaseException:
-            self.rows, self.misfits, self.diverted = before
-            raise
 
     @property
     def seconds(self) -> float:

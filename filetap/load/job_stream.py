@@ -13,7 +13,7 @@ from filetap.errors import DatabaseError
 from filetap.jobs.keep import Keeper
 from filetap.jobs.reader import JobReader
 from filetap.load.columns import LoadTable
-from filetap.load.rows import RowLoader
+from filetap.load.rows import RowLoader, all_or_nothing
 from filetap.progress import Tally
 from filetap.scan import identify
 
@@ -102,7 +102,7 @@ class JobLoadStream:
         files, table, tuning = delivery.files, self._table, settings.tuning
         identities = identify(files, table, block=tuning.block, divert=settings.diverts)
         with (
-            self.tally.all_or_nothing(),
+            all_or_nothing(self.tally),
             self._store.database.transaction(f"{delivery.job} into {self._rows.target}", _WHOLE),
         ):
             self._lock()

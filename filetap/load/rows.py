@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from filetap.columns.added import MALFORMED_SUFFIX, ROW_KEY
@@ -12,7 +13,7 @@ from filetap.stats import FileStats
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import polars as pl
 
@@ -149,6 +150,17 @@ class RowLoader:
         data = store.database.encode(frame, MALFORMED_TYPES, file)
         copier.copy(self._aside, MALFORMED_TYPES, data)
         rows.clear()
+
+
+@contextmanager
+def all_or_nothing(tally: Tally) -> Iterator[None]:
+    """Forget the rows that a tally counts within if it fails."""
+    before = tally.rows, tally.misfits, tally.diverted
+    try:
+        yield
+    except BaseException:
+        tally.rows, tally.misfits, tally.diverted = before
+        raise
 
 
 def _merged_by(table: LoadTable) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from filetap.columns.sample import sample_files
 from filetap.listing import Listing
 from filetap.load.checkpoint import LoadCheckpoint
 from filetap.load.columns import LoadTable
-from filetap.load.rows import RowLoader
+from filetap.load.rows import RowLoader, all_or_nothing
 from filetap.progress import Tally
 from filetap.times import utc_now
 
@@ -144,7 +144,7 @@ class LoadStream:
         file, store, checkpoint = spooled.file, self._store, self._checkpoint
         try:
             with (
-                self.tally.all_or_nothing(),
+                all_or_nothing(self.tally),
                 store.database.transaction(f"{file} into {self._rows.target}", _WHOLE),
             ):
                 self._claim(spooled)
