@@ -42,6 +42,7 @@ class FileStats:
         # Row numbers and what counts equal rows are never the same.
         self._is_compared = bool(key) and not {SOURCE_LINE, ROW_OCCURRENCE, EVENT_ID} & {*key}
         self._hashes: list[pl.Series] = []
+        self._compared_all = True
         self.rows = 0
         self.malformed = 0
         self.has_text = True
@@ -62,7 +63,15 @@ class FileStats:
         self.malformed += malformed
         if self._is_compared and self.rows < KEYS_COMPARED:
             self._hashes.append(key_hashes(fitted, self._own_key))
+        self._compared_all &= not self._is_compared or self.rows < KEYS_COMPARED
         self.rows = last
+
+    def may_repeat(self, key: Sequence[str]) -> bool:
+        """False if it is certain that no two of the file's rows share a *key*."""
+        if tuple(key) != tuple(self._key) or not self._compared_all:
+            return True
+        keys = pl.concat(self._hashes).drop_nulls() if self._hashes else pl.Series()
+        return keys.n_unique() < len(keys)
 
     def log(
         self, logger: logging.Logger, types: Mapping[str, str], emitted: Collection[str]

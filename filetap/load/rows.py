@@ -117,7 +117,9 @@ class RowLoader:
         if replaces:
             store.delete(self.target, file, key)
         if staged:
-            store.merge(self.target, file, staged, key)
+            # Without their NUL characters, two keys may be one.
+            repeats = store.replace_nul is not None or stats.may_repeat(key)
+            store.merge(self.target, file, staged, key, repeats=repeats)
         store.count(file, rows)
         stats.log(self._log, table.columns.types, table.types)
 

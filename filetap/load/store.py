@@ -238,7 +238,13 @@ class Store:
             database.query(database.TEMPORARY.format(f"{self.staged} ({', '.join(columns)})"))
 
     def merge(
-        self, table: Table, file: ExportFile, types: Mapping[str, str], key: Sequence[str]
+        self,
+        table: Table,
+        file: ExportFile,
+        types: Mapping[str, str],
+        key: Sequence[str],
+        *,
+        repeats: bool,
     ) -> None:
         """Move the staged rows of a file into the table, one for each key.
 
@@ -250,6 +256,7 @@ class Store:
             file: The file.
             types: Column → type of the staged rows.
             key: Columns by which rows are merged; empty if they are only added.
+            repeats: False if no two rows share a key.
         """
         query, new = self.database.query, self.staged
         names = ", ".join(map(quoted, types))
@@ -267,16 +274,26 @@ class Store:
                 f"AND (t.{GENERATED_AT} <= $1::{time} OR t.{GENERATED_AT} IS NULL)",
                 file.generated_at.isoformat(),
             )
-            # Grouped: to compare every two rows of a key takes time with their square.
-            keys = ", ".join(map(quoted, key))
-            last = f"SELECT {keys}, max({SOURCE_LINE}) AS line FROM {new} GROUP BY {keys}"
-            insert += (
-                f" WHERE NOT EXISTS (SELECT 1 FROM ({last}) AS later "
-                f"WHERE {same.format('later')} AND later.line > n.{SOURCE_LINE}) "
-                f"AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same.format('t')})"
-            )
+            insert += f" WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same.format('t')})"
+            insert += f" AND NOT {_is_followed(new, key, same)}" if repeats else ""
         query(insert)
         query(f"DROP TABLE {new}")
+
+
+def _is_followed(new: Table, key: Sequence[str], same: str) -> str:
+    """A condition: a later row of the file has the key of row ``n``.
+
+    Grouped: to compare every two rows of a key takes time with their square.
+
+    Args:
+        new: The rows.
+        key: The columns of the key.
+        same: That a row, whose name is to be filled in, has the key of ``n``.
+    """
+    keys = ", ".join(map(quoted, key))
+    last = f"SELECT {keys}, max({SOURCE_LINE}) AS line FROM {new} GROUP BY {keys}"
+    is_later = f"later.line > n.{SOURCE_LINE}"
+    return f"EXISTS (SELECT 1 FROM ({last}) AS later WHERE {same.format('later')} AND {is_later})"
 
 
 def _parsed(state: Any) -> dict[str, Any]:

@@ -233,6 +233,13 @@ def test_many_rows_of_a_key(emulator: Emulator, place: Place) -> None:
     assert found == [("0", 19_999), ("1", 39_999), ("2", 59_999)]
 
 
+def test_keys_with_nul(emulator: Emulator, place: Place) -> None:
+    """Two keys that are one without their NUL characters are one."""
+    emulator.add("users", "2026-05-14-12", "user_id,tenure\na\0,1\na,2\n")
+    place.loaded(emulator, "--replace-nul", "")
+    assert values(place, "users", "user_id", "tenure") == [("a", 2)]
+
+
 def test_malformed_rows(tmp_path: Path, place: Place) -> None:
     """They go to their own table, complete and once; without `divert` no row of a file is kept."""
     text = "user_id,opens\n1,1\n2\n3,3,3\n4,4\n"
