@@ -198,7 +198,7 @@ def warn_of_future_bookmark(plan: Plan, state: Mapping[str, Any], logger: loggin
 def warn_of_lost_rows(
     plan: Plan, state: MutableMapping[str, Any], vendor: Vendor, logger: logging.Logger
 ) -> None:
-    """Warn once if the partially read file is not read on: it is no longer listed, or left out.
+    """Warn once if the rest of the partially read file is not read: it is left out, or gone.
 
     Args:
         plan: What is listed, and how far the stream was read.
