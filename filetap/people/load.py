@@ -152,6 +152,8 @@ def _load(tap_class: type[FileTap], options: LoadOptions) -> None:
     tap.check_streams()
     logger = plain_logger(tap.logger)
     logger.setLevel(logging.WARNING if options.quiet else logging.INFO)
+    if tap.config.get("flattening_enabled"):
+        logger.warning("flattening_enabled has no effect: load keeps objects as JSON")
     given = _given_state(options.state_from)
     if tap.vendor.newest is None:  # otherwise there are streams that are not documented
         check_streams(None, {"bookmarks": given}, tap.vendor.streams)

@@ -84,6 +84,12 @@ class Place(Database):
             text=True,
         )
 
+    def _beside(self, name: str) -> Path:
+        """A new folder, whose name no other test's folder has: schemas are named after them."""
+        folder = self.folder / f"{self.folder.name}-{name}"
+        folder.mkdir()
+        return folder
+
     @abstractmethod
     def another(self, name: str) -> Place:
         """Another one in a folder of that name, without tables."""
@@ -123,8 +129,7 @@ class PostgresSchema(Place):
 
     @override
     def another(self, name: str) -> PostgresSchema:
-        (self.folder / name).mkdir()
-        return PostgresSchema(self.folder / name, self.to)
+        return PostgresSchema(self._beside(name), self.to)
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""
@@ -146,8 +151,7 @@ class DuckDBFile(Place):
 
     @override
     def another(self, name: str) -> DuckDBFile:
-        (self.folder / name).mkdir()
-        return DuckDBFile(self.folder / name)
+        return DuckDBFile(self._beside(name))
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows that a query returns."""

@@ -408,6 +408,12 @@ def test_ledger_is_gone(emulator: Emulator, place: Place) -> None:
     assert list(place.ledger().values()) == [1]
 
 
+def test_flattening(emulator: Emulator, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A setting that has no effect is warned about."""
+    place.loaded(emulator, flattening_enabled=True, flattening_max_depth=1)
+    assert "flattening_enabled has no effect" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
