@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--days", type=int, default=9)
     parser.addoption("--pipeline-runs", type=int, default=1)
     parser.addoption("--seed", type=int, default=0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each of several processes begin with its share of the pipelines, which take longest.
+
+    The processes get equal parts of the list, and take from each other's ends.
+    """
+    if not (processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))):
+        return
+    # The examples share what their module has set up.
+    slow = [i for i in items if i.path.parent.name == "pipelines" and "examples" not in i.path.name]
+    others = iter(sorted(items, key={*slow}.__contains__)[: len(items) - len(slow)])
+    ends = [len(items) * (number + 1) // processes for number in range(processes)]
+    ordered: list[pytest.Item] = []
+    for number, end in enumerate(ends):
+        ordered += slow[number::processes]
+        ordered += islice(others, end - len(ordered))
+    items[:] = ordered
 
 
 @pytest.fixture(autouse=True)
