@@ -130,7 +130,7 @@ class CSVReader:
                 yield self._take(batch, used), used
                 done += used
             # If no byte was used, the row is longer than what is buffered.
-            wanted = min(self._block, max(8 * self._few, 4 * done)) if done else 2 * have
+            wanted = min(self._block, max(8 * self._few, 2 * done)) if done else 2 * have
 
     def _take(self, batch: Batch, used: int) -> Batch:
         """Count a batch's rows, and drop the *used* bytes that they came from."""
