@@ -67,8 +67,8 @@ constraints: $(VENV)/.stamp ## Update constraints.txt, the versions that the ima
 dictionary: $(VENV)/.stamp ## Copy the descriptions of columns into the docs and the dbt package
 	$(VENV)/bin/python dbt/describe.py
 
-soak: setup ## Test the model, kills and odd files at length (10,000 interleavings, 90 days; over an hour)
-	$(VENV)/bin/python -m pytest tests/test_exactly_once.py tests/test_fuzz.py tests/test_round_trip.py tests/singer/test_kill.py tests/hookbridge/test_exactly_once.py tests/userpilot/test_model.py --interleavings 10000 --days 90 --mutations 100000 $(ARGS)
+soak: setup ## Test the model, kills, odd files and pipelines at length (10,000 interleavings, 90 days; over an hour)
+	$(VENV)/bin/python -m pytest tests/test_exactly_once.py tests/test_fuzz.py tests/test_round_trip.py tests/singer/test_kill.py tests/hookbridge/test_exactly_once.py tests/userpilot/test_model.py tests/pipelines --interleavings 10000 --days 90 --mutations 100000 --pipeline-runs 10 $(ARGS)
 
 audit: $(VENV)/.stamp ## Check dependencies for known vulnerabilities (needs network)
 	$(VENV)/bin/python -m pip install --quiet pip-audit
