@@ -212,7 +212,7 @@ def warn_of_lost_rows(
     if key in {file.key for file in plan.listed}:
         why = "is left out by lookback_days or start_date; its other rows are not read"
     else:
-        why = f"is no longer listed; its other rows are lost{vendor.hints.lost}"
+        why = f"has disappeared from the list; its other rows are lost{vendor.hints.lost}"
     if key != state.get("lost"):
         were = "was" if rows == 1 else "were"
         logger.warning(

@@ -178,7 +178,7 @@ def _registrations(  # noqa: PLR0913 - the command's options
     before = [one for one in found if one.active]
     after = _changed(action, before, _known(entities, found))
     often = frequency or (_frequency(before) if after else "")
-    # Where frequencies differ, the whole list would be posted with one: not for no change at all.
+    # The whole list is posted with one frequency, so posting it would change those that differ.
     stays = frequency is None and {*after} == {one.entity for one in before}
     changes = [] if stays else _difference(before, after, often)
     if output == "table":  # before anything is posted

@@ -156,12 +156,12 @@ class RowLoader:
 
 @contextmanager
 def all_or_nothing(tally: Tally) -> Iterator[None]:
-    """Forget the rows that a tally counts within if it fails."""
-    before = tally.rows, tally.misfits, tally.diverted
+    """Forget the rows and the files that a tally counts within if it fails."""
+    before = tally.rows, tally.misfits, tally.diverted, tally.files_done
     try:
         yield
     except BaseException:
-        tally.rows, tally.misfits, tally.diverted = before
+        tally.rows, tally.misfits, tally.diverted, tally.files_done = before
         raise
 
 

@@ -283,7 +283,7 @@ class Store:
 def _is_followed(new: Table, key: Sequence[str], same: str) -> str:
     """A condition: a later row of the file has the key of row ``n``.
 
-    Grouped: to compare every two rows of a key takes time with their square.
+    Rows are grouped by key: comparing each with every other one takes quadratic time.
 
     Args:
         new: The rows.

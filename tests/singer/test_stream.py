@@ -615,7 +615,7 @@ def test_cut_off_file_that_is_gone(emulator: Emulator, caplog: pytest.LogCapture
     bookmark["in_progress"] = {"file": "beb083c11d1f", "rows": 3}  # type: ignore[assignment]
     with caplog.at_level(logging.WARNING):
         run(settings(emulator), {"bookmarks": {"users": bookmark}})
-    assert "beb083c11d1f, of which 3 rows were read, is no longer listed" in caplog.text
+    assert "beb083c11d1f, of which 3 rows were read, has disappeared from the list" in caplog.text
 
 
 def test_cut_off_file_that_is_left_out(
