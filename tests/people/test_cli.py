@@ -659,7 +659,7 @@ def test_report_of_a_broken_file(emulator: Emulator, caplog: pytest.LogCaptureFi
 
 
 def test_report_of_malformed_rows(emulator: Emulator) -> None:
-    """A file that a run refuses for a malformed row cannot be read; a diverted row is not a fault."""
+    """A file that a run refuses for a malformed row cannot be read; diverted rows are fine."""
     emulator.add("users", "2026-05-14-16", "user_id,first_name\n1,Zoë\n2\n")
     done = ask(emulator, "report")
     assert done.exit_code == 1
